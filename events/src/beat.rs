@@ -1,0 +1,52 @@
+//! Heartbeats: who is alive now, and where the projector stands.
+//!
+//! Owns the shape of the BEATS stream, which holds the last beat of each sender and forgets the silent ones. A beat is
+//! never a fact: the scheduler decides what a silence means.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::id::JobId;
+
+/// How often a sender beats, in milliseconds.
+pub const INTERVAL_MS: u64 = 1_000;
+
+/// After how long a silence a runner's attempts are lost, in milliseconds: longer than a pause of five seconds that a
+/// busy host or a stopped process may take, short enough that the next attempt starts within ten.
+pub const LEASE_MS: u64 = 8_000;
+
+/// A runner says that it lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunnerBeat {
+    /// Which start of the process this is: another one after each restart.
+    pub incarnation: Uuid,
+    /// How many jobs it runs at once; 0 while it takes none (it drains, or its engine is away).
+    pub slots: u32,
+    /// What it works on.
+    pub running: Vec<Running>,
+    /// What jobs can ask for.
+    pub labels: BTreeMap<String, String>,
+    /// The version of the runner.
+    pub version: String,
+    /// Why it takes no jobs, in words for an operator; absent when all is well.
+    pub trouble: Option<String>,
+}
+
+/// One attempt in the hands of a runner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Running {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// The projector says how far the projection is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectorBeat {
+    /// The last sequence of EVENTS that is committed to the projection.
+    pub sequence: u64,
+}

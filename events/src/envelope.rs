@@ -1,0 +1,172 @@
+//! The envelope: what every event says of itself beside its payload.
+//!
+//! Owns the headers: CloudEvents attributes in binary mode as in the CloudEvents NATS protocol binding, with the
+//! correlation id, the causation id, the actor and the W3C trace context as extension attributes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CommandId, EventId};
+use crate::{Aggregate, Event, Timestamp, Undecodable, subject};
+
+const SPEC_VERSION: &str = "ce-specversion";
+const ID: &str = "ce-id";
+const SOURCE: &str = "ce-source";
+const TYPE: &str = "ce-type";
+const TIME: &str = "ce-time";
+const DATA_VERSION: &str = "ce-dataversion";
+const ACTOR: &str = "ce-actor";
+const CORRELATION: &str = "ce-correlationid";
+const CAUSATION: &str = "ce-causationid";
+const TRACE_PARENT: &str = "ce-traceparent";
+const CONTENT_TYPE: &str = "Content-Type";
+
+/// Who did it: `user:NAME` or `service:NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Actor(String);
+
+impl Actor {
+    /// A person or a person's token.
+    pub fn user(name: &str) -> Self {
+        Self(format!("user:{name}"))
+    }
+
+    /// One of our services.
+    pub fn service(name: &str) -> Self {
+        Self(format!("service:{name}"))
+    }
+
+    /// The text form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a command comes from. Whoever decides passes it on to the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What was asked for, once.
+    pub command: CommandId,
+    /// Who asked.
+    pub actor: Actor,
+    /// What it all began with; the same over a whole execution's story.
+    pub correlation: String,
+    /// The event that made a service ask; absent when a person did.
+    pub causation: Option<EventId>,
+    /// The W3C trace context, as in the `traceparent` header.
+    pub trace_parent: Option<String>,
+}
+
+/// An event that is to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Whose history it extends.
+    pub aggregate: Aggregate,
+    /// What happened.
+    pub event: Event,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl NewEvent {
+    /// Its id: the same however often the command is repeated.
+    pub fn id(&self) -> EventId {
+        event_id(self.origin.command, &self.aggregate)
+    }
+
+    /// Where it is stored.
+    pub fn subject(&self) -> String {
+        subject::event(&self.aggregate, &self.event)
+    }
+
+    /// The headers of its message.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let kind = self.aggregate.kind().name();
+        let mut headers = vec![
+            (SPEC_VERSION, "1.0".to_owned()),
+            (ID, self.id().to_string()),
+            (SOURCE, self.aggregate.to_string()),
+            (TYPE, format!("{kind}.{}", self.event.name())),
+            (TIME, self.time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
+            (DATA_VERSION, self.event.version().to_string()),
+            (CONTENT_TYPE, "application/json".to_owned()),
+            (ACTOR, self.origin.actor.to_string()),
+            (CORRELATION, self.origin.correlation.clone()),
+        ];
+        headers.extend(self.origin.causation.map(|id| (CAUSATION, id.to_string())));
+        headers.extend(self.origin.trace_parent.clone().map(|trace| (TRACE_PARENT, trace)));
+        headers
+    }
+}
+
+/// The id of the event that answers a command on an aggregate.
+pub fn event_id(command: CommandId, aggregate: &Aggregate) -> EventId {
+    EventId::derived(&[&command.to_string(), &aggregate.to_string()])
+}
+
+/// An event as the log holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// Its id.
+    pub id: EventId,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// What it all began with.
+    pub correlation: String,
+    /// The event that caused it.
+    pub causation: Option<EventId>,
+    /// Whose history it extends.
+    pub aggregate: Aggregate,
+    /// What happened.
+    pub event: Event,
+}
+
+impl Recorded {
+    /// Reads a message of the log. `header` looks a header up by name.
+    pub fn from_message<'a>(
+        sequence: u64,
+        subject: &str,
+        header: impl Fn(&str) -> Option<&'a str>,
+        payload: &[u8],
+    ) -> Result<Self, Undecodable> {
+        let (aggregate, name) =
+            subject::parse_event(subject).ok_or_else(|| Undecodable::Subject(subject.to_owned()))?;
+        let version = required(&header, DATA_VERSION)?;
+        let event = Event::from_json(aggregate.kind(), name, version, payload)?;
+        Ok(Self {
+            sequence,
+            id: required(&header, ID)?,
+            time: required(&header, TIME)?,
+            actor: Actor(required(&header, ACTOR)?),
+            correlation: required(&header, CORRELATION)?,
+            causation: header(CAUSATION).and_then(|text| text.parse().ok()),
+            aggregate,
+            event,
+        })
+    }
+}
+
+/// The event id of a message, read without its payload; how a checkpoint knows its place again.
+pub fn message_id<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<EventId> {
+    header(ID)?.parse().ok()
+}
+
+fn required<'a, T: std::str::FromStr>(
+    header: &impl Fn(&str) -> Option<&'a str>,
+    name: &'static str,
+) -> Result<T, Undecodable> {
+    header(name).and_then(|text| text.parse().ok()).ok_or(Undecodable::Header(name))
+}

@@ -1,0 +1,223 @@
+//! What a command means for a job.
+
+use super::*;
+use crate::blob::BlobRef;
+use crate::log::LogEnd;
+use crate::rejection::{Code, Rejection};
+
+/// What can be asked of a job. A command that speaks for an attempt carries its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Let it wait for a runner.
+    Queue(Workspace),
+    /// Give the next attempt to a runner.
+    Assign {
+        /// One more than the last attempt.
+        attempt: u32,
+        /// The runner.
+        runner: RunnerId,
+    },
+    /// Note that the runner began.
+    Start {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Note that a step began.
+    StartStep(StepStarted),
+    /// Note that a step ended.
+    FinishStep(StepFinished),
+    /// Note that the attempt ended well.
+    Succeed(Succeeded),
+    /// Note that the attempt failed.
+    Fail {
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+        /// Its log.
+        log: LogEnd,
+    },
+    /// Note that the attempt reached its limit.
+    TimeOut(TimedOut),
+    /// Note that the attempt is lost.
+    Lose {
+        /// The attempt.
+        attempt: u32,
+        /// Why, in words for an operator.
+        reason: String,
+    },
+    /// Let it stop.
+    RequestCancel,
+    /// Note that it was stopped.
+    Cancel,
+    /// Try again after the end.
+    Retry,
+    /// Note that an attempt's log is stored.
+    SealLog {
+        /// The attempt, of which there may have been later ones.
+        attempt: u32,
+        /// The stored log.
+        blob: BlobRef,
+        /// What is in it.
+        log: LogEnd,
+    },
+}
+
+/// Decides what a command means for a job in this state.
+pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
+    match command {
+        Command::Queue(workspace) => Ok(match job.state {
+            State::Absent => Some(Queued { workspace }.into()),
+            _ => None,
+        }),
+        _ if job.state == State::Absent => Err(absent()),
+        Command::Assign { attempt, runner } => assign(job, attempt, runner),
+        Command::Start { attempt } => start(job, attempt),
+        Command::StartStep(step) => running(job, step.attempt, step),
+        Command::FinishStep(step) => running(job, step.attempt, step),
+        Command::Succeed(end) => running(job, end.attempt, end),
+        Command::Fail { attempt, failure, log } => {
+            running(job, attempt, Failed { attempt, failure, log: Some(log) })
+        }
+        Command::TimeOut(end) => running(job, end.attempt, end),
+        Command::Lose { attempt, reason } => lose(job, attempt, reason),
+        Command::RequestCancel => request_cancel(job),
+        Command::Cancel => cancel(job),
+        Command::Retry => retry(job),
+        Command::SealLog { attempt, blob, log } => seal(job, LogSealed { attempt, blob, log }),
+    }
+}
+
+fn assign(job: &Job, attempt: u32, runner: RunnerId) -> Result<Option<Event>, Rejection> {
+    match &job.state {
+        State::Queued if attempt == job.attempt + 1 => Ok(Some(Assigned { attempt, runner }.into())),
+        State::Assigned { runner: holder } if attempt == job.attempt && *holder == runner => Ok(None),
+        State::Queued => Err(stale(job, attempt)),
+        _ => Err(illegal(job, "be assigned")),
+    }
+}
+
+fn start(job: &Job, attempt: u32) -> Result<Option<Event>, Rejection> {
+    match &job.state {
+        State::Assigned { .. } if attempt == job.attempt => Ok(Some(Started { attempt }.into())),
+        State::Running { .. } if attempt == job.attempt => Ok(None),
+        _ => Err(stale(job, attempt)),
+    }
+}
+
+/// What only the attempt that runs right now may say.
+fn running(job: &Job, attempt: u32, event: impl Into<Event>) -> Result<Option<Event>, Rejection> {
+    match &job.state {
+        State::Running { .. } if attempt == job.attempt => Ok(Some(event.into())),
+        // An end that is said again is no news; it may be the same report delivered twice.
+        State::Ended { .. } if attempt == job.attempt => Ok(None),
+        State::Assigned { .. } if attempt == job.attempt => Err(illegal(job, "go on before it started")),
+        _ => Err(stale(job, attempt)),
+    }
+}
+
+fn lose(job: &Job, attempt: u32, reason: String) -> Result<Option<Event>, Rejection> {
+    match &job.state {
+        State::Assigned { runner } | State::Running { runner } if attempt == job.attempt => {
+            let last = job.losses + 1 >= MAX_LOSSES;
+            Ok(Some(if last { worn_out(attempt, &reason) } else { lost(attempt, runner, reason) }))
+        }
+        State::Ended { .. } if attempt == job.attempt => Ok(None),
+        _ => Err(stale(job, attempt)),
+    }
+}
+
+fn lost(attempt: u32, runner: &RunnerId, reason: String) -> Event {
+    Lost { attempt, runner: runner.clone(), reason }.into()
+}
+
+fn worn_out(attempt: u32, reason: &str) -> Event {
+    let failure = Failure {
+        kind: FailureKind::Lost,
+        step: None,
+        exit_code: None,
+        message: format!("{MAX_LOSSES} attempts were lost; the last one: {reason}"),
+        hint: "Look at the runners: does the job take too much memory or disk? Then retry it.".to_owned(),
+    };
+    Failed { attempt, failure, log: None }.into()
+}
+
+fn request_cancel(job: &Job) -> Result<Option<Event>, Rejection> {
+    match job.state {
+        State::Ended { .. } => Err(ended()),
+        _ if job.cancel_requested => Ok(None),
+        _ => Ok(Some(CancelRequested {}.into())),
+    }
+}
+
+fn cancel(job: &Job) -> Result<Option<Event>, Rejection> {
+    match &job.state {
+        State::Queued => Ok(Some(Canceled { attempt: None }.into())),
+        State::Assigned { .. } | State::Running { .. } => {
+            Ok(Some(Canceled { attempt: Some(job.attempt) }.into()))
+        }
+        State::Ended { outcome: Outcome::Canceled } => Ok(None),
+        State::Ended { .. } | State::Absent => Err(ended()),
+    }
+}
+
+fn retry(job: &Job) -> Result<Option<Event>, Rejection> {
+    match job.state {
+        State::Ended { .. } => Ok(Some(Retried {}.into())),
+        // It waits or runs already, which is what was asked for.
+        _ => Ok(None),
+    }
+}
+
+/// A log may be sealed again when more of it turned up: a runner that was cut off came back and sent the rest.
+fn seal(job: &Job, sealed: LogSealed) -> Result<Option<Event>, Rejection> {
+    if sealed.attempt == 0 || sealed.attempt > job.attempt {
+        return Err(stale(job, sealed.attempt));
+    }
+    let known = job.sealed.iter().find(|(attempt, _)| *attempt == sealed.attempt);
+    match known {
+        Some((_, chunks)) if *chunks >= sealed.log.chunks => Ok(None),
+        _ => Ok(Some(sealed.into())),
+    }
+}
+
+fn absent() -> Rejection {
+    let hint = "`patchwave execution show` lists an execution's jobs.";
+    Rejection::new(Code::NotFound, "there is no such job", hint)
+}
+
+fn ended() -> Rejection {
+    let hint = "Its outcome stands; `patchwave execution show` says what it is.";
+    Rejection::new(Code::AlreadyEnded, "the job has ended already", hint)
+}
+
+fn stale(job: &Job, attempt: u32) -> Rejection {
+    Rejection::new(
+        Code::StaleAttempt,
+        format!("attempt {attempt} is not the one that counts, which is {}", job.attempt),
+        "Nothing to do: the later attempt goes on.",
+    )
+}
+
+fn illegal(job: &Job, what: &str) -> Rejection {
+    Rejection::new(
+        Code::IllegalTransition,
+        format!("a job that is {} cannot {what}", job.state.name()),
+        "This is a fault of the product: please report it.",
+    )
+}
+
+impl State {
+    /// The name in messages, in the API and in SQL.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Queued => "queued",
+            Self::Assigned { .. } => "assigned",
+            Self::Running { .. } => "running",
+            Self::Ended { outcome: Outcome::Succeeded } => "succeeded",
+            Self::Ended { outcome: Outcome::Failed } => "failed",
+            Self::Ended { outcome: Outcome::Canceled } => "canceled",
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What can happen to a job.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::blob::BlobRef;
+use crate::event::event_types;
+use crate::id::RunnerId;
+use crate::log::LogEnd;
+use crate::ticket::Workspace;
+
+event_types! {
+    /// The job waits for a runner.
+    Queued = "queued" / 1,
+    /// A runner was chosen for the next attempt.
+    Assigned = "assigned" / 1,
+    /// The runner began to work on the attempt.
+    Started = "started" / 1,
+    /// A step of the attempt began.
+    StepStarted = "step_started" / 1,
+    /// A step of the attempt ended.
+    StepFinished = "step_finished" / 1,
+    /// The attempt ended well, and with it the job.
+    Succeeded = "succeeded" / 1,
+    /// The attempt failed, and with it the job.
+    Failed = "failed" / 1,
+    /// The attempt was lost through no fault of the job, which waits for the next.
+    Lost = "lost" / 1,
+    /// The attempt reached its wall-clock limit, and with it the job ended.
+    TimedOut = "timed_out" / 1,
+    /// Somebody wants the job to stop.
+    CancelRequested = "cancel_requested" / 1,
+    /// The job was stopped.
+    Canceled = "canceled" / 1,
+    /// Somebody wants another attempt after the end; earlier attempts stay readable.
+    Retried = "retried" / 1,
+    /// The attempt's log is stored as one blob.
+    LogSealed = "log_sealed" / 1,
+}
+
+/// The payload of `job.queued`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Queued {
+    /// Where it works.
+    pub workspace: Workspace,
+}
+
+/// The payload of `job.assigned`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Assigned {
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The runner.
+    pub runner: RunnerId,
+}
+
+/// The payload of `job.started`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Started {
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// The payload of `job.step_started`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepStarted {
+    /// The attempt.
+    pub attempt: u32,
+    /// The step, from 1.
+    pub step: u32,
+}
+
+/// The payload of `job.step_finished`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepFinished {
+    /// The attempt.
+    pub attempt: u32,
+    /// The step, from 1.
+    pub step: u32,
+    /// The exit code; 128 plus the signal's number for a killed process.
+    pub exit_code: i64,
+    /// How long it ran, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// The payload of `job.succeeded`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Succeeded {
+    /// The attempt.
+    pub attempt: u32,
+    /// The changes, as `git apply` reads them; absent when there are none.
+    pub patch: Option<BlobRef>,
+    /// Their size.
+    pub diff_stat: DiffStat,
+    /// What the log must amount to.
+    pub log: LogEnd,
+}
+
+/// How large a patch is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiffStat {
+    /// Files that it touches.
+    pub files: u32,
+    /// Lines that it adds; binary files count none.
+    pub insertions: u64,
+    /// Lines that it removes; binary files count none.
+    pub deletions: u64,
+}
+
+/// The payload of `job.failed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failed {
+    /// The attempt.
+    pub attempt: u32,
+    /// Why.
+    pub failure: Failure,
+    /// What the log must amount to; absent when the runner was lost with it.
+    pub log: Option<LogEnd>,
+}
+
+/// Why a job failed, in words that a person can act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// What kind of thing went wrong.
+    pub kind: FailureKind,
+    /// The step, from 1; absent outside of any step.
+    pub step: Option<u32>,
+    /// The step's exit code, where it had one.
+    pub exit_code: Option<i64>,
+    /// What happened.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A step ended with another code than 0.
+    StepExit,
+    /// A template could not be rendered.
+    Template,
+    /// The step's image does not exist, cannot be pulled or has no shell.
+    Image,
+    /// The repository's files cannot be what the job needs.
+    Workspace,
+    /// Its runners were lost, again and again.
+    Lost,
+}
+
+impl FailureKind {
+    /// The name in the API and in SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StepExit => "step_exit",
+            Self::Template => "template",
+            Self::Image => "image",
+            Self::Workspace => "workspace",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// The payload of `job.lost`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lost {
+    /// The attempt.
+    pub attempt: u32,
+    /// The runner that had it.
+    pub runner: RunnerId,
+    /// Why, in words for an operator.
+    pub reason: String,
+}
+
+/// The payload of `job.timed_out`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TimedOut {
+    /// The attempt.
+    pub attempt: u32,
+    /// The limit that was reached, in milliseconds.
+    pub limit_ms: u64,
+    /// What the log must amount to.
+    pub log: LogEnd,
+}
+
+/// The payload of `job.cancel_requested`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelRequested {}
+
+/// The payload of `job.canceled`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Canceled {
+    /// The attempt that was stopped; absent if none was under way.
+    pub attempt: Option<u32>,
+}
+
+/// The payload of `job.retried`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retried {}
+
+/// The payload of `job.log_sealed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogSealed {
+    /// The attempt.
+    pub attempt: u32,
+    /// The sealed log.
+    pub blob: BlobRef,
+    /// What is in it.
+    pub log: LogEnd,
+}

@@ -1,0 +1,130 @@
+//! Jobs: one workspace of one execution, tried until it ends.
+//!
+//! Owns the life of a job and the fence between its attempts: whatever an attempt that is not the current one says
+//! changes nothing. A job ends exactly once, and only a retry, which is a person's wish, opens it again.
+
+mod decide;
+mod events;
+
+use serde::{Deserialize, Serialize};
+
+pub use decide::{Command, decide};
+pub use events::*;
+
+use crate::id::RunnerId;
+use crate::ticket::Workspace;
+
+/// How many attempts may be lost before the job fails: a job that takes its runner down with it must not take the whole
+/// fleet down.
+pub const MAX_LOSSES: u32 = 3;
+
+/// What the history amounts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Where it works; absent before it is queued.
+    pub workspace: Option<Workspace>,
+    /// Where it stands.
+    pub state: State,
+    /// The last attempt that was given out; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts were lost since it was queued or retried.
+    pub losses: u32,
+    /// Whether somebody wants it to stop.
+    pub cancel_requested: bool,
+    /// The attempts whose log is sealed, and how many chunks each has.
+    pub sealed: Vec<(u32, u64)>,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum State {
+    /// It does not exist.
+    #[default]
+    Absent,
+    /// It waits for a runner.
+    Queued,
+    /// A runner has its ticket.
+    Assigned {
+        /// The runner.
+        runner: RunnerId,
+    },
+    /// The runner works on it.
+    Running {
+        /// The runner.
+        runner: RunnerId,
+    },
+    /// It ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All steps ended with 0.
+    Succeeded,
+    /// A step or the definition failed, the limit was reached, or its runners were lost.
+    Failed,
+    /// Somebody stopped it.
+    Canceled,
+}
+
+impl Job {
+    /// The runner that holds the current attempt.
+    pub const fn runner(&self) -> Option<&RunnerId> {
+        match &self.state {
+            State::Assigned { runner } | State::Running { runner } => Some(runner),
+            State::Absent | State::Queued | State::Ended { .. } => None,
+        }
+    }
+
+    /// Whether it has ended, and how.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        match &self.state {
+            State::Ended { outcome } => Some(*outcome),
+            _ => None,
+        }
+    }
+}
+
+/// Takes an event in.
+pub fn evolve(mut job: Job, event: &Event) -> Job {
+    match event {
+        Event::Queued(queued) => {
+            job.workspace = Some(queued.workspace.clone());
+            job.state = State::Queued;
+        }
+        Event::Assigned(assigned) => {
+            job.attempt = assigned.attempt;
+            job.state = State::Assigned { runner: assigned.runner.clone() };
+        }
+        Event::Started(_) => {
+            if let State::Assigned { runner } = job.state {
+                job.state = State::Running { runner };
+            }
+        }
+        Event::StepStarted(_) | Event::StepFinished(_) => {}
+        Event::Succeeded(_) => job.state = State::Ended { outcome: Outcome::Succeeded },
+        Event::Failed(_) | Event::TimedOut(_) => job.state = State::Ended { outcome: Outcome::Failed },
+        Event::Lost(_) => {
+            job.losses += 1;
+            job.state = State::Queued;
+        }
+        Event::CancelRequested(CancelRequested {}) => job.cancel_requested = true,
+        Event::Canceled(_) => job.state = State::Ended { outcome: Outcome::Canceled },
+        Event::Retried(Retried {}) => {
+            job.losses = 0;
+            job.cancel_requested = false;
+            job.state = State::Queued;
+        }
+        Event::LogSealed(sealed) => {
+            job.sealed.retain(|(attempt, _)| *attempt != sealed.attempt);
+            job.sealed.push((sealed.attempt, sealed.log.chunks));
+        }
+    }
+    job
+}

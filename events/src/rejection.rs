@@ -1,0 +1,85 @@
+//! Rejections: what the system says to somebody who asked for something that cannot be.
+//!
+//! Owns the stable codes. A rejection is the user's to mend and says how; a fault of ours is never one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal,)*) => {
+        /// A stable name for a rejection. Each has its own heading in `docs/errors.md`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $($(#[doc = $doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The text that is shown and searched for.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Nothing has this id or name.
+    NotFound = "not-found",
+    /// The action definition has errors.
+    InvalidDefinition = "invalid-definition",
+    /// The action was archived.
+    ActionArchived = "action-archived",
+    /// The action's name is not one.
+    InvalidName = "invalid-name",
+    /// The execution has no repositories to run over.
+    NoRepositories = "no-repositories",
+    /// The scope needs what this server cannot do.
+    UnsupportedScope = "unsupported-scope",
+    /// The thing exists already.
+    AlreadyExists = "already-exists",
+    /// The thing has ended already.
+    AlreadyEnded = "already-ended",
+    /// The command does not fit the state.
+    IllegalTransition = "illegal-transition",
+    /// The attempt was superseded by a later one, or never given out.
+    StaleAttempt = "stale-attempt",
+    /// Others changed the same thing again and again.
+    Busy = "busy",
+    /// The broker cannot be reached or cannot store.
+    BrokerUnavailable = "broker-unavailable",
+    /// The projection has not reached the sequence that was asked for.
+    StaleProjection = "stale-projection",
+    /// A field of the request is wrong.
+    InvalidRequest = "invalid-request",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a command was refused and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejection {
+    /// The stable name.
+    pub code: Code,
+    /// What is wrong, with the values at hand.
+    pub message: String,
+    /// What the user can do.
+    pub hint: String,
+}
+
+impl Rejection {
+    /// Refuses with a reason and a way out.
+    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: hint.into() }
+    }
+}

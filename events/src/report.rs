@@ -1,0 +1,83 @@
+//! What a runner says happened: reports.
+//!
+//! Owns the shape of the REPORTS stream. A report is not a fact: the scheduler checks it against the attempt that it
+//! gave out and appends the fact, or drops what comes too late.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::blob::BlobRef;
+use crate::id::{ExecutionId, JobId};
+use crate::job::{DiffStat, Failure};
+use crate::log::LogEnd;
+
+/// One thing that happened in one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// The execution that the job belongs to.
+    pub execution: ExecutionId,
+    /// The job.
+    pub job: JobId,
+    /// The attempt that the runner was given.
+    pub attempt: u32,
+    /// From 1 in each attempt, without a gap.
+    pub number: u32,
+    /// When it happened, by the runner's clock.
+    pub time: Timestamp,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened. `Succeeded`, `Failed`, `TimedOut` and `Abandoned` are final; they are sent only after every chunk of
+/// the log is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum What {
+    /// The runner began to work on it.
+    Started,
+    /// A step began.
+    StepStarted {
+        /// From 1.
+        step: u32,
+    },
+    /// A step's process ended.
+    StepFinished {
+        /// From 1.
+        step: u32,
+        /// The exit code; 128 plus the signal's number for a killed process.
+        exit_code: i64,
+        /// How long it ran, in milliseconds.
+        duration_ms: u64,
+    },
+    /// All steps ended with 0.
+    Succeeded {
+        /// The changes; absent when there are none.
+        patch: Option<BlobRef>,
+        /// Their size.
+        diff_stat: DiffStat,
+        /// What the log must amount to.
+        log: LogEnd,
+    },
+    /// A step or the definition failed. The user's to mend.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What the log must amount to.
+        log: LogEnd,
+    },
+    /// The wall-clock limit was reached and everything was stopped.
+    TimedOut {
+        /// The limit in milliseconds.
+        limit_ms: u64,
+        /// What the log must amount to.
+        log: LogEnd,
+    },
+    /// The runner cannot finish it through no fault of the job: it restarted, the engine went away, the disk is full.
+    Abandoned {
+        /// Why, in words for an operator.
+        reason: String,
+        /// What the log must amount to.
+        log: LogEnd,
+    },
+}

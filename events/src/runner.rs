@@ -1,0 +1,99 @@
+//! Runners: who takes jobs.
+//!
+//! Owns when a runner came and went. Whether it lives right now is in its heartbeat and not in the log: the log would
+//! drown in it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::event::event_types;
+use crate::rejection::{Code, Rejection};
+
+event_types! {
+    /// The runner is there and takes jobs.
+    Registered = "registered" / 1,
+    /// The runner finishes what it runs and takes nothing new.
+    Draining = "draining" / 1,
+    /// The runner is gone; what it ran is lost.
+    Gone = "gone" / 1,
+}
+
+/// The payload of `runner.registered`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Registered {
+    /// Which start of its process this is.
+    pub incarnation: Uuid,
+    /// How many jobs it runs at once.
+    pub slots: u32,
+    /// What jobs can ask for.
+    pub labels: BTreeMap<String, String>,
+    /// Its version.
+    pub version: String,
+}
+
+/// The payload of `runner.draining`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Draining {}
+
+/// The payload of `runner.gone`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gone {
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What the history amounts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runner {
+    /// How it registered last; absent before, and after it is gone.
+    pub registered: Option<Registered>,
+    /// Whether it takes nothing new.
+    pub draining: bool,
+}
+
+/// What can be asked of a runner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Note that it is there.
+    Register(Registered),
+    /// Let it finish.
+    Drain,
+    /// Note that it is gone.
+    Leave {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Decides what a command means for a runner in this state.
+pub fn decide(runner: &Runner, command: Command) -> Result<Option<Event>, Rejection> {
+    match (command, &runner.registered) {
+        (Command::Register(registered), known) if known.as_ref() == Some(&registered) => Ok(None),
+        (Command::Register(registered), _) => Ok(Some(registered.into())),
+        (Command::Leave { .. }, None) => Ok(None),
+        (Command::Leave { reason }, Some(_)) => Ok(Some(Gone { reason }.into())),
+        (Command::Drain, None) => Err(Rejection::new(
+            Code::NotFound,
+            "there is no such runner",
+            "`patchwave runner list` shows the runners there are.",
+        )),
+        (Command::Drain, Some(_)) if runner.draining => Ok(None),
+        (Command::Drain, Some(_)) => Ok(Some(Draining {}.into())),
+    }
+}
+
+/// Takes an event in.
+pub fn evolve(mut runner: Runner, event: &Event) -> Runner {
+    match event {
+        Event::Registered(registered) => {
+            runner.registered = Some(registered.clone());
+            runner.draining = false;
+        }
+        Event::Draining(Draining {}) => runner.draining = true,
+        Event::Gone(_) => runner = Runner::default(),
+    }
+    runner
+}

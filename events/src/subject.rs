@@ -1,0 +1,162 @@
+//! Subjects: the one place where they are built and read.
+//!
+//! Owns the address of every message. A subscriber filters by subject alone, so what a subject says never changes.
+
+use crate::beat::Running;
+use crate::blob::BlobRef;
+use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
+use crate::{Aggregate, AggregateKind, Event};
+
+/// Every event.
+pub const ALL_EVENTS: &str = "ev.>";
+
+/// Everything of every execution and its jobs.
+pub const ALL_EXECUTIONS: &str = "ev.execution.>";
+
+/// Everything of every runner.
+pub const ALL_RUNNERS: &str = "ev.runner.>";
+
+/// Every report.
+pub const ALL_REPORTS: &str = "report.>";
+
+/// Every runner's heartbeat.
+pub const ALL_RUNNER_BEATS: &str = "beat.runner.*";
+
+/// The projector's heartbeat.
+pub const PROJECTOR_BEAT: &str = "beat.projector";
+
+/// Every live log.
+pub const ALL_LOGS: &str = "log.>";
+
+/// The aggregate's subjects up to the type.
+fn prefix(aggregate: &Aggregate) -> String {
+    match aggregate {
+        Aggregate::Action(id) => format!("ev.action.{}", id.token()),
+        Aggregate::Execution(id) => format!("ev.execution.{}", id.token()),
+        Aggregate::Job(execution, id) => format!("ev.execution.{}.job.{}", execution.token(), id.token()),
+        Aggregate::Plan(id) => format!("ev.plan.{}", id.token()),
+        Aggregate::Repository(id) => format!("ev.repository.{}", id.token()),
+        Aggregate::Runner(id) => format!("ev.runner.{id}"),
+    }
+}
+
+/// Where an event is stored.
+pub fn event(aggregate: &Aggregate, event: &Event) -> String {
+    format!("{}.{}", prefix(aggregate), event.name())
+}
+
+/// The filter that covers one aggregate's events and nothing else. An expectation is sent with this very string.
+pub fn aggregate_filter(aggregate: &Aggregate) -> String {
+    format!("{}.*", prefix(aggregate))
+}
+
+/// The filter that covers an execution and all its jobs.
+pub fn execution_story(execution: ExecutionId) -> String {
+    format!("ev.execution.{}.>", execution.token())
+}
+
+/// The filter for one type of event of every aggregate of a kind.
+pub fn every(kind: AggregateKind, name: &str) -> String {
+    match kind {
+        AggregateKind::Job => format!("ev.execution.*.job.*.{name}"),
+        _ => format!("ev.{}.*.{name}", kind.name()),
+    }
+}
+
+/// Reads an event's subject: whose it is, and its type.
+pub fn parse_event(subject: &str) -> Option<(Aggregate, &str)> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let (aggregate, name) = match tokens.as_slice() {
+        ["ev", "action", id, name] => (Aggregate::Action(ActionId::from_token(id)?), name),
+        ["ev", "execution", id, name] => (Aggregate::Execution(ExecutionId::from_token(id)?), name),
+        ["ev", "execution", execution, "job", id, name] => {
+            (Aggregate::Job(ExecutionId::from_token(execution)?, JobId::from_token(id)?), name)
+        }
+        ["ev", "plan", id, name] => (Aggregate::Plan(PlanId::from_token(id)?), name),
+        ["ev", "repository", id, name] => (Aggregate::Repository(RepositoryId::from_token(id)?), name),
+        ["ev", "runner", id, name] => (Aggregate::Runner(id.parse().ok()?), name),
+        _ => return None,
+    };
+    Some((aggregate, name))
+}
+
+/// A runner's tickets.
+pub fn tickets(runner: &RunnerId) -> String {
+    format!("work.{runner}.ticket")
+}
+
+/// What overtakes a runner's tickets.
+pub fn control(runner: &RunnerId) -> String {
+    format!("work.{runner}.control")
+}
+
+/// Where a runner reports on an attempt.
+pub fn report(runner: &RunnerId, attempt: &Running) -> String {
+    format!("report.{runner}.{}.{}", attempt.job.token(), attempt.attempt)
+}
+
+/// The runner whose report this is: the broker lets no other write there.
+pub fn reporter(subject: &str) -> Option<RunnerId> {
+    match subject.split('.').collect::<Vec<_>>().as_slice() {
+        ["report", runner, _job, _attempt] => runner.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The live log of an attempt.
+pub fn log(runner: &RunnerId, attempt: &Running) -> String {
+    format!("log.{runner}.{}.{}", attempt.job.token(), attempt.attempt)
+}
+
+/// Reads a live log's subject.
+pub fn parse_log(subject: &str) -> Option<(RunnerId, Running)> {
+    match subject.split('.').collect::<Vec<_>>().as_slice() {
+        ["log", runner, job, attempt] => {
+            let running = Running { job: JobId::from_token(job)?, attempt: attempt.parse().ok()? };
+            Some((runner.parse().ok()?, running))
+        }
+        _ => None,
+    }
+}
+
+/// A runner's heartbeat.
+pub fn runner_beat(runner: &RunnerId) -> String {
+    format!("beat.runner.{runner}")
+}
+
+/// The runner whose heartbeat this is.
+pub fn beating_runner(subject: &str) -> Option<RunnerId> {
+    subject.strip_prefix("beat.runner.")?.parse().ok()
+}
+
+/// A chunk of a blob, numbered from 0.
+pub fn blob_chunk(blob: &BlobRef, number: u64) -> String {
+    format!("blob.{}.{}.{number}", blob.kind.token(), blob.sha256)
+}
+
+/// Where a consumer leaves what it could not handle.
+pub fn dead(consumer: &str) -> String {
+    format!("dead.{consumer}")
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn an_event_subject_reads_back() {
+        let execution = ExecutionId::from_uuid(Uuid::from_u128(7_000));
+        let job = JobId::from_uuid(Uuid::from_u128(9_000_000));
+        let aggregate = Aggregate::Job(execution, job);
+        let event = Event::Job(crate::job::Event::Started(crate::job::Started { attempt: 1 }));
+        let subject = super::event(&aggregate, &event);
+        assert_eq!(parse_event(&subject), Some((aggregate, "started")));
+        for other in
+            ["", "ev", "ev.action.x.created", "ev.execution.x.job.y.started", "log.a.b.c", "ev.runner.A.gone"]
+        {
+            assert_eq!(parse_event(other), None, "{other}");
+        }
+    }
+}
