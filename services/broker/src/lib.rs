@@ -1,1 +1,50 @@
-//! Placeholder.
+//! The broker: the only crate that speaks to NATS JetStream.
+//!
+//! Owns the streams, the one way to append, the followers, the blobs and the queues. Never decides anything about
+//! actions or jobs. Invariant: an append that returned is on disk, and happened once however often it was tried.
+
+mod append;
+mod beats;
+mod blobs;
+mod connect;
+mod dead;
+mod direct;
+mod follow;
+mod logs;
+mod message;
+mod reports;
+pub mod server;
+mod snapshot;
+mod streams;
+mod work;
+
+use tokio::sync::watch;
+
+pub use append::{
+    AppendError, Appended, Checkpoint, DecideError, Decided, MAX_BATCH, ReadError, VerifyError,
+};
+pub use beats::*;
+pub use blobs::*;
+pub use connect::{Config, ConnectError, Connection, OLDEST_SERVER, is_new_enough};
+pub use dead::*;
+pub use follow::{Batch, FollowError, Follower, Start};
+pub use logs::*;
+pub use message::Message;
+pub use reports::*;
+pub use snapshot::*;
+pub use streams::{ProvisionError, stream_configs};
+pub use work::*;
+
+/// A connection to the broker in one role. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) client: async_nats::Client,
+    pub(crate) jetstream: async_nats::jetstream::Context,
+    connection: watch::Receiver<Connection>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("connection", &*self.connection.borrow()).finish_non_exhaustive()
+    }
+}
