@@ -1,0 +1,102 @@
+//! The typed definition: what an action says, whichever format said it.
+//!
+//! Owns the shape only. Everything in it was checked by [`crate::parse`]; what depends on a repository is a
+//! [`Template`] and is checked when it is rendered.
+
+use std::time::Duration;
+
+use crate::changeset::ChangesetTemplate;
+use crate::diagnostic::Diagnostic;
+use crate::template::Template;
+
+/// A definition without errors, and what its user should know about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed {
+    /// The definition.
+    pub definition: Definition,
+    /// What is accepted but should be written differently, in the order of the text.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What an action does, to which repositories, and what becomes of the changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// The format that it came from.
+    pub kind: Kind,
+    /// The action's name: ASCII letters, digits, `_`, `.` and `-`.
+    pub name: String,
+    /// What it is for, in Markdown; empty where nothing is said.
+    pub description: String,
+    /// Which repositories, in the order in which later entries replace earlier ones.
+    pub on: Vec<Scope>,
+    /// What runs in each workspace, in order.
+    pub steps: Vec<Step>,
+    /// What becomes of the changes; always present where there are steps.
+    pub changeset_template: Option<ChangesetTemplate>,
+    /// How long one job may take by the wall clock; absent: what the server allows.
+    pub timeout: Option<Duration>,
+}
+
+/// The format of a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A batch spec (`.batch.yaml`).
+    BatchSpec {
+        /// Its version, 1 to 3. From 2 on, queries search by keyword unless they say otherwise.
+        version: u8,
+    },
+    /// A legacy action file (`action.json`).
+    Legacy,
+}
+
+/// One entry of `on`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The repositories that a search finds.
+    Query {
+        /// The search.
+        query: String,
+    },
+    /// One repository by its name.
+    Repository {
+        /// The full name.
+        name: String,
+        /// Branches as they are written, each once; empty: the default branch.
+        branches: Vec<String>,
+    },
+}
+
+/// One step: a container and what runs in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Where it runs.
+    pub container: Container,
+    /// What runs.
+    pub action: Action,
+    /// Environment variables, each name once.
+    pub env: Vec<(String, Template)>,
+    /// Files that the step finds read-only in its container: absolute path and content, each path once.
+    pub files: Vec<(String, Template)>,
+    /// Absolute container paths that are kept between the runs of one repository.
+    pub cache_dirs: Vec<String>,
+}
+
+/// The image of a step's container.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Container {
+    /// An image reference.
+    Image(Template),
+    /// The text of a Dockerfile without a build context, to be built first.
+    Dockerfile(String),
+}
+
+/// What runs in a step's container.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A script for bash if the image has it, else for sh; the image's entry point is not used.
+    Script(Template),
+    /// The image's own entry point, with these arguments in place of its CMD; none: with its CMD.
+    Arguments(Vec<String>),
+    /// A program and its arguments; the image's entry point is not used.
+    Command(Vec<String>),
+}

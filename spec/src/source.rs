@@ -1,0 +1,32 @@
+//! What a definition is made from: a text and what its user gave beside it.
+//!
+//! Owns the input of [`crate::parse`]; never where the text came from.
+
+pub use events::action::Given;
+
+/// The image in which a legacy `command` step runs where nobody chose another.
+pub const DEFAULT_COMMAND_IMAGE: &str = "ubuntu";
+
+/// The text of an action definition and what is needed to read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The name of the file, for messages; its ending tells JSON from YAML.
+    pub file_name: &'a str,
+    /// The text of the file.
+    pub text: &'a str,
+    /// What the user gave beside the file: needed by a legacy action file, refused for a batch spec.
+    pub given: &'a Given,
+    /// The image in which a legacy `command` step runs.
+    pub command_image: &'a str,
+}
+
+impl<'a> From<&'a events::action::Definition> for Source<'a> {
+    fn from(definition: &'a events::action::Definition) -> Self {
+        Self {
+            file_name: &definition.file_name,
+            text: &definition.source,
+            given: &definition.given,
+            command_image: DEFAULT_COMMAND_IMAGE,
+        }
+    }
+}
