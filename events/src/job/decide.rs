@@ -73,8 +73,8 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
         _ if job.state == State::Absent => Err(absent()),
         Command::Assign { attempt, runner } => assign(job, attempt, runner),
         Command::Start { attempt } => start(job, attempt),
-        Command::StartStep(step) => running(job, step.attempt, step),
-        Command::FinishStep(step) => running(job, step.attempt, step),
+        Command::StartStep(step) => start_step(job, step),
+        Command::FinishStep(step) => finish_step(job, step),
         Command::Succeed(end) => running(job, end.attempt, end),
         Command::Fail { attempt, failure, log } => {
             running(job, attempt, Failed { attempt, failure, log: Some(log) })
@@ -102,6 +102,26 @@ fn start(job: &Job, attempt: u32) -> Result<Option<Event>, Rejection> {
         State::Assigned { .. } if attempt == job.attempt => Ok(Some(Started { attempt }.into())),
         State::Running { .. } if attempt == job.attempt => Ok(None),
         _ => Err(stale(job, attempt)),
+    }
+}
+
+/// Steps begin one after the other; one that began already is no news.
+fn start_step(job: &Job, step: StepStarted) -> Result<Option<Event>, Rejection> {
+    match step.step {
+        again if step.attempt == job.attempt && again <= job.step_started => Ok(None),
+        next if step.attempt == job.attempt && next > job.step_finished + 1 => Err(illegal(job, "skip a step")),
+        _ => running(job, step.attempt, step),
+    }
+}
+
+/// A step ends after it began; one that ended already is no news.
+fn finish_step(job: &Job, step: StepFinished) -> Result<Option<Event>, Rejection> {
+    match step.step {
+        again if step.attempt == job.attempt && again <= job.step_finished => Ok(None),
+        other if step.attempt == job.attempt && other != job.step_started => {
+            Err(illegal(job, "finish a step that did not begin"))
+        }
+        _ => running(job, step.attempt, step),
     }
 }
 

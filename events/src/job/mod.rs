@@ -29,6 +29,10 @@ pub struct Job {
     pub attempt: u32,
     /// How many attempts were lost since it was queued or retried.
     pub losses: u32,
+    /// The last step of this attempt that began; 0 before the first.
+    pub step_started: u32,
+    /// The last step of this attempt that ended; 0 before the first.
+    pub step_finished: u32,
     /// Whether somebody wants it to stop.
     pub cancel_requested: bool,
     /// The attempts whose log is sealed, and how many chunks each has.
@@ -100,6 +104,8 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         }
         Event::Assigned(assigned) => {
             job.attempt = assigned.attempt;
+            job.step_started = 0;
+            job.step_finished = 0;
             job.state = State::Assigned { runner: assigned.runner.clone() };
         }
         Event::Started(_) => {
@@ -107,7 +113,8 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
                 job.state = State::Running { runner };
             }
         }
-        Event::StepStarted(_) | Event::StepFinished(_) => {}
+        Event::StepStarted(started) => job.step_started = started.step,
+        Event::StepFinished(finished) => job.step_finished = finished.step,
         Event::Succeeded(_) => job.state = State::Ended { outcome: Outcome::Succeeded },
         Event::Failed(_) | Event::TimedOut(_) => job.state = State::Ended { outcome: Outcome::Failed },
         Event::Lost(_) => {
