@@ -36,7 +36,7 @@ version() {
 }
 
 up() {
-  local found
+  local found verb=found
   command -v docker >/dev/null || die "the docker command is missing" "run 'make setup', or install Debian's docker.io"
   if found=$(version); then
     say found "Docker Engine $found at $DOCKER_HOST"
@@ -46,12 +46,13 @@ up() {
     || die "no Docker Engine answers at DOCKER_HOST=$DOCKER_HOST" "start that engine, or unset DOCKER_HOST to use one on this machine"
   if ! closed_to_user; then
     start
+    verb=started
   fi
   if closed_to_user; then
     open_to_user
   fi
   found=$(version) || die "the Docker Engine at $DOCKER_HOST stopped answering" "look at $log"
-  say started "Docker Engine $found at $DOCKER_HOST"
+  say "$verb" "Docker Engine $found at $DOCKER_HOST"
 }
 
 # Answers root, but refuses this user.
@@ -138,7 +139,7 @@ advice() {
 }
 
 down() {
-  stop_pid "$pidfile" dockerd 30 || say found "no Docker Engine that was started from here"
+  stop_pid "$pidfile" dockerd "${STOP_PATIENCE_SECONDS:-30}" || say found "no Docker Engine that was started from here"
 }
 
 case ${1:-} in

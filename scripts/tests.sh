@@ -7,6 +7,11 @@
 set -euo pipefail
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/lib/say.sh
+source "$scripts/lib/say.sh"
+# shellcheck source=scripts/lib/root.sh
+source "$scripts/lib/root.sh"
+
 world=
 output=
 
@@ -24,8 +29,9 @@ open_world() {
   fake sudo 'shift; exec "$@"'
 }
 
+# What an engine leaves is root's.
 close_world() {
-  rm -rf "$world"
+  rm -rf "$world" 2>/dev/null || as_root rm -rf "$world"
 }
 
 # fake NAME BODY: a program on the test's PATH.
@@ -222,6 +228,23 @@ a_started_engine_answers_and_is_stopped_by_its_pid() {
     && run "${engine[@]}" up && says "found      Docker Engine" \
     && run "${engine[@]}" down && says "stopped    dockerd" \
     && ! run "${engine[@]}" version
+}
+
+what_ignores_the_request_to_end_is_killed() {
+  local status=0
+  mkdir -p "$world/tools/docker"
+  mkfifo "$world/silence"
+  # A shell under the name that the pid file is checked for; it says when it has gone deaf.
+  ln -s "$BASH" "$world/given/dockerd"
+  # shellcheck disable=SC2016  # the arguments are its own
+  "$world/given/dockerd" -c 'trap "" TERM; exec 3<>"$0"; echo >"$1"; read -r -u 3' "$world/silence" "$world/deaf" &
+  printf '%s\n' "$!" >"$world/tools/docker/dockerd.pid"
+  until [[ -s $world/deaf ]]; do
+    kill -0 "$!" || return 1
+  done
+  run STOP_PATIENCE_SECONDS=1 "$scripts/engine.sh" down && says "killing    dockerd" || return 1
+  wait "$!" || status=$?
+  [[ $status == 137 ]]
 }
 
 a_stale_pid_file_stops_nothing() {

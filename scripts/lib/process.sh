@@ -23,25 +23,33 @@ stop_pid() {
     return 1
   fi
   signal TERM "$pid"
-  local deadline=$((SECONDS + seconds))
-  while [[ -d /proc/$pid ]]; do
-    if ((SECONDS >= deadline)); then
-      say killing "$name (pid $pid): it did not end within $seconds seconds"
-      signal KILL "$pid"
-      deadline=$((SECONDS + 5))
-    fi
-    sleep 0.1
-  done
+  if ! ended "$pid" "$seconds"; then
+    say killing "$name (pid $pid): it did not end within $seconds seconds"
+    signal KILL "$pid"
+    ended "$pid" 5 || die "$name (pid $pid) cannot be ended" "look at it with: ps -p $pid"
+  fi
   rm -f "$file"
   say stopped "$name (pid $pid)"
 }
 
-# Root only where it must be: a process of one's own needs no password.
+# Root only where it must be: a process of one's own needs no password. The shell's own kill, since
+# the program of that name is not on every machine.
 signal() {
   local name=$1 pid=$2
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  local send=(sh -c 'kill -s "$0" "$1"' "$name" "$pid")
   if [[ -O /proc/$pid ]]; then
-    kill -s "$name" "$pid" 2>/dev/null || true
+    "${send[@]}" || true
   else
-    as_root kill -s "$name" "$pid" 2>/dev/null || true
+    as_root "${send[@]}" || true
   fi
+}
+
+# Whether a process is gone within SECONDS; one that only waits to be collected counts as gone.
+ended() {
+  local pid=$1 deadline=$((SECONDS + $2))
+  until [[ ! -d /proc/$pid || $(awk '/^State:/ { print $2 }' "/proc/$pid/status" 2>/dev/null) == Z ]]; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1
+  done
 }
