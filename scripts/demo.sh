@@ -29,7 +29,7 @@ patience_seconds=60
 
 build() {
   say building "patchwave (the first build takes some minutes)"
-  cargo build --package cli --quiet
+  cargo build --package cli
 }
 
 up() {
@@ -50,13 +50,13 @@ up() {
   setsid "$patchwave" up --data-dir "$data" --gateway "$gateway" --nats-server "$server" \
     >"$log" 2>&1 </dev/null &
   printf '%s\n' "$!" >"$pidfile"
-  await
+  await "$!"
 }
 
 await() {
-  local deadline=$((SECONDS + patience_seconds))
+  local pid=$1 deadline=$((SECONDS + patience_seconds))
   until "$patchwave" execution list --data-dir "$data" >/dev/null 2>&1; do
-    if ! live_pid "$pidfile" patchwave >/dev/null; then
+    if ended "$pid" 0; then
       show_tail "$log"
       rm -f "$pidfile"
       die "patchwave up ended at once" "see above and $log; another address: make demo PATCHWAVE_GATEWAY=127.0.0.1:7301"
@@ -69,28 +69,30 @@ await() {
   done
 }
 
-# The newest id of a kind that a listing shows.
+# newest KIND COMMAND...: the first id of a kind in what a command prints; listings begin with the newest.
 newest() {
-  local kind=$1
+  local kind=$1 listing
   shift
-  "$patchwave" "$@" --data-dir "$data" | grep --only-matching --max-count=1 "${kind}_[0-9A-Za-z]*" | head -n 1
+  listing=$("$patchwave" "$@" --data-dir "$data")
+  [[ $listing =~ ${kind}_[0-9A-Za-z]+ ]] || die "no $kind in the output of: patchwave $*" "look at $log"
+  printf '%s\n' "${BASH_REMATCH[0]}"
 }
 
 show() {
   local execution plan
   execution=$(newest execution execution list)
   plan=$(newest plan execution show "$execution")
-  printf '\nThe first change it proposes:\n\n'
+  printf '\nThe first change that %s proposes:\n\n' "$plan"
   "$patchwave" plan diff "$plan" --data-dir "$data" | awk '/^diff --git/ { n++ } n <= 1'
   cat <<TEXT
 
-It runs on at http://$gateway. Try next:
+Patchwave runs on at http://$gateway. Try next:
 
-  export PATCHWAVE_DATA=$PWD/$data
-  $patchwave execution show $execution
-  $patchwave plan show $plan
-  $patchwave plan export $plan /tmp/patches
-  $patchwave run $example --repo $demo/repos/almanac
+  export PATH=$(dirname "$(realpath "$patchwave")"):\$PATH PATCHWAVE_DATA=$PWD/$data
+  patchwave execution show $execution
+  patchwave plan show $plan
+  patchwave plan export $plan /tmp/patches
+  patchwave run $PWD/$example --repo $PWD/$demo/repos/almanac
 
 make stop ends it, make clean-demo also removes $demo.
 TEXT

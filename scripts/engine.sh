@@ -85,7 +85,8 @@ start() {
 
 running_service() { systemctl is-active --quiet docker.service; }
 running_foreign() { live_pid /var/run/docker.pid dockerd >/dev/null; }
-running_own() { [[ ! -s $pidfile ]] || live_pid "$pidfile" dockerd >/dev/null; }
+# By its pid alone: for an instant it still has the name of the shell that becomes dockerd.
+running_own() { [[ ! -s $pidfile ]] || ! ended "$(<"$pidfile")" 0; }
 
 spawn() {
   local program

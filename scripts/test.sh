@@ -2,7 +2,7 @@
 #
 # The tests, as a person and as the gate run them.
 #
-#   test.sh all     format, shell scripts, lints, every test but the long ones
+#   test.sh all     formats, lints, tests of the set-up, and every test but the long ones
 #   test.sh soak    the long tests, which are marked as ignored
 #
 # Quick checks come first. The closing line adds up what cargo's test programs reported one by one,
@@ -39,6 +39,12 @@ need_component() {
   cargo "$1" --version >/dev/null 2>&1 || die "cargo $1 is missing" "rustup component add $2"
 }
 
+# The scripts run as root on other people's machines: a word split by mistake is no small matter.
+shellcheck_all() {
+  command -v shellcheck >/dev/null || "$here/packages.sh" shellcheck
+  shellcheck --external-sources --source-path="$here" "$here"/*.sh "$here"/lib/*.sh .ci/run
+}
+
 # Runs cargo's tests and ends the script with their sum, whether they passed or not.
 cargo_test() {
   local status=0
@@ -68,6 +74,7 @@ all() {
   need_component fmt rustfmt
   need_component clippy clippy
   timed "cargo fmt --check" cargo fmt --all --check
+  timed "shellcheck" shellcheck_all
   timed "tests of the set-up" "$here/tests.sh"
   timed "cargo clippy" cargo clippy --workspace --all-targets -- -D warnings
   timed "cargo build of the tests" cargo test --workspace --no-run

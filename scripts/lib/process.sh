@@ -45,7 +45,7 @@ signal() {
   fi
 }
 
-# Whether a process is gone within SECONDS; one that only waits to be collected counts as gone.
+# ended PID SECONDS: whether a process is gone within that time; one that only waits to be collected counts as gone.
 ended() {
   local pid=$1 deadline=$((SECONDS + $2))
   until [[ ! -d /proc/$pid || $(awk '/^State:/ { print $2 }' "/proc/$pid/status" 2>/dev/null) == Z ]]; do
