@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The scheduler: from a resolved execution to its last job's end.
+//!
+//! Owns admission, assignment, leases and the way from a runner's report to a fact. A reconciler: messages only wake it,
+//! and what it does follows from its fold and the heartbeats alone, so that a crash anywhere is a repetition of
+//! harmless steps. Never runs anything and never talks to a runner but through its queue.
+
+mod admission;
+mod facts;
+mod fleet;
+mod fold;
+mod intake;
+mod jobs;
+mod leases;
+mod queueing;
+mod reports;
+mod service;
+mod tickets;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use broker::Broker;
+use tokio_util::sync::CancellationToken;
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the snapshot of the fold is kept. It is a cache: without it the log is read from the start.
+    pub snapshot_dir: PathBuf,
+    /// The wall-clock limit of a job whose definition sets none.
+    pub default_timeout: Duration,
+}
+
+/// The wall-clock limit of a job unless it is set otherwise: one hour.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// When the log was cut below what was seen before, or is gone.
+pub async fn run(config: Config, broker: Broker, stop: CancellationToken) -> anyhow::Result<()> {
+    service::Service::start(config, broker).await?.run(stop).await
+}

@@ -1,0 +1,145 @@
+//! Jobs on their way: queued, assigned, sent out, and counted when all have ended.
+//!
+//! Owns the steps that move jobs forward. Each looks at the fold alone and does what is missing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use events::execution::{self, decide};
+use events::id::{CommandId, ExecutionId, JobId, RunnerId};
+use events::job::{self, Command, State};
+use events::ticket::Ticket;
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+
+use crate::admission::{Candidate, admit};
+use crate::facts::IN_FLIGHT;
+use crate::fold::Execution;
+use crate::service::Service;
+use crate::{queueing, tickets};
+
+/// How long to leave an execution alone whose jobs could not be queued.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Service {
+    /// Queues the jobs of executions that were resolved.
+    pub(crate) async fn queue(&mut self, now: Instant) -> anyhow::Result<()> {
+        self.stuck.retain(|_, until| now < *until);
+        let lacking =
+            self.fold.executions.iter().filter(|(id, e)| e.lacks_jobs() && !self.stuck.contains_key(id));
+        let lacking: Vec<ExecutionId> = lacking.map(|(id, _)| *id).collect();
+        for id in lacking {
+            let Some(execution) = self.fold.executions.get(&id) else { continue };
+            if let Err(error) = queueing::queue(&self.broker, id, execution).await {
+                tracing::warn!(execution.id = %id, error = format!("{error:#}"), "jobs cannot be queued yet");
+                self.stuck.insert(id, now + PATIENCE);
+                continue;
+            }
+            // What was queued is in the log; the fold learns of it there.
+            while self.fold.executions.get(&id).is_some_and(Execution::lacks_jobs) {
+                self.take_next_events().await?;
+            }
+            let jobs = self.fold.executions.get(&id).map_or(0, |execution| execution.jobs.len());
+            tracing::info!(execution.id = %id, jobs, "queued");
+        }
+        Ok(())
+    }
+
+    /// Gives waiting jobs to runners with a free slot.
+    pub(crate) async fn assign(&mut self, now: Instant) -> anyhow::Result<()> {
+        let free = self.free_slots(now);
+        let slots: usize = free.values().sum();
+        if slots == 0 {
+            return Ok(());
+        }
+        let waiting = self.fold.executions.iter().filter(|(_, execution)| !execution.waiting.is_empty());
+        let candidates = waiting.map(|(id, execution)| candidate(*id, execution, slots)).collect();
+        let mut facts = Vec::new();
+        for admission in admit(candidates, free) {
+            let Some(tracked) = self.fold.job(admission.execution, admission.job) else { continue };
+            let attempt = tracked.state.attempt + 1;
+            let command = Command::Assign { attempt, runner: admission.runner };
+            if let Ok(Some(event)) = job::decide(&tracked.state, command) {
+                let command =
+                    CommandId::derived(&["assign", &admission.job.to_string(), &attempt.to_string()]);
+                facts.push(self.job_fact((admission.execution, admission.job), command, event));
+            }
+        }
+        self.append(facts).await
+    }
+
+    fn free_slots(&self, now: Instant) -> BTreeMap<RunnerId, usize> {
+        self.leases
+            .living(now)
+            .filter(|(id, _)| {
+                let tracked = self.fold.runners.get(id);
+                tracked.is_some_and(|tracked| tracked.state.registered.is_some() && !tracked.state.draining)
+            })
+            .map(|(id, beat)| (id.clone(), (beat.slots as usize).saturating_sub(self.fold.load(id))))
+            .filter(|(_, slots)| *slots > 0)
+            .collect()
+    }
+
+    /// Sends the tickets of assigned attempts, unless this process has already. A runner drops what it has.
+    pub(crate) async fn send_tickets(&mut self, now: Instant) {
+        let living: Vec<RunnerId> = self.leases.living(now).map(|(id, _)| id.clone()).collect();
+        let mut due = Vec::new();
+        for runner in living {
+            if !self.opened.contains(&runner) {
+                if let Err(error) = self.broker.open_queues(&runner).await {
+                    tracing::warn!(runner = %runner, %error, "a runner's queues cannot be opened yet");
+                    continue;
+                }
+                self.opened.insert(runner.clone());
+            }
+            let held = self.fold.held.get(&runner).into_iter().flatten();
+            due.extend(held.filter_map(|id| self.due_ticket(*id)).map(|ticket| (runner.clone(), ticket)));
+        }
+        let broker = &self.broker;
+        let mut sending = stream::iter(due)
+            .map(|(runner, ticket)| async move { (broker.put_ticket(&runner, &ticket).await, ticket) })
+            .buffer_unordered(IN_FLIGHT);
+        while let Some((result, ticket)) = sending.next().await {
+            match result {
+                Ok(()) => {
+                    self.sent.insert(ticket.job, ticket.attempt);
+                }
+                Err(error) => tracing::warn!(job.id = %ticket.job, %error, "a ticket cannot be sent yet"),
+            }
+        }
+    }
+
+    fn due_ticket(&self, (execution, job): (ExecutionId, JobId)) -> Option<Ticket> {
+        let of = self.fold.executions.get(&execution)?;
+        let state = &of.jobs.get(&job)?.state;
+        let assigned = matches!(state.state, State::Assigned { .. });
+        if !assigned || self.sent.get(&job) == Some(&state.attempt) {
+            return None;
+        }
+        let requested = of.own.state.requested.as_ref()?;
+        tickets::ticket((execution, requested), (job, state), self.config.default_timeout)
+    }
+
+    /// Ends the executions with nothing left to do.
+    pub(crate) async fn complete(&mut self) -> anyhow::Result<()> {
+        let mut facts = Vec::new();
+        for (id, execution) in self.fold.executions.iter().filter(|(_, execution)| execution.is_done()) {
+            let command = execution::Command::Complete(execution.counts());
+            if let Ok(Some(event)) = decide(&execution.own.state, command) {
+                for job in execution.jobs.keys() {
+                    self.sent.remove(job);
+                }
+                facts.push(self.execution_fact(*id, event));
+            }
+        }
+        self.append(facts).await
+    }
+}
+
+fn candidate(id: ExecutionId, execution: &Execution, slots: usize) -> Candidate {
+    Candidate {
+        execution: id,
+        holds: execution.open - execution.waiting.len(),
+        waiting: execution.waiting.iter().take(slots).map(|(_, job)| *job).collect(),
+    }
+}

@@ -1,0 +1,142 @@
+//! The loop: what wakes the scheduler, and what it then does.
+//!
+//! Owns the order of things. Facts are appended first and acted on afterwards; an append that meets news is left to the
+//! next round, when the fold knows better.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Context as _;
+use broker::{Broker, Checkpoint, Follower, Message, SnapshotFile, Start};
+use events::beat::Running;
+use events::id::{ExecutionId, JobId, RunnerId};
+use events::subject;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::fold::Fold;
+use crate::leases::{LEASE, Leases};
+
+/// How many events may be read again after a crash.
+const SNAPSHOT_EVERY: u64 = 5_000;
+
+pub(crate) struct Service {
+    pub(crate) config: Config,
+    pub(crate) broker: Broker,
+    pub(crate) events: Follower,
+    pub(crate) fold: Fold,
+    pub(crate) leases: Leases,
+    /// The last attempt of each job whose ticket this process has sent.
+    pub(crate) sent: HashMap<JobId, u32>,
+    /// Runners whose queues this process has made sure of.
+    pub(crate) opened: HashSet<RunnerId>,
+    /// Attempts that a runner was told to drop and still speaks of.
+    pub(crate) abandoned: HashSet<(RunnerId, Running)>,
+    /// Executions whose jobs could not be queued, and when to try again.
+    pub(crate) stuck: HashMap<ExecutionId, Instant>,
+    snapshot: SnapshotFile,
+    checkpoint: Checkpoint,
+    saved: u64,
+}
+
+impl Service {
+    /// Loads the snapshot and reads the log up to its end.
+    pub(crate) async fn start(config: Config, broker: Broker) -> anyhow::Result<Self> {
+        let snapshot = SnapshotFile::new(&config.snapshot_dir, "scheduler");
+        let (checkpoint, mut fold) =
+            snapshot.load::<Fold>().unwrap_or_else(|| (Checkpoint::START, Fold::default()));
+        broker.verify(&checkpoint).await?;
+        fold.reindex();
+        let filters = [subject::ALL_EXECUTIONS.to_owned(), subject::ALL_RUNNERS.to_owned()];
+        let events = broker.follow_events(&filters, Start::After(checkpoint.sequence));
+        let mut service = Self {
+            config,
+            broker,
+            events,
+            fold,
+            leases: Leases::default(),
+            sent: HashMap::new(),
+            opened: HashSet::new(),
+            abandoned: HashSet::new(),
+            stuck: HashMap::new(),
+            snapshot,
+            checkpoint,
+            saved: checkpoint.sequence,
+        };
+        while !service.events.caught_up() {
+            service.take_next_events().await?;
+        }
+        Ok(service)
+    }
+
+    /// Reconciles whenever something may have changed, until it is told to stop.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut reports = self.broker.reports().await.context("the queue of reports")?;
+        let mut beats = self.broker.follow_runner_beats();
+        let mut connection = self.broker.connection();
+        loop {
+            self.tick().await?;
+            let now = Instant::now();
+            let wake = self.leases.next_expiry(now).unwrap_or(now + LEASE);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                batch = self.events.next() => self.take_in(&batch?.messages),
+                deliveries = reports.next_batch() => self.take_reports(deliveries).await?,
+                beat = beats.next() => {
+                    let (runner, beat) = beat?;
+                    self.leases.beat(runner, beat, Instant::now());
+                }
+                changed = connection.changed() => {
+                    changed.context("the broker's connection is gone")?;
+                    self.leases.restart(Instant::now());
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            self.save(SNAPSHOT_EVERY);
+        }
+        self.save(1);
+        Ok(())
+    }
+
+    /// Looks at everything and does what there is to do.
+    async fn tick(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        self.greet(now).await?;
+        self.lose(now).await?;
+        self.queue(now).await?;
+        self.assign(now).await?;
+        self.send_tickets(now).await;
+        self.abandon(now).await;
+        self.complete().await
+    }
+
+    /// Waits for events and takes them in.
+    pub(crate) async fn take_next_events(&mut self) -> anyhow::Result<()> {
+        let batch = self.events.next().await?;
+        self.take_in(&batch.messages);
+        Ok(())
+    }
+
+    fn take_in(&mut self, messages: &[Message]) {
+        for message in messages {
+            match message.event() {
+                Ok(recorded) => self.fold.apply(&recorded),
+                Err(error) => tracing::warn!(sequence = message.sequence, %error, "an event is passed over"),
+            }
+        }
+        if let Some(last) = messages.last() {
+            self.checkpoint = Checkpoint { sequence: last.sequence, event_id: last.event_id() };
+        }
+    }
+
+    /// Writes the snapshot if enough has happened since the last one.
+    fn save(&mut self, every: u64) {
+        if self.checkpoint.sequence < self.saved + every {
+            return;
+        }
+        match self.snapshot.save(&self.checkpoint, &self.fold) {
+            Ok(()) => self.saved = self.checkpoint.sequence,
+            Err(error) => tracing::warn!(%error, "no snapshot: a restart will read more of the log"),
+        }
+    }
+}

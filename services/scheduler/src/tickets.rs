@@ -1,0 +1,34 @@
+//! Tickets: what a runner gets for an assigned attempt.
+//!
+//! Owns their content, which follows from the fold alone: a ticket that may not have been sent is sent again, and the
+//! runner drops the second.
+
+use std::time::Duration;
+
+use events::execution::Requested;
+use events::id::{ExecutionId, JobId};
+use events::job::Job;
+use events::ticket::Ticket;
+
+/// The ticket for a job's current attempt; none before the job is queued.
+pub(crate) fn ticket(
+    execution: (ExecutionId, &Requested),
+    job: (JobId, &Job),
+    default_timeout: Duration,
+) -> Option<Ticket> {
+    let (id, requested) = execution;
+    let (job, state) = job;
+    Some(Ticket {
+        execution: id,
+        job,
+        attempt: state.attempt,
+        definition: requested.definition.clone(),
+        workspace: state.workspace.clone()?,
+        timeout_ms: timeout(requested).unwrap_or(default_timeout).as_millis() as u64,
+    })
+}
+
+/// The limit that the definition sets. A definition that can no longer be read sets none: its runner says why.
+fn timeout(requested: &Requested) -> Option<Duration> {
+    spec::parse(&spec::Source::from(&requested.definition)).ok()?.definition.timeout
+}
