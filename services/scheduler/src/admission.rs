@@ -33,7 +33,8 @@ pub(crate) fn admit(mut candidates: Vec<Candidate>, mut free: BTreeMap<RunnerId,
     loop {
         free.retain(|_, slots| *slots > 0);
         // The runner with the most room: work spreads over the fleet before it piles up.
-        let Some(runner) = free.iter().max_by_key(|(_, slots)| **slots).map(|(runner, _)| runner.clone())
+        let Some(runner) =
+            free.iter().rev().max_by_key(|(_, slots)| **slots).map(|(runner, _)| runner.clone())
         else {
             return admitted;
         };

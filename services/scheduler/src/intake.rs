@@ -39,7 +39,7 @@ impl Service {
         for delivery in round {
             match self.judge(&delivery) {
                 Judged::Fact(fact) => {
-                    facts.push(fact);
+                    facts.push(*fact);
                     reported.push(delivery);
                 }
                 Judged::Done => delivery.ack().await.context("acknowledging a report")?,
@@ -69,7 +69,8 @@ impl Service {
         let job = self.fold.job(report.execution, report.job).map(|tracked| &tracked.state);
         match judge(job, &delivery.runner, report) {
             Verdict::Fact(event) => {
-                Judged::Fact(self.job_fact((report.execution, report.job), command_id(report), event))
+                let fact = self.job_fact((report.execution, report.job), command_id(report), event);
+                Judged::Fact(Box::new(fact))
             }
             Verdict::Done => Judged::Done,
             Verdict::Dead(reason) => Judged::Dead(reason),
@@ -78,7 +79,7 @@ impl Service {
 }
 
 enum Judged {
-    Fact(Fact),
+    Fact(Box<Fact>),
     Done,
     Dead(String),
 }
