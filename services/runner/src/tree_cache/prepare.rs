@@ -1,0 +1,152 @@
+//! From a packfile to a checked-out tree.
+//!
+//! Owns what is inside a tree's folder: `git/`, the pristine repository that the host uses; `files/`, what jobs see;
+//! and `complete`, written last. Invariant: the host's index holds no file times. Git takes a file whose size and times
+//! match the index for unchanged, and a step can restore both within the second that the index can tell apart.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use events::git::Oid;
+use serde::{Deserialize, Serialize};
+
+use super::Commit;
+use crate::git::{self, Git};
+
+pub(super) const GIT: &str = "git";
+pub(super) const FILES: &str = "files";
+const COMPLETE: &str = "complete";
+
+/// What the last file of a tree says.
+#[derive(Serialize, Deserialize)]
+struct Complete {
+    /// Which tree it is, for operators who look into the cache.
+    repository: String,
+    base_oid: Oid,
+    bytes: u64,
+    /// Nothing here is synced to disk, so a tree is worth nothing after a power failure.
+    boot: String,
+}
+
+/// Checks a commit out into a folder that does not exist yet. Returns how many bytes it takes on disk.
+pub(super) async fn prepare<F, Fut>(commit: &Commit, dir: &Path, fetch: F) -> Result<u64>
+where
+    F: FnOnce(PathBuf) -> Fut,
+    Fut: Future<Output = Result<()>>,
+{
+    let git = Git::at(dir.join(GIT));
+    let files = dir.join(FILES);
+    let pack = lay_out(git.dir(), commit)?;
+    fetch(pack.clone()).await.context("the repository's files cannot be fetched")?;
+
+    let mut index_pack = git.command("index-pack");
+    index_pack.arg("--no-rev-index").arg(&pack);
+    git::output(index_pack, b"").await.context("the repository's packfile is damaged")?;
+
+    // Objects are found by their digest: that the commit is there proves that it is the right one.
+    let mut read_tree = git.command("read-tree");
+    read_tree.arg(commit.base_oid.as_str());
+    git::output(read_tree, b"").await.context("the repository's packfile lacks the commit")?;
+
+    lay_out_for_steps(&files, &pack, commit)?;
+    let mut check_out = git.command_in(&files, "read-tree");
+    check_out.env("GIT_INDEX_FILE", files.join(".git/index"));
+    check_out.args(["--reset", "-u", commit.base_oid.as_str()]);
+    git::output(check_out, b"").await.context("the repository's files cannot be checked out")?;
+
+    let (repository, base_oid, dir) = (commit.repository.clone(), commit.base_oid.clone(), dir.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let bytes = disk_bytes(&dir)?;
+        let complete = Complete { repository, base_oid, bytes, boot: boot()? };
+        std::fs::write(dir.join(COMPLETE), serde_json::to_vec(&complete)?)?;
+        Ok(bytes)
+    })
+    .await?
+}
+
+/// Makes an empty repository by hand: its whole content is four small files, and `git init` would be one more process.
+fn lay_out(git_dir: &Path, commit: &Commit) -> Result<PathBuf> {
+    let packs = git_dir.join("objects/pack");
+    let made = std::fs::create_dir_all(&packs).and_then(|()| std::fs::create_dir_all(git_dir.join("refs")));
+    made.context("cannot make a repository")?;
+    describe(git_dir, commit, true)?;
+    Ok(packs.join("pack-source.pack"))
+}
+
+/// What a repository says of itself: its format, that history ends at the commit, and the branch it is on.
+fn describe(git_dir: &Path, commit: &Commit, bare: bool) -> Result<()> {
+    let oid = &commit.base_oid;
+    let format = match oid.as_str().len() {
+        64 => "\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = sha256\n",
+        _ => "\trepositoryformatversion = 0\n",
+    };
+    for (name, text) in [
+        ("config", format!("[core]\n\tbare = {bare}\n\tfilemode = true\n{format}")),
+        ("shallow", format!("{oid}\n")),
+        ("packed-refs", format!("# pack-refs with: sorted\n{oid} {}\n", commit.base_ref)),
+        ("HEAD", format!("ref: {}\n", commit.base_ref)),
+    ] {
+        std::fs::write(git_dir.join(name), text).with_context(|| format!("cannot write git's {name}"))?;
+    }
+    Ok(())
+}
+
+/// Gives the steps a repository of their own, so that they can use git. It shares the pack's bytes; a job sees it
+/// through its overlay, so that not even a step that runs as root can change the host's.
+fn lay_out_for_steps(files: &Path, pack: &Path, commit: &Commit) -> Result<()> {
+    let own = files.join(".git");
+    let packs = own.join("objects/pack");
+    let made = std::fs::create_dir_all(&packs).and_then(|()| std::fs::create_dir_all(own.join("refs")));
+    made.context("cannot make the steps' repository")?;
+    describe(&own, commit, false)?;
+    for extension in ["pack", "idx"] {
+        let from = pack.with_extension(extension);
+        let to = packs.join("pack-source").with_extension(extension);
+        std::fs::hard_link(&from, &to).context("cannot share the packfile with the steps' repository")?;
+    }
+    Ok(())
+}
+
+/// When a tree was used last and how large it is; none if it is not complete, or not of this boot.
+pub(super) fn complete(dir: &Path) -> Option<(SystemTime, u64)> {
+    let path = dir.join(COMPLETE);
+    let complete: Complete = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
+    let used = path.metadata().and_then(|meta| meta.modified()).ok()?;
+    (complete.boot == boot().ok()?).then_some((used, complete.bytes))
+}
+
+/// Notes the use for the next process. A failure costs a better choice of what makes room, and nothing else.
+pub(super) fn mark_used(dir: &Path) {
+    let file = std::fs::File::options().append(true).open(dir.join(COMPLETE));
+    if let Err(error) = file.and_then(|file| file.set_modified(SystemTime::now())) {
+        tracing::debug!(%error, "the use of a tree could not be noted");
+    }
+}
+
+/// Identifies the boot of this host.
+fn boot() -> Result<String> {
+    let id =
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("this host has no boot id")?;
+    Ok(id.trim().to_owned())
+}
+
+/// The space that a folder takes, without following links.
+fn disk_bytes(dir: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut total = 0;
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).context("cannot measure a tree")? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            // Hard links count once for each name: too much rather than too little.
+            total += meta.blocks() * 512;
+            if meta.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(total)
+}
