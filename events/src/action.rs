@@ -108,7 +108,7 @@ pub fn decide(action: &Action, command: Command) -> Result<Option<Event>, Reject
             Ok(Some(Created { name, definition }.into()))
         }
         Command::Apply { definition, .. } => {
-            Ok(Some(Revised { revision: action.revision + 1, definition }.into()))
+            Ok(Some(Revised { revision: action.revision.saturating_add(1), definition }.into()))
         }
         Command::Archive if action.revision == 0 => Err(Rejection::new(
             Code::NotFound,

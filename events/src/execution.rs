@@ -119,10 +119,9 @@ impl Counts {
         if cancel_requested && self.canceled > 0 {
             return Outcome::Canceled;
         }
-        let bad = self.failed + self.unreachable + self.canceled;
-        match (self.succeeded, bad) {
-            (_, 0) => Outcome::Succeeded,
-            (0, _) => Outcome::Failed,
+        match self {
+            Self { failed: 0, unreachable: 0, canceled: 0, .. } => Outcome::Succeeded,
+            Self { succeeded: 0, .. } => Outcome::Failed,
             _ => Outcome::PartiallyFailed,
         }
     }

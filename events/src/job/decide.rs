@@ -90,7 +90,9 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
 
 fn assign(job: &Job, attempt: u32, runner: RunnerId) -> Result<Option<Event>, Rejection> {
     match &job.state {
-        State::Queued if attempt == job.attempt + 1 => Ok(Some(Assigned { attempt, runner }.into())),
+        State::Queued if Some(attempt) == job.attempt.checked_add(1) => {
+            Ok(Some(Assigned { attempt, runner }.into()))
+        }
         State::Assigned { runner: holder } if attempt == job.attempt && *holder == runner => Ok(None),
         State::Queued => Err(stale(job, attempt)),
         _ => Err(illegal(job, "be assigned")),
@@ -107,22 +109,29 @@ fn start(job: &Job, attempt: u32) -> Result<Option<Event>, Rejection> {
 
 /// Steps begin one after the other; one that began already is no news.
 fn start_step(job: &Job, step: StepStarted) -> Result<Option<Event>, Rejection> {
-    match step.step {
-        again if step.attempt == job.attempt && again <= job.step_started => Ok(None),
-        next if step.attempt == job.attempt && next > job.step_finished + 1 => Err(illegal(job, "skip a step")),
-        _ => running(job, step.attempt, step),
+    if step.attempt == job.attempt && step.step <= job.step_started {
+        return Ok(None);
     }
+    if runs(job, step.attempt) && step.step > job.step_finished.saturating_add(1) {
+        return Err(illegal(job, "skip a step"));
+    }
+    running(job, step.attempt, step)
 }
 
 /// A step ends after it began; one that ended already is no news.
 fn finish_step(job: &Job, step: StepFinished) -> Result<Option<Event>, Rejection> {
-    match step.step {
-        again if step.attempt == job.attempt && again <= job.step_finished => Ok(None),
-        other if step.attempt == job.attempt && other != job.step_started => {
-            Err(illegal(job, "finish a step that did not begin"))
-        }
-        _ => running(job, step.attempt, step),
+    if step.attempt == job.attempt && step.step <= job.step_finished {
+        return Ok(None);
     }
+    if runs(job, step.attempt) && step.step != job.step_started {
+        return Err(illegal(job, "finish a step that did not begin"));
+    }
+    running(job, step.attempt, step)
+}
+
+/// Whether the order of steps matters: a straggler's earlier words were dropped, so its later ones need not fit.
+fn runs(job: &Job, attempt: u32) -> bool {
+    matches!(job.state, State::Running { .. }) && attempt == job.attempt
 }
 
 /// What only the attempt that runs right now may say.
@@ -139,7 +148,7 @@ fn running(job: &Job, attempt: u32, event: impl Into<Event>) -> Result<Option<Ev
 fn lose(job: &Job, attempt: u32, reason: String) -> Result<Option<Event>, Rejection> {
     match &job.state {
         State::Assigned { runner } | State::Running { runner } if attempt == job.attempt => {
-            let last = job.losses + 1 >= MAX_LOSSES;
+            let last = job.losses.saturating_add(1) >= MAX_LOSSES;
             Ok(Some(if last { worn_out(attempt, &reason) } else { lost(attempt, runner, reason) }))
         }
         State::Ended { .. } if attempt == job.attempt => Ok(None),

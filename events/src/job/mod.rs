@@ -118,7 +118,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         Event::Succeeded(_) => job.state = State::Ended { outcome: Outcome::Succeeded },
         Event::Failed(_) | Event::TimedOut(_) => job.state = State::Ended { outcome: Outcome::Failed },
         Event::Lost(_) => {
-            job.losses += 1;
+            job.losses = job.losses.saturating_add(1);
             job.state = State::Queued;
         }
         Event::CancelRequested(CancelRequested {}) => job.cancel_requested = true,

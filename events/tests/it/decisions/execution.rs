@@ -1,0 +1,125 @@
+//! Executions: asked for once, resolved once, completed once.
+
+use events::action::{Definition, Given as Extra};
+use events::blob::{BlobKind, BlobRef, Sha256};
+use events::execution::{CancelRequested, Command, Completed, Counts, Event, Execution, Outcome};
+use events::execution::{Reason, Requested, Resolved, decide, evolve};
+use events::id::ActionId;
+use events::rejection::Code;
+
+use crate::given::{Given, fold};
+
+fn given<const N: usize>(history: [Event; N]) -> Given<Execution, Command, Event> {
+    Given::new(fold(history, evolve), decide)
+}
+
+fn request(revision: u32) -> Requested {
+    let definition = Definition {
+        file_name: "a.yaml".to_owned(),
+        source: "name: tidy".to_owned(),
+        given: Extra::default(),
+    };
+    Requested {
+        action: ActionId::named("tidy"),
+        action_name: "tidy".to_owned(),
+        revision,
+        definition,
+        repositories: vec!["/srv/git/ledger.git".to_owned()],
+        reason: Reason::Manual,
+    }
+}
+
+fn scope(workspaces: u32) -> Resolved {
+    let sha256 = Sha256::from_bytes(&[0xa7; 32]);
+    let scope = BlobRef { kind: BlobKind::Scope, sha256, size: 48_120 };
+    Resolved { scope, workspaces, skipped: 12, unreachable: 3 }
+}
+
+fn requested() -> Event {
+    request(7).into()
+}
+
+fn resolved() -> Event {
+    scope(200).into()
+}
+
+fn cancel_requested() -> Event {
+    CancelRequested {}.into()
+}
+
+fn completed(outcome: Outcome, counts: Counts) -> Event {
+    Completed { outcome, counts }.into()
+}
+
+const GOOD: Counts = Counts { succeeded: 200, failed: 0, canceled: 0, unreachable: 0 };
+const MIXED: Counts = Counts { succeeded: 180, failed: 11, canceled: 0, unreachable: 9 };
+const CUT: Counts = Counts { succeeded: 150, failed: 4, canceled: 46, unreachable: 0 };
+
+#[test]
+fn it_is_asked_for_once() {
+    given([]).when(Command::Request(request(7))).then(requested());
+    given([requested()]).when(Command::Request(request(7))).then_nothing();
+    given([requested()]).when(Command::Request(request(8))).then_nothing();
+}
+
+#[test]
+fn nothing_can_be_asked_of_one_that_does_not_exist() {
+    given([]).when(Command::Resolve(scope(200))).then_refused(Code::NotFound);
+    given([]).when(Command::RequestCancel).then_refused(Code::NotFound);
+    given([]).when(Command::Complete(GOOD)).then_refused(Code::NotFound);
+}
+
+#[test]
+fn what_was_resolved_first_stands() {
+    given([requested()]).when(Command::Resolve(scope(200))).then(resolved());
+    given([requested(), resolved()]).when(Command::Resolve(scope(200))).then_nothing();
+    given([requested(), resolved()]).when(Command::Resolve(scope(3))).then_nothing();
+    given([requested(), cancel_requested()]).when(Command::Resolve(scope(200))).then(resolved());
+}
+
+#[test]
+fn it_is_canceled_while_it_runs() {
+    let end = completed(Outcome::Succeeded, GOOD);
+    given([requested()]).when(Command::RequestCancel).then(cancel_requested());
+    given([requested(), resolved()]).when(Command::RequestCancel).then(cancel_requested());
+    given([requested(), cancel_requested()]).when(Command::RequestCancel).then_nothing();
+    given([requested(), resolved(), end]).when(Command::RequestCancel).then_refused(Code::AlreadyEnded);
+}
+
+#[test]
+fn it_completes_once_and_only_when_it_is_known_where_it_works() {
+    let running = || given([requested(), resolved()]);
+    let canceled = || given([requested(), resolved(), cancel_requested()]);
+    given([requested()]).when(Command::Complete(GOOD)).then_refused(Code::IllegalTransition);
+    running().when(Command::Complete(GOOD)).then(completed(Outcome::Succeeded, GOOD));
+    running().when(Command::Complete(MIXED)).then(completed(Outcome::PartiallyFailed, MIXED));
+    canceled().when(Command::Complete(CUT)).then(completed(Outcome::Canceled, CUT));
+    // The last job was faster than the wish to stop.
+    canceled().when(Command::Complete(GOOD)).then(completed(Outcome::Succeeded, GOOD));
+    given([requested(), resolved(), completed(Outcome::Succeeded, GOOD)])
+        .when(Command::Complete(MIXED))
+        .then_nothing();
+}
+
+#[test]
+fn the_counts_make_the_outcome() {
+    let counts =
+        |succeeded, failed, canceled, unreachable| Counts { succeeded, failed, canceled, unreachable };
+    for (counts, cancel_requested, outcome) in [
+        (counts(0, 0, 0, 0), false, Outcome::Succeeded),
+        (counts(0, 0, 0, 0), true, Outcome::Succeeded),
+        (counts(9, 0, 0, 0), false, Outcome::Succeeded),
+        (counts(9, 1, 0, 0), false, Outcome::PartiallyFailed),
+        (counts(9, 0, 0, 1), false, Outcome::PartiallyFailed),
+        // Single jobs that were stopped, not the whole.
+        (counts(9, 0, 1, 0), false, Outcome::PartiallyFailed),
+        (counts(0, 0, 1, 0), false, Outcome::Failed),
+        (counts(0, 1, 0, 0), false, Outcome::Failed),
+        (counts(0, 0, 0, 1), false, Outcome::Failed),
+        (counts(9, 1, 1, 1), true, Outcome::Canceled),
+        (counts(9, 1, 0, 0), true, Outcome::PartiallyFailed),
+        (counts(0, u32::MAX, u32::MAX, u32::MAX), false, Outcome::Failed),
+    ] {
+        assert_eq!(counts.outcome(cancel_requested), outcome, "{counts:?}, canceled: {cancel_requested}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Attempts: given out one after the other, and only the last one counts.
+
+use events::rejection::Code;
+
+use super::*;
+
+#[test]
+fn it_is_queued_once() {
+    given([]).when(Command::Queue(workspace(""))).then(queued());
+    given([queued()]).when(Command::Queue(workspace(""))).then_nothing();
+    given([queued()]).when(Command::Queue(workspace("elsewhere"))).then_nothing();
+    running([succeeded(1)]).when(Command::Queue(workspace(""))).then_nothing();
+}
+
+#[test]
+fn nothing_can_be_asked_of_one_that_does_not_exist() {
+    let attempts = [assign(1), start(1), start_step(1, 1), finish_step(1, 1), succeed(1), fail(1), lose(1)];
+    let wishes = [Command::TimeOut(time_out(1)), Command::RequestCancel, Command::Cancel, Command::Retry];
+    for command in attempts.into_iter().chain(wishes).chain([seal(1, 31)]) {
+        given([]).when(command).then_refused(Code::NotFound);
+    }
+}
+
+#[test]
+fn a_runner_gets_the_next_attempt() {
+    given([queued()]).when(assign(1)).then(assigned(1));
+    given([queued()]).when(assign(0)).then_refused(Code::StaleAttempt);
+    given([queued()]).when(assign(2)).then_refused(Code::StaleAttempt);
+    running([lost(1)]).when(assign(2)).then(assigned(2));
+    running([lost(1)]).when(assign(1)).then_refused(Code::StaleAttempt);
+    running([failed(1), retried()]).when(assign(2)).then(assigned(2));
+}
+
+#[test]
+fn an_attempt_belongs_to_one_runner() {
+    let to_another = Command::Assign { attempt: 1, runner: runner(77) };
+    given([queued(), assigned(1)]).when(assign(1)).then_nothing();
+    given([queued(), assigned(1)]).when(to_another.clone()).then_refused(Code::IllegalTransition);
+    given([queued(), assigned(1)]).when(assign(2)).then_refused(Code::IllegalTransition);
+    running([]).when(to_another).then_refused(Code::IllegalTransition);
+    running([]).when(assign(2)).then_refused(Code::IllegalTransition);
+    running([succeeded(1)]).when(assign(2)).then_refused(Code::IllegalTransition);
+}
+
+#[test]
+fn the_runner_that_has_it_starts_it_once() {
+    given([queued(), assigned(1)]).when(start(1)).then(started(1));
+    given([queued(), assigned(1)]).when(start(2)).then_refused(Code::StaleAttempt);
+    running([]).when(start(1)).then_nothing();
+    given([queued()]).when(start(1)).then_refused(Code::StaleAttempt);
+    running([lost(1)]).when(start(1)).then_refused(Code::StaleAttempt);
+    running([lost(1), assigned(2)]).when(start(1)).then_refused(Code::StaleAttempt);
+    running([succeeded(1)]).when(start(1)).then_refused(Code::StaleAttempt);
+}
+
+#[test]
+fn a_lost_attempt_lets_the_job_wait_for_the_next() {
+    given([queued(), assigned(1)]).when(lose(1)).then(lost(1));
+    running([]).when(lose(1)).then(lost(1));
+    running([lost(1)]).when(lose(1)).then_refused(Code::StaleAttempt);
+    running([lost(1), assigned(2)]).when(lose(1)).then_refused(Code::StaleAttempt);
+    running([]).when(lose(2)).then_refused(Code::StaleAttempt);
+    given([queued()]).when(lose(0)).then_refused(Code::StaleAttempt);
+    running([failed(1)]).when(lose(1)).then_nothing();
+}
+
+#[test]
+fn three_losses_end_the_job() {
+    running([lost(1), assigned(2)]).when(lose(2)).then(lost(2));
+    running([lost(1), assigned(2), lost(2), assigned(3)]).when(lose(3)).then(worn_out(3));
+    running([lost(1), assigned(2), lost(2), assigned(3), started(3)]).when(lose(3)).then(worn_out(3));
+}
+
+#[test]
+fn a_retry_grants_three_more_losses() {
+    let worn = [lost(1), assigned(2), lost(2), assigned(3), worn_out(3), retried(), assigned(4)];
+    running(worn.clone()).when(lose(4)).then(lost(4));
+    let again = [lost(4), assigned(5), lost(5), assigned(6)];
+    let history = [queued(), assigned(1), started(1)].into_iter().chain(worn).chain(again);
+    Given::new(fold(history, evolve), decide).when(lose(6)).then(worn_out(6));
+}
+
+#[test]
+fn a_straggler_changes_nothing() {
+    let stragglers =
+        [start_step(1, 1), finish_step(1, 1), succeed(1), fail(1), Command::TimeOut(time_out(1)), lose(1)];
+    for late in stragglers {
+        running([lost(1)]).when(late.clone()).then_refused(Code::StaleAttempt);
+        running([lost(1), assigned(2)]).when(late.clone()).then_refused(Code::StaleAttempt);
+        running([lost(1), assigned(2), started(2)]).when(late.clone()).then_refused(Code::StaleAttempt);
+        running([lost(1), assigned(2), started(2), failed(2)]).when(late).then_refused(Code::StaleAttempt);
+    }
+}
+
+#[test]
+fn an_attempt_that_was_never_given_out_has_no_say() {
+    for early in [start_step(2, 1), finish_step(2, 1), succeed(2), fail(2), Command::TimeOut(time_out(2))] {
+        running([]).when(early).then_refused(Code::StaleAttempt);
+    }
+}

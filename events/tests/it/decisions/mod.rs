@@ -1,0 +1,8 @@
+//! What each aggregate decides: one line for each arm.
+
+mod action;
+mod execution;
+mod job;
+mod plan;
+mod repository;
+mod runner;
