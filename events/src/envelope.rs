@@ -1,10 +1,12 @@
 //! The envelope: what every event says of itself beside its payload.
 //!
 //! Owns the headers: CloudEvents attributes in binary mode as in the CloudEvents NATS protocol binding, with the
-//! correlation id, the causation id, the actor and the W3C trace context as extension attributes.
+//! correlation id, the causation id, the actor and the W3C trace context as extension attributes. Invariant: no text,
+//! whoever chose it, can end a header or add one.
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandId, EventId};
@@ -20,7 +22,10 @@ const ACTOR: &str = "ce-actor";
 const CORRELATION: &str = "ce-correlationid";
 const CAUSATION: &str = "ce-causationid";
 const TRACE_PARENT: &str = "ce-traceparent";
-const CONTENT_TYPE: &str = "Content-Type";
+const CONTENT_TYPE: &str = "ce-datacontenttype";
+
+/// What the CloudEvents binding has percent-encoded in a header's value, beside what is not ASCII.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
 /// Who did it: `user:NAME` or `service:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,6 +109,9 @@ impl NewEvent {
         ];
         headers.extend(self.origin.causation.map(|id| (CAUSATION, id.to_string())));
         headers.extend(self.origin.trace_parent.clone().map(|trace| (TRACE_PARENT, trace)));
+        for (_, value) in &mut headers {
+            *value = utf8_percent_encode(value, ENCODED).to_string();
+        }
         headers
     }
 }
@@ -168,5 +176,8 @@ fn required<'a, T: std::str::FromStr>(
     header: &impl Fn(&str) -> Option<&'a str>,
     name: &'static str,
 ) -> Result<T, Undecodable> {
-    header(name).and_then(|text| text.parse().ok()).ok_or(Undecodable::Header(name))
+    header(name)
+        .and_then(|text| percent_decode_str(text).decode_utf8().ok())
+        .and_then(|text| text.parse().ok())
+        .ok_or(Undecodable::Header(name))
 }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's failure")]
 
+mod arbitrary;
 mod contract;
 mod decisions;
+mod envelope;
 mod given;
+mod histories;

@@ -1,0 +1,345 @@
+//! Random values of the language: small ranges where values should meet, whole ranges where they should hurt.
+
+use std::collections::BTreeMap;
+
+use events::action::{self, Definition, Given};
+use events::blob::{BlobKind, BlobRef, Sha256};
+use events::execution::{self, Counts, Reason};
+use events::git::{BranchRef, Oid};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
+use events::job::{self, DiffStat, Failure, FailureKind};
+use events::log::LogEnd;
+use events::ticket::Workspace;
+use events::{Aggregate, Event, plan, repository, runner};
+use proptest::prelude::*;
+use proptest::{collection, option, sample};
+use uuid::Uuid;
+
+/// Numbers that meet, and now and then one from the edge of the range.
+pub(crate) fn number() -> impl Strategy<Value = u32> + Clone {
+    prop_oneof![9 => 0..5u32, 1 => sample::select(vec![u32::MAX - 1, u32::MAX])]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[a-c]", any::<String>()]
+}
+
+fn uuid() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+pub(crate) fn runner_id() -> impl Strategy<Value = RunnerId> {
+    "[a-c]|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])".prop_map(|name| name.parse().unwrap())
+}
+
+fn sha256() -> impl Strategy<Value = Sha256> {
+    any::<[u8; 32]>().prop_map(|bytes| Sha256::from_bytes(&bytes))
+}
+
+pub(crate) fn blob() -> impl Strategy<Value = BlobRef> {
+    (sample::select(BlobKind::ALL.to_vec()), sha256(), any::<u64>())
+        .prop_map(|(kind, sha256, size)| BlobRef { kind, sha256, size })
+}
+
+fn oid() -> impl Strategy<Value = Oid> {
+    "[0-9a-f]{40}|[0-9a-f]{64}|a{40}".prop_map(|text| text.parse().unwrap())
+}
+
+fn branch() -> impl Strategy<Value = BranchRef> {
+    "refs/heads/([ab]|[a-z]{1,9}(/[a-z0-9_-]{1,9}){0,2})".prop_map(|text| text.parse().unwrap())
+}
+
+fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+    collection::btree_map(text(), text(), 0..3)
+}
+
+pub(crate) fn log_end() -> impl Strategy<Value = LogEnd> {
+    (0..4u64, any::<u64>(), any::<u64>(), sha256()).prop_map(|(chunks, bytes, lines, sha256)| LogEnd {
+        chunks,
+        bytes,
+        lines,
+        sha256,
+    })
+}
+
+fn workspace() -> impl Strategy<Value = Workspace> {
+    (text(), text(), branch(), oid(), text(), blob()).prop_map(
+        |(repository, url, base_ref, base_oid, path, source)| Workspace {
+            repository,
+            url,
+            base_ref,
+            base_oid,
+            path,
+            source,
+        },
+    )
+}
+
+fn definition() -> impl Strategy<Value = Definition> {
+    let given = collection::vec(option::of(text()), 5).prop_map(|mut texts| Given {
+        name: texts.remove(0),
+        branch: texts.remove(0),
+        title: texts.remove(0),
+        body: texts.remove(0),
+        message: texts.remove(0),
+    });
+    let given = prop_oneof![Just(Given::default()), given];
+    (text(), text(), given).prop_map(|(file_name, source, given)| Definition { file_name, source, given })
+}
+
+pub(crate) fn failure() -> impl Strategy<Value = Failure> {
+    use FailureKind::{Image, Lost, StepExit, Template};
+    let kind = sample::select(vec![StepExit, Template, Image, FailureKind::Workspace, Lost]);
+    (kind, option::of(number()), option::of(any::<i64>()), text(), text())
+        .prop_map(|(kind, step, exit_code, message, hint)| Failure { kind, step, exit_code, message, hint })
+}
+
+pub(crate) fn counts() -> impl Strategy<Value = Counts> {
+    (number(), number(), number(), number()).prop_map(|(succeeded, failed, canceled, unreachable)| Counts {
+        succeeded,
+        failed,
+        canceled,
+        unreachable,
+    })
+}
+
+fn apply() -> impl Strategy<Value = (String, Definition)> {
+    (text(), definition())
+}
+
+/// Any event of an action.
+pub(crate) fn action_event() -> impl Strategy<Value = action::Event> {
+    prop_oneof![
+        apply().prop_map(|(name, definition)| action::Created { name, definition }.into()),
+        (number(), definition())
+            .prop_map(|(revision, definition)| action::Revised { revision, definition }.into()),
+        Just(action::Archived {}.into()),
+    ]
+}
+
+/// Any command to an action.
+pub(crate) fn action_command() -> impl Strategy<Value = action::Command> {
+    prop_oneof![
+        4 => apply().prop_map(|(name, definition)| action::Command::Apply { name, definition }),
+        1 => Just(action::Command::Archive),
+    ]
+}
+
+fn requested() -> impl Strategy<Value = execution::Requested> {
+    (uuid(), text(), number(), definition(), collection::vec(text(), 0..3)).prop_map(
+        |(action, action_name, revision, definition, repositories)| execution::Requested {
+            action: ActionId::from_uuid(action),
+            action_name,
+            revision,
+            definition,
+            repositories,
+            reason: Reason::Manual,
+        },
+    )
+}
+
+fn resolved() -> impl Strategy<Value = execution::Resolved> {
+    (blob(), number(), number(), number()).prop_map(|(scope, workspaces, skipped, unreachable)| {
+        execution::Resolved { scope, workspaces, skipped, unreachable }
+    })
+}
+
+/// Any event of an execution.
+pub(crate) fn execution_event() -> impl Strategy<Value = execution::Event> {
+    let completed = (counts(), any::<bool>()).prop_map(|(counts, canceled)| {
+        execution::Completed { outcome: counts.outcome(canceled), counts }.into()
+    });
+    prop_oneof![
+        requested().prop_map(Into::into),
+        resolved().prop_map(Into::into),
+        Just(execution::CancelRequested {}.into()),
+        completed,
+    ]
+}
+
+/// Any command to an execution.
+pub(crate) fn execution_command() -> impl Strategy<Value = execution::Command> {
+    prop_oneof![
+        requested().prop_map(execution::Command::Request),
+        resolved().prop_map(execution::Command::Resolve),
+        Just(execution::Command::RequestCancel),
+        counts().prop_map(execution::Command::Complete),
+    ]
+}
+
+fn step_started() -> impl Strategy<Value = job::StepStarted> {
+    (number(), number()).prop_map(|(attempt, step)| job::StepStarted { attempt, step })
+}
+
+fn step_finished() -> impl Strategy<Value = job::StepFinished> {
+    (number(), number(), any::<i64>(), any::<u64>()).prop_map(|(attempt, step, exit_code, duration_ms)| {
+        job::StepFinished { attempt, step, exit_code, duration_ms }
+    })
+}
+
+fn succeeded() -> impl Strategy<Value = job::Succeeded> {
+    let diff_stat = (any::<u32>(), any::<u64>(), any::<u64>())
+        .prop_map(|(files, insertions, deletions)| DiffStat { files, insertions, deletions });
+    (number(), option::of(blob()), diff_stat, log_end())
+        .prop_map(|(attempt, patch, diff_stat, log)| job::Succeeded { attempt, patch, diff_stat, log })
+}
+
+fn timed_out() -> impl Strategy<Value = job::TimedOut> {
+    (number(), any::<u64>(), log_end()).prop_map(|(attempt, limit_ms, log)| job::TimedOut {
+        attempt,
+        limit_ms,
+        log,
+    })
+}
+
+/// Any event of a job.
+pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
+    prop_oneof![
+        workspace().prop_map(|workspace| job::Queued { workspace }.into()),
+        (number(), runner_id()).prop_map(|(attempt, runner)| job::Assigned { attempt, runner }.into()),
+        number().prop_map(|attempt| job::Started { attempt }.into()),
+        step_started().prop_map(Into::into),
+        step_finished().prop_map(Into::into),
+        succeeded().prop_map(Into::into),
+        (number(), failure(), option::of(log_end())).prop_map(|(attempt, failure, log)| job::Failed {
+            attempt,
+            failure,
+            log
+        }
+        .into()),
+        (number(), runner_id(), text()).prop_map(|(attempt, runner, reason)| job::Lost {
+            attempt,
+            runner,
+            reason
+        }
+        .into()),
+        timed_out().prop_map(Into::into),
+        Just(job::CancelRequested {}.into()),
+        option::of(number()).prop_map(|attempt| job::Canceled { attempt }.into()),
+        Just(job::Retried {}.into()),
+        (number(), blob(), log_end())
+            .prop_map(|(attempt, blob, log)| job::LogSealed { attempt, blob, log }.into()),
+    ]
+}
+
+/// Any command to a job.
+pub(crate) fn job_command() -> impl Strategy<Value = job::Command> {
+    use job::Command;
+    prop_oneof![
+        1 => workspace().prop_map(Command::Queue),
+        4 => (number(), runner_id()).prop_map(|(attempt, runner)| Command::Assign { attempt, runner }),
+        4 => number().prop_map(|attempt| Command::Start { attempt }),
+        2 => step_started().prop_map(Command::StartStep),
+        2 => step_finished().prop_map(Command::FinishStep),
+        1 => succeeded().prop_map(Command::Succeed),
+        1 => (number(), failure(), log_end())
+            .prop_map(|(attempt, failure, log)| Command::Fail { attempt, failure, log }),
+        1 => timed_out().prop_map(Command::TimeOut),
+        2 => (number(), text()).prop_map(|(attempt, reason)| Command::Lose { attempt, reason }),
+        1 => Just(Command::RequestCancel),
+        1 => Just(Command::Cancel),
+        1 => Just(Command::Retry),
+        1 => (number(), blob(), log_end())
+            .prop_map(|(attempt, blob, log)| Command::SealLog { attempt, blob, log }),
+    ]
+}
+
+fn plan_content() -> impl Strategy<Value = plan::Created> {
+    (uuid(), blob(), number(), number(), number()).prop_map(
+        |(execution, document, changesets, missing, unchanged)| plan::Created {
+            execution: ExecutionId::from_uuid(execution),
+            document,
+            changesets,
+            missing,
+            unchanged,
+        },
+    )
+}
+
+fn plan_id() -> impl Strategy<Value = PlanId> {
+    prop_oneof![0..3u128, any::<u128>()].prop_map(|bits| PlanId::from_uuid(Uuid::from_u128(bits)))
+}
+
+/// Any event of a plan.
+pub(crate) fn plan_event() -> impl Strategy<Value = plan::Event> {
+    prop_oneof![plan_content().prop_map(Into::into), plan_id().prop_map(|by| plan::Superseded { by }.into()),]
+}
+
+/// Any command to a plan.
+pub(crate) fn plan_command() -> impl Strategy<Value = plan::Command> {
+    prop_oneof![
+        plan_content().prop_map(plan::Command::Create),
+        plan_id().prop_map(|by| plan::Command::Supersede { by }),
+    ]
+}
+
+fn identity() -> impl Strategy<Value = repository::Registered> {
+    (text(), text()).prop_map(|(name, url)| repository::Registered { name, url })
+}
+
+fn head() -> impl Strategy<Value = repository::HeadMoved> {
+    (branch(), oid()).prop_map(|(branch, oid)| repository::HeadMoved { branch, oid })
+}
+
+/// Any event of a repository.
+pub(crate) fn repository_event() -> impl Strategy<Value = repository::Event> {
+    prop_oneof![
+        identity().prop_map(Into::into),
+        head().prop_map(Into::into),
+        Just(repository::Removed {}.into()),
+    ]
+}
+
+/// Any command to a repository.
+pub(crate) fn repository_command() -> impl Strategy<Value = repository::Command> {
+    prop_oneof![
+        identity().prop_map(repository::Command::Register),
+        head().prop_map(repository::Command::MoveHead),
+        Just(repository::Command::Remove),
+    ]
+}
+
+fn registered() -> impl Strategy<Value = runner::Registered> {
+    (0..3u128, number(), labels(), text()).prop_map(|(incarnation, slots, labels, version)| {
+        runner::Registered { incarnation: Uuid::from_u128(incarnation), slots, labels, version }
+    })
+}
+
+/// Any event of a runner.
+pub(crate) fn runner_event() -> impl Strategy<Value = runner::Event> {
+    prop_oneof![
+        registered().prop_map(Into::into),
+        Just(runner::Draining {}.into()),
+        text().prop_map(|reason| runner::Gone { reason }.into()),
+    ]
+}
+
+/// Any command to a runner.
+pub(crate) fn runner_command() -> impl Strategy<Value = runner::Command> {
+    prop_oneof![
+        registered().prop_map(runner::Command::Register),
+        Just(runner::Command::Drain),
+        text().prop_map(|reason| runner::Command::Leave { reason }),
+    ]
+}
+
+/// Any event with an aggregate that it may belong to.
+pub(crate) fn any_event() -> impl Strategy<Value = (Aggregate, Event)> {
+    prop_oneof![
+        (uuid(), action_event())
+            .prop_map(|(id, event)| (Aggregate::Action(ActionId::from_uuid(id)), Event::Action(event))),
+        (uuid(), execution_event()).prop_map(|(id, event)| (
+            Aggregate::Execution(ExecutionId::from_uuid(id)),
+            Event::Execution(event)
+        )),
+        (uuid(), uuid(), job_event()).prop_map(|(execution, id, event)| {
+            let aggregate = Aggregate::Job(ExecutionId::from_uuid(execution), JobId::from_uuid(id));
+            (aggregate, Event::Job(event))
+        }),
+        (plan_id(), plan_event()).prop_map(|(id, event)| (Aggregate::Plan(id), Event::Plan(event))),
+        (uuid(), repository_event()).prop_map(|(id, event)| {
+            (Aggregate::Repository(RepositoryId::from_uuid(id)), Event::Repository(event))
+        }),
+        (runner_id(), runner_event()).prop_map(|(id, event)| (Aggregate::Runner(id), Event::Runner(event))),
+    ]
+}

@@ -1,0 +1,149 @@
+//! Jobs under random commands: one end, attempts that only go up, and no word from an old one.
+
+use std::collections::BTreeSet;
+
+use events::job::{self, Command, Event, Job, State, decide, evolve};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::{endure, obey};
+use crate::arbitrary::{job_command, job_event};
+
+/// A command and whether it is turned into what the job waits for; left alone, few histories would get far.
+fn commands() -> impl Strategy<Value = Vec<(Command, bool)>> {
+    vec((job_command(), prop::bool::weighted(0.7)), 0..80)
+}
+
+fn aimed(job: &Job, (command, aim): (Command, bool)) -> Command {
+    let current = job.attempt;
+    match command {
+        other if !aim => other,
+        Command::Assign { runner, .. } => Command::Assign { attempt: current + 1, runner },
+        Command::Start { .. } => Command::Start { attempt: current },
+        Command::StartStep(_) => {
+            Command::StartStep(job::StepStarted { attempt: current, step: job.step_finished + 1 })
+        }
+        Command::FinishStep(end) => {
+            Command::FinishStep(job::StepFinished { attempt: current, step: job.step_started, ..end })
+        }
+        Command::Succeed(end) => Command::Succeed(job::Succeeded { attempt: current, ..end }),
+        Command::Fail { failure, log, .. } => Command::Fail { attempt: current, failure, log },
+        Command::TimeOut(end) => Command::TimeOut(job::TimedOut { attempt: current, ..end }),
+        Command::Lose { reason, .. } => Command::Lose { attempt: current, reason },
+        Command::SealLog { blob, log, .. } => Command::SealLog { attempt: current, blob, log },
+        other => other,
+    }
+}
+
+/// The attempt that a command speaks for as its runner.
+fn speaker(command: &Command) -> Option<u32> {
+    match command {
+        Command::Start { attempt } | Command::Fail { attempt, .. } | Command::Lose { attempt, .. } => {
+            Some(*attempt)
+        }
+        Command::StartStep(step) => Some(step.attempt),
+        Command::FinishStep(step) => Some(step.attempt),
+        Command::Succeed(end) => Some(end.attempt),
+        Command::TimeOut(end) => Some(end.attempt),
+        _ => None,
+    }
+}
+
+/// Each state with the command that came and the event that it made.
+fn run(commands: Vec<(Command, bool)>) -> Vec<(Job, Command, Option<Event>)> {
+    let mut job = Job::default();
+    let mut steps = Vec::new();
+    for command in commands {
+        let command = aimed(&job, command);
+        let event = decide(&job, command.clone()).unwrap_or(None);
+        steps.push((job.clone(), command, event.clone()));
+        if let Some(event) = event {
+            job = evolve(job, &event);
+        }
+    }
+    steps
+}
+
+fn is_end(event: &Event) -> bool {
+    matches!(event, Event::Succeeded(_) | Event::Failed(_) | Event::TimedOut(_) | Event::Canceled(_))
+}
+
+proptest! {
+    #[test]
+    fn no_history_makes_it_panic(events in vec(job_event(), 0..40), commands in vec(job_command(), 0..40)) {
+        endure(events, commands, decide, evolve);
+    }
+
+    #[test]
+    fn a_command_that_is_repeated_makes_no_second_event(commands in commands()) {
+        let commands = run(commands).into_iter().map(|(_, command, _)| command).collect();
+        obey(commands, decide, evolve)?;
+    }
+
+    #[test]
+    fn it_ends_once_unless_it_is_retried(commands in commands()) {
+        let mut ended = false;
+        for event in run(commands).iter().filter_map(|(_, _, event)| event.as_ref()) {
+            match event {
+                Event::Retried(_) => {
+                    prop_assert!(ended);
+                    ended = false;
+                }
+                end if is_end(end) => {
+                    prop_assert!(!ended, "a second end: {:?}", end);
+                    ended = true;
+                }
+                Event::LogSealed(_) => {}
+                other => prop_assert!(!ended, "{:?} after the end", other),
+            }
+        }
+    }
+
+    #[test]
+    fn attempts_only_go_up_and_by_one(commands in commands()) {
+        let steps = run(commands);
+        for pair in steps.windows(2) {
+            let [(before, _, event), (after, ..)] = pair else { unreachable!("a window of two") };
+            let given_out = u32::from(matches!(event, Some(Event::Assigned(_))));
+            prop_assert_eq!(after.attempt, before.attempt + given_out);
+        }
+    }
+
+    #[test]
+    fn only_the_attempt_that_a_runner_holds_has_a_say(commands in commands()) {
+        for (job, command, event) in run(commands) {
+            let held = job.runner().map(|_| job.attempt);
+            if let (Some(attempt), Some(event)) = (speaker(&command), event) {
+                prop_assert_eq!(Some(attempt), held, "{:?}", event);
+            }
+        }
+    }
+
+    #[test]
+    fn a_runner_that_is_lost_again_and_again_ends_the_job(commands in commands()) {
+        for (job, ..) in run(commands) {
+            prop_assert!(job.losses < job::MAX_LOSSES);
+            prop_assert!(job.losses == 0 || job.state != State::Absent);
+        }
+    }
+}
+
+#[test]
+fn random_histories_get_everywhere() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeSet::new();
+    for _ in 0..300 {
+        let commands = commands().new_tree(&mut runner).unwrap().current();
+        for event in run(commands).into_iter().filter_map(|(_, _, event)| event) {
+            match &event {
+                Event::Failed(failed) if failed.log.is_none() => seen.insert("worn out"),
+                _ => seen.insert(event.name()),
+            };
+        }
+    }
+    let mut everything: BTreeSet<&str> = Event::TYPES.iter().map(|known| known.name).collect();
+    everything.insert("worn out");
+    assert_eq!(seen, everything);
+}
