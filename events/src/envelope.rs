@@ -9,7 +9,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CommandId, EventId};
+use crate::id::{CommandId, EventId, ExecutionId};
 use crate::{Aggregate, Event, Timestamp, Undecodable, subject};
 
 const SPEC_VERSION: &str = "ce-specversion";
@@ -163,6 +163,63 @@ impl Recorded {
             causation: header(CAUSATION).and_then(|text| text.parse().ok()),
             aggregate,
             event,
+        })
+    }
+}
+
+/// An event as JSON for people and programs: the one shape in which events are shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventDocument {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// Its id.
+    pub id: EventId,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// What it all began with.
+    pub correlation: String,
+    /// The event that caused it.
+    pub causation: Option<EventId>,
+    /// Whose history it extends: an id, or a runner's name.
+    pub aggregate: String,
+    /// The execution that a job belongs to; absent for everything else.
+    pub execution: Option<ExecutionId>,
+    /// The kind of the aggregate and the type, as in `job.succeeded`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The version of the payload.
+    pub version: u32,
+    /// The payload.
+    pub data: serde_json::Value,
+}
+
+impl Recorded {
+    /// The form in which the event is shown.
+    ///
+    /// # Errors
+    /// When the payload cannot be written as JSON.
+    pub fn document(&self) -> serde_json::Result<EventDocument> {
+        Ok(EventDocument {
+            sequence: self.sequence,
+            id: self.id,
+            time: self.time,
+            actor: self.actor.clone(),
+            correlation: self.correlation.clone(),
+            causation: self.causation,
+            aggregate: match &self.aggregate {
+                // Elsewhere it is shown with its kind, which the type already says here.
+                Aggregate::Runner(id) => id.to_string(),
+                other => other.to_string(),
+            },
+            execution: match &self.aggregate {
+                Aggregate::Job(execution, _) => Some(*execution),
+                _ => None,
+            },
+            kind: format!("{}.{}", self.aggregate.kind().name(), self.event.name()),
+            version: self.event.version(),
+            data: self.event.to_value()?,
         })
     }
 }

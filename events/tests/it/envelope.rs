@@ -1,8 +1,8 @@
 //! The envelope: what is written into a message's headers is what is read back.
 
 use events::envelope::{Actor, NewEvent, Origin, Recorded, event_id, message_id};
-use events::id::{CommandId, EventId};
-use events::{Timestamp, Undecodable};
+use events::id::{CommandId, EventId, ExecutionId, JobId};
+use events::{Aggregate, Event, Timestamp, Undecodable, job};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -113,4 +113,34 @@ fn a_message_without_its_envelope_is_refused_by_the_name_of_what_is_missing() {
     }
     assert_eq!(message_id(|_| None), None);
     assert_eq!(message_id(|name| (name == "ce-id").then_some("event_of_nothing")), None);
+}
+
+#[test]
+fn an_event_is_shown_in_one_shape() {
+    let (execution, job) = (ExecutionId::derived(&["e"]), JobId::derived(&["j"]));
+    let recorded = Recorded {
+        sequence: 90_210,
+        id: EventId::derived(&["x"]),
+        time: "2026-05-06T07:08:09.000123Z".parse().unwrap(),
+        actor: Actor::service("scheduler"),
+        correlation: execution.to_string(),
+        causation: None,
+        aggregate: Aggregate::Job(execution, job),
+        event: Event::Job(job::Started { attempt: 3 }.into()),
+    };
+    let shown = serde_json::to_value(recorded.document().unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "sequence": 90_210,
+        "id": recorded.id.to_string(),
+        "time": "2026-05-06T07:08:09.000123Z",
+        "actor": "service:scheduler",
+        "correlation": execution.to_string(),
+        "causation": null,
+        "aggregate": job.to_string(),
+        "execution": execution.to_string(),
+        "type": "job.started",
+        "version": 1,
+        "data": { "attempt": 3 },
+    });
+    assert_eq!(shown, expected);
 }

@@ -45,6 +45,23 @@ impl Message {
         Recorded::from_message(self.sequence, &self.subject, |name| self.header(name), &self.payload)
     }
 
+    /// The form in which it is shown: an event document, or what can be said of a message that this build cannot read.
+    pub fn document(&self) -> serde_json::Value {
+        let shown = self.event().map_err(|error| error.to_string());
+        let shown = shown.and_then(|event| {
+            let document = event.document().and_then(serde_json::to_value);
+            document.map_err(|error| error.to_string())
+        });
+        shown.unwrap_or_else(|why| {
+            serde_json::json!({
+                "sequence": self.sequence,
+                "subject": self.subject,
+                "unknown": why,
+                "data": serde_json::from_slice::<serde_json::Value>(&self.payload).ok(),
+            })
+        })
+    }
+
     /// The event's id, without reading its payload.
     pub fn event_id(&self) -> Option<EventId> {
         envelope::message_id(|name| self.header(name))
