@@ -3,15 +3,79 @@
 //! Owns the stable codes and the way an error is shown. Never decides that something is wrong.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::Serialize;
 
-/// A stable name for an error or a warning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[non_exhaustive]
-pub enum Code {
-    /// A key that means nothing here.
-    UnknownKey,
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal,)*) => {
+        /// A stable name for an error or a warning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[non_exhaustive]
+        pub enum Code {
+            $($(#[doc = $doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The text that is shown and searched for.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+
+            /// What it means, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),*).trim_ascii(),)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The file is larger than a definition may be, or says the same thing too often through aliases.
+    TooLarge = "too-large",
+    /// The text is not YAML, or uses a part of YAML that definitions do without.
+    InvalidYaml = "invalid-yaml",
+    /// The text is not JSON, with comments and trailing commas allowed.
+    InvalidJson = "invalid-json",
+    /// A key that means nothing at this place.
+    UnknownKey = "unknown-key",
+    /// A key that must be there is not, or says nothing.
+    MissingKey = "missing-key",
+    /// The same key, name or path twice.
+    DuplicateKey = "duplicate-key",
+    /// Keys that exclude each other.
+    ConflictingKeys = "conflicting-keys",
+    /// A value of another type than the key needs.
+    WrongType = "wrong-type",
+    /// A value of the right type that the key cannot take.
+    InvalidValue = "invalid-value",
+    /// A part of the format that this version does not support yet.
+    NotSupportedYet = "not-supported-yet",
+    /// Something a legacy action file needs from its user beside the file.
+    MissingGiven = "missing-given",
+    /// Something given beside a batch spec, which says it itself.
+    UnexpectedGiven = "unexpected-given",
+    /// A template that does not follow the template language.
+    TemplateSyntax = "template-syntax",
+    /// A template names a variable or a field that does not exist.
+    UnknownVariable = "unknown-variable",
+    /// A template names a variable that is not known in this field.
+    VariableNotAvailable = "variable-not-available",
+    /// A template calls a function that does not exist.
+    UnknownFunction = "unknown-function",
+    /// A template calls a function with the wrong number of arguments.
+    WrongArguments = "wrong-arguments",
+    /// A version in another form than a number. A warning.
+    VersionForm = "version-form",
+    /// An environment variable that a later entry of the same list replaces. A warning.
+    ReplacedVariable = "replaced-variable",
 }
 
 /// How bad it is.
@@ -35,7 +99,7 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// The file's name, or what the user gave beside it, as `--title`.
+    /// The file's name, or what was given beside it, as `given title`.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
@@ -43,31 +107,117 @@ pub struct Diagnostic {
     pub column: u32,
     /// How many characters of the line are meant, at least 1.
     pub length: u32,
-    /// The line, or the part of a long one around the offending text.
+    /// The line, or the part of a long one around the offending text, with nothing in it that a terminal acts on.
     pub excerpt: String,
+    /// How many characters of `excerpt` stand before the offending text.
+    pub excerpt_offset: u32,
 }
 
 /// Everything that is wrong with a definition, in the order of the text; at least one error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Diagnostics(Vec<Diagnostic>);
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+    omitted: usize,
+}
 
 impl Diagnostics {
+    pub(crate) const fn new(list: Vec<Diagnostic>, omitted: usize) -> Self {
+        Self { list, omitted }
+    }
+
     /// The errors and warnings, in the order of the text.
     pub fn as_slice(&self) -> &[Diagnostic] {
-        &self.0
+        &self.list
+    }
+
+    /// How many more there are than [`Self::as_slice`] holds.
+    pub const fn omitted(&self) -> usize {
+        self.omitted
     }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let line = self.line.to_string();
+        let margin = " ".repeat(line.len());
+        let before = " ".repeat(self.excerpt_offset as usize);
+        let carets = "^".repeat(self.length as usize);
+        writeln!(f, "{severity}[{}]: {}", self.code.as_str(), self.message)?;
+        writeln!(f, "{margin}--> {}:{}:{}", self.file, self.line, self.column)?;
+        writeln!(f, "{margin} |")?;
+        writeln!(f, "{line} | {}", self.excerpt)?;
+        write!(f, "{margin} | {before}{carets}")?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n{margin} = hint: {hint}")?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|diagnostic| writeln!(f, "{diagnostic}"))
+        for (index, diagnostic) in self.list.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n\n" };
+            write!(f, "{separator}{diagnostic}")?;
+        }
+        match self.omitted {
+            0 => Ok(()),
+            omitted => write!(f, "\n\nand {omitted} more"),
+        }
     }
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// Something wrong at a place that only the reader of the text can turn into lines and columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) severity: Severity,
+    pub(crate) code: Code,
+    /// The offending bytes.
+    pub(crate) range: Range<usize>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Problem {
+    /// An error.
+    pub(crate) fn new(code: Code, range: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, code, range, message: message.into(), hint: None }
+    }
+
+    /// The same with a hint.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same as a warning.
+    pub(crate) fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+}
+
+/// A hint that names the known word nearest to an unknown one, if any is near.
+pub(crate) fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
+    nearest(unknown, known).map(|nearest| format!("did you mean `{nearest}`?"))
+}
+
+/// The known word nearest to an unknown one, if any is near.
+pub(crate) fn nearest<'k>(unknown: &str, known: &[&'k str]) -> Option<&'k str> {
+    let lower = unknown.to_lowercase();
+    let distance = |word: &str| strsim::damerau_levenshtein(&lower, &word.to_lowercase());
+    let near = |word: &str| 1 + word.chars().count() / 4;
+    // No word is near one that is twice as long, and the distance costs the product of the lengths.
+    let plausible = |word: &&&str| unknown.chars().count() <= 2 * word.chars().count();
+    let measured = known.iter().filter(plausible).map(|word| (distance(word), *word));
+    measured
+        .filter(|(distance, word)| *distance <= near(word))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}

@@ -9,8 +9,10 @@ mod changeset;
 mod context;
 mod definition;
 mod diagnostic;
+mod document;
 mod source;
 mod template;
+mod text;
 
 pub use changeset::{
     Author, Changeset, ChangesetAuthor, ChangesetTemplate, Publication, PublicationRule, Published,

@@ -1,50 +1,100 @@
 //! Templates: the part of Go's text/template that definitions use, between `${{` and `}}`.
 //!
-//! Owns the language. Invariant: rendering ends within a fixed amount of work and output, whatever the template.
+//! Owns the language: every name in a template is checked when the definition is parsed, each field by itself, so
+//! that only what depends on a job can go wrong later. Never reads anything but the context. Invariant: rendering ends
+//! within a fixed amount of work and output, whatever the template.
+
+mod ast;
+mod call;
+mod compare;
+mod eval;
+mod expression;
+mod fault;
+mod function;
+mod glob;
+mod lexer;
+mod literal;
+mod meter;
+mod names;
+mod number;
+mod parser;
+mod print;
+mod printf;
+mod value;
+mod verb;
+
+use std::sync::Arc;
 
 use crate::context::Context;
+use crate::diagnostic::Problem;
+use crate::text::Place;
 
-/// A text with `${{ … }}` in it, parsed and checked.
+pub use fault::{RenderError, RenderFault};
+pub(crate) use glob::Glob;
+pub(crate) use names::Place as FieldPlace;
+
+/// A text with `${{ … }}` in it, parsed and checked. Cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Template {
+pub struct Template(Arc<Inner>);
+
+#[derive(Debug, PartialEq)]
+struct Inner {
     text: String,
-}
-
-/// Why a template that is correct by itself could not be rendered for a job.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}, line {line}, column {column}: {fault}")]
-pub struct RenderError {
-    /// The field, as `steps[0].run`.
-    pub field: String,
-    /// The line in the definition's file, from 1.
-    pub line: u32,
-    /// The column in characters, from 1.
-    pub column: u32,
-    /// What went wrong.
-    pub fault: RenderFault,
-}
-
-/// What can go wrong when a template is rendered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RenderFault {
-    /// The result would be too large.
-    #[error("the result is larger than {limit} bytes")]
-    TooLarge {
-        /// The largest result.
-        limit: usize,
-    },
+    /// The field's name, for errors.
+    field: String,
+    tree: ast::Tree,
+    /// Where in its file each part of an action begins, by its byte of `text`.
+    spots: Vec<(usize, Place)>,
 }
 
 impl Template {
+    /// Parses the text of a field; `places` finds the places of its bytes, given in ascending order, in the file.
+    pub(crate) fn parse(
+        text: &str,
+        field: &str,
+        allowed: FieldPlace,
+        places: impl FnOnce(&[usize]) -> Vec<Place>,
+    ) -> Result<Self, Problem> {
+        let (tree, starts) = parser::parse(text, allowed)?;
+        let places = places(&starts);
+        let spots = starts.into_iter().zip(places).collect();
+        Ok(Self(Arc::new(Inner { text: text.to_owned(), field: field.to_owned(), tree, spots })))
+    }
+
+    /// A text in which `${{` means nothing.
+    pub(crate) fn literal(text: &str, field: &str, place: Place) -> Self {
+        let tree = ast::Tree { nodes: vec![ast::Node::Text(text.to_owned())], slots: 0 };
+        Self(Arc::new(Inner {
+            text: text.to_owned(),
+            field: field.to_owned(),
+            tree,
+            spots: vec![(0, place)],
+        }))
+    }
+
     /// The text as it was written.
     pub fn source(&self) -> &str {
-        &self.text
+        &self.0.text
+    }
+
+    /// The text if it is the same for every job.
+    pub(crate) fn constant(&self) -> Option<&str> {
+        match &self.0.tree.nodes[..] {
+            [] => Some(""),
+            [ast::Node::Text(text)] => Some(text),
+            _ => None,
+        }
     }
 
     /// Renders the text for a job.
     pub fn render(&self, context: &Context) -> Result<String, RenderError> {
-        let _ = context;
-        unimplemented!("published for its signatures")
+        eval::render(&self.0.tree, context).map_err(|(at, fault)| self.error(at, fault))
+    }
+
+    /// An error at a byte of the text.
+    pub(crate) fn error(&self, at: usize, fault: RenderFault) -> RenderError {
+        let index = self.0.spots.partition_point(|(start, _)| *start <= at).saturating_sub(1);
+        let place = self.0.spots.get(index).map_or(Place { line: 1, column: 1 }, |(_, place)| *place);
+        RenderError { field: self.0.field.clone(), line: place.line, column: place.column, fault }
     }
 }

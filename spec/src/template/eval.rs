@@ -1,0 +1,232 @@
+//! The evaluator: a tree and a context into text.
+//!
+//! Owns control flow, variables and the dot. Everything it does is paid for at the [`Meter`].
+
+use super::ast::{Arm, Command, Name, Node, Operand, OperandKind, Pipeline, Tree};
+use super::call;
+use super::fault::RenderFault;
+use super::function::Function;
+use super::meter::{self, Meter};
+use super::print;
+use super::value::{Text, Value};
+use crate::context::Context;
+
+/// A fault and the byte of the template's text where it arose.
+pub(super) type Failed = (usize, RenderFault);
+
+/// Renders a tree.
+pub(super) fn render(tree: &Tree, context: &Context) -> Result<String, Failed> {
+    let mut evaluator = Evaluator {
+        context,
+        slots: vec![Value::Nil; tree.slots],
+        dot: Value::Nil,
+        output: String::new(),
+        meter: Meter::new(),
+        at: 0,
+    };
+    match evaluator.nodes(&tree.nodes) {
+        Ok(_) => Ok(evaluator.output),
+        Err(fault) => Err((evaluator.at, fault)),
+    }
+}
+
+struct Evaluator<'a> {
+    context: &'a Context,
+    slots: Vec<Value<'a>>,
+    dot: Value<'a>,
+    output: String,
+    meter: Meter,
+    /// The place of what is being evaluated, for a fault.
+    at: usize,
+}
+
+/// How a list of nodes was left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+impl<'a> Evaluator<'a> {
+    fn nodes(&mut self, nodes: &'a [Node]) -> Result<Flow, RenderFault> {
+        for node in nodes {
+            let flow = self.node(node)?;
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn node(&mut self, node: &'a Node) -> Result<Flow, RenderFault> {
+        self.meter.pay(0)?;
+        match node {
+            Node::Text(text) => self.write(text)?,
+            Node::Action(pipeline) => {
+                let value = self.pipeline(pipeline)?;
+                match pipeline.targets.first() {
+                    Some(&slot) => self.slots[slot] = value,
+                    None => self.write(&print::printed(&value)?)?,
+                }
+            }
+            Node::Choice { sets_dot, arms, otherwise } => return self.choice(*sets_dot, arms, otherwise),
+            Node::Range { pipeline, body, otherwise } => return self.range(pipeline, body, otherwise),
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), RenderFault> {
+        self.meter.pay(text.len())?;
+        meter::append(&mut self.output, text)
+    }
+
+    fn choice(
+        &mut self,
+        sets_dot: bool,
+        arms: &'a [Arm],
+        otherwise: &'a [Node],
+    ) -> Result<Flow, RenderFault> {
+        for Arm { pipeline, body } in arms {
+            let value = self.assigned(pipeline)?;
+            if !value.is_true() {
+                continue;
+            }
+            if !sets_dot {
+                return self.nodes(body);
+            }
+            let outer = std::mem::replace(&mut self.dot, value);
+            let flow = self.nodes(body)?;
+            self.dot = outer;
+            return Ok(flow);
+        }
+        self.nodes(otherwise)
+    }
+
+    fn assigned(&mut self, pipeline: &'a Pipeline) -> Result<Value<'a>, RenderFault> {
+        let value = self.pipeline(pipeline)?;
+        if let Some(&slot) = pipeline.targets.first() {
+            self.slots[slot] = value.clone();
+        }
+        Ok(value)
+    }
+
+    fn range(
+        &mut self,
+        pipeline: &'a Pipeline,
+        body: &'a [Node],
+        otherwise: &'a [Node],
+    ) -> Result<Flow, RenderFault> {
+        let value = self.pipeline(pipeline)?;
+        let length = match &value {
+            Value::List(list) => list.len(),
+            Value::Integer(count) => usize::try_from(*count).unwrap_or(0),
+            Value::Byte(count) => usize::from(*count),
+            Value::Nil => 0,
+            _ => {
+                let expected = "a list or an integer";
+                return Err(RenderFault::WrongType { function: "range", expected, got: value.kind() });
+            }
+        };
+        if length == 0 {
+            return self.nodes(otherwise);
+        }
+        let outer = self.dot.clone();
+        for index in 0..length {
+            self.meter.pay(0)?;
+            let number = Value::Integer(i64::try_from(index).unwrap_or(i64::MAX));
+            let item = match &value {
+                Value::List(list) => list.get(index).map_or(Value::Nil, Value::Text),
+                _ => number.clone(),
+            };
+            match pipeline.targets[..] {
+                [only] => self.slots[only] = item.clone(),
+                [key, second] => {
+                    self.slots[key] = number;
+                    self.slots[second] = item.clone();
+                }
+                _ => {}
+            }
+            self.dot = item;
+            if self.nodes(body)? == Flow::Break {
+                break;
+            }
+        }
+        self.dot = outer;
+        Ok(Flow::Next)
+    }
+
+    fn pipeline(&mut self, pipeline: &'a Pipeline) -> Result<Value<'a>, RenderFault> {
+        let mut value = None;
+        for command in &pipeline.commands {
+            value = Some(self.command(command, value)?);
+        }
+        Ok(value.unwrap_or(Value::Nil))
+    }
+
+    fn command(&mut self, command: &'a Command, piped: Option<Value<'a>>) -> Result<Value<'a>, RenderFault> {
+        self.meter.pay(0)?;
+        match command.head.kind {
+            OperandKind::Function(Function::And) => self.first(command, piped, false),
+            OperandKind::Function(Function::Or) => self.first(command, piped, true),
+            OperandKind::Function(function) => {
+                let mut arguments = Vec::with_capacity(command.arguments.len() + 1);
+                for argument in &command.arguments {
+                    arguments.push(self.operand(argument)?);
+                }
+                arguments.extend(piped);
+                self.at = command.head.at;
+                call::call(function, &arguments, &mut self.meter)
+            }
+            _ => self.operand(&command.head),
+        }
+    }
+
+    /// The first value of this truth, or the last of all; what stands behind it is not evaluated.
+    fn first(
+        &mut self,
+        command: &'a Command,
+        piped: Option<Value<'a>>,
+        truth: bool,
+    ) -> Result<Value<'a>, RenderFault> {
+        let mut last = Value::Nil;
+        for argument in &command.arguments {
+            last = self.operand(argument)?;
+            if last.is_true() == truth {
+                return Ok(last);
+            }
+        }
+        Ok(piped.unwrap_or(last))
+    }
+
+    fn operand(&mut self, operand: &'a Operand) -> Result<Value<'a>, RenderFault> {
+        self.meter.pay(0)?;
+        self.at = operand.at;
+        let value = match &operand.kind {
+            OperandKind::Nil => Value::Nil,
+            OperandKind::Bool(value) => Value::Bool(*value),
+            OperandKind::Integer(value) => Value::Integer(*value),
+            OperandKind::Float(value) => Value::Float(*value),
+            OperandKind::Text(text) => Value::Text(Text::Borrowed(text)),
+            OperandKind::Dot => self.dot.clone(),
+            OperandKind::Variable(slot) => self.slots[*slot].clone(),
+            OperandKind::Root(root) => Value::Record(*root),
+            OperandKind::Function(function) => call::call(*function, &[], &mut self.meter)?,
+            OperandKind::Pipeline(pipeline) => self.assigned(pipeline)?,
+        };
+        operand.fields.iter().try_fold(value, |value, field| self.field(&value, field))
+    }
+
+    fn field(&mut self, value: &Value<'a>, name: &Name) -> Result<Value<'a>, RenderFault> {
+        self.at = name.at;
+        let missing = |of| RenderFault::NoField { of, field: name.text.clone() };
+        match value {
+            Value::Record(root) => {
+                Value::field(*root, &name.text, self.context).ok_or_else(|| missing(root.name()))
+            }
+            _ => Err(missing(value.kind())),
+        }
+    }
+}
