@@ -1,0 +1,16 @@
+//! Scenarios on real servers, and the rules of the house.
+//!
+//! Owns what a user is promised, told as stories through the program's own command line. Never looks inside a service.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation is the test's failure")]
+
+mod architecture;
+mod bad_input;
+mod documents;
+mod faults;
+mod fleet;
+mod logs;
+mod main_job;
+mod operators;
+mod patches;
+mod world;

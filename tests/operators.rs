@@ -1,0 +1,98 @@
+//! Operators: history can be read, replayed and compared, and what was set aside can be taken up again.
+
+use crate::world::{Role, World};
+
+#[test]
+fn history_is_shown_by_subject_from_a_place_and_by_thing() {
+    let world = World::up();
+    let repository = world.repository("one").file("a", "1\n").commit();
+    let run = world.run_script("echo 2 >a", &[&repository]).expect(0);
+
+    let all = world.documents(&["events", "show", "--json"]);
+    let sequences: Vec<u64> = all.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();
+    assert!(sequences.is_sorted_by(|a, b| a + 1 == *b) && sequences[0] == 1, "{sequences:?}");
+
+    let successes = world.documents(&["events", "show", "--json", "ev.execution.*.job.*.succeeded"]);
+    assert_eq!(successes.len(), 1);
+    assert_eq!(successes[0]["type"], "job.succeeded");
+
+    let story = world.documents(&["events", "show", "--json", &run.execution()]);
+    let types: Vec<&str> = story.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types.first(), Some(&"execution.requested"));
+    assert!(types.contains(&"job.succeeded") && types.contains(&"execution.completed"), "{types:?}");
+
+    let last = sequences.last().unwrap();
+    let from = world.documents(&["events", "show", "--json", "--from", &last.to_string()]);
+    assert_eq!(from.first().map(|event| event["sequence"].as_u64().unwrap()), Some(*last));
+    assert!(world.ok(&["events", "show", &run.execution()]).contains("execution.requested"), "and for people");
+    world.end();
+}
+
+#[test]
+fn the_projection_is_rebuilt_beside_the_live_one_and_equals_it() {
+    let world = World::up();
+    let repository = world.repository("one").file("a", "1\n").commit();
+    let run = world.run_script("echo 2 >a", &[&repository]).expect(0);
+    let before = world.ok(&["execution", "show", "--json", &run.execution()]);
+
+    world.ok(&["projection", "verify"]);
+    world.ok(&["projection", "rebuild"]);
+    assert_eq!(world.ok(&["execution", "show", "--json", &run.execution()]), before);
+    world.run_script("echo 3 >a", &[&repository]).expect(0);
+    world.ok(&["projection", "verify"]);
+    let status = world.documents(&["projection", "status", "--json"]).remove(0);
+    assert_eq!(status["generation"], 2, "{status}");
+    world.end();
+}
+
+#[test]
+fn a_row_that_was_changed_by_hand_is_found_and_a_rebuild_mends_it() {
+    let world = World::up();
+    let repository = world.repository("one").file("a", "1\n").commit();
+    world.run_script("echo 2 >a", &[&repository]).expect(0);
+    world.change_projection("UPDATE executions_g1 SET succeeded = 7");
+
+    let output = world.patchwave(&["projection", "verify"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    for part in ["executions", "succeeded", "7", "1"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    world.ok(&["projection", "rebuild"]);
+    world.ok(&["projection", "verify"]);
+    world.end();
+}
+
+#[test]
+fn a_message_that_nobody_can_read_is_set_aside_listed_and_taken_up_again() {
+    let mut world = World::up();
+    world.publish("report.local.00000000000000000000000000.1", "no JSON");
+    crate::world::wait_for("the dead letter", || !world.ok(&["dead", "list", "--json"]).is_empty());
+    let letter = world.documents(&["dead", "list", "--json"]).remove(0);
+    assert_eq!(letter["consumer"], "scheduler");
+    assert!(letter["reason"].as_str().unwrap().contains("expected"), "{letter}");
+
+    world.ok(&["dead", "retry", &letter["id"].to_string()]);
+    crate::world::wait_for("it is set aside anew", || {
+        let letters = world.documents(&["dead", "list", "--json"]);
+        letters.len() == 1 && letters[0]["id"] != letter["id"]
+    });
+    world.expect_error("set aside");
+    world.stop();
+}
+
+#[test]
+fn an_interrupt_drains_and_everything_goes_on_after_a_start() {
+    let mut world = World::up();
+    let repository = world.repository("one").file("a", "1\n").commit();
+    let run = world.run_script("echo 2 >a", &[&repository]).expect(0);
+    world.process(Role::Up).signal("INT");
+    assert_eq!(world.process(Role::Up).wait(), Some(0), "an interrupt is an orderly end");
+    assert!(!world.data().join("gateway.json").exists());
+
+    world.process(Role::Up).restart();
+    crate::world::wait_for("up again", || world.data().join("gateway.json").exists());
+    assert!(world.ok(&["plan", "diff", &run.plan()]).contains("+2"));
+    world.run_script("echo 3 >a", &[&repository]).expect(0);
+    world.end();
+}

@@ -1,0 +1,85 @@
+//! The Docker Engine and the one small image that scenarios use.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A busybox, imported from the machine's own static binary: no registry is needed.
+pub const IMAGE: &str = "scenario:busybox";
+
+/// Makes sure that the engine answers and has the image.
+pub fn prepare() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let answers = Command::new("docker").args(["version"]).output().is_ok_and(|output| output.status.success());
+        assert!(answers, "no Docker Engine answers: run `make setup`");
+        let known = Command::new("docker").args(["image", "inspect", IMAGE]).output();
+        if !known.is_ok_and(|output| output.status.success()) {
+            make();
+        }
+    });
+}
+
+fn make() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bin = folder.path().join("bin");
+    for name in ["bin", "etc", "tmp", "root", "proc", "dev", "sys"] {
+        std::fs::create_dir(folder.path().join(name)).expect("a folder of the image");
+    }
+    std::fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is installed: run `make setup`");
+    std::fs::write(folder.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect("a file of the image");
+    let applets = Command::new("/bin/busybox").arg("--list").output().expect("busybox runs").stdout;
+    for applet in String::from_utf8_lossy(&applets).lines().filter(|applet| *applet != "busybox") {
+        std::os::unix::fs::symlink("busybox", bin.join(applet)).expect("an applet of the image");
+    }
+    import(folder.path(), IMAGE);
+}
+
+/// Makes an image of what is in a folder.
+pub fn import(folder: &Path, name: &str) {
+    let mut tar = Command::new("tar")
+        .args(["--create", "--numeric-owner", "--owner=0", "--group=0", "--directory"])
+        .arg(folder)
+        .arg(".")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tar runs");
+    let stdout = tar.stdout.take().expect("tar's output");
+    let imported = Command::new("docker")
+        .args(["import", "--change", "ENV PATH=/bin", "--change", "CMD [\"/bin/sh\"]", "-", name])
+        .stdin(stdout)
+        .output()
+        .expect("docker runs");
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    assert!(tar.wait().expect("tar ends").success(), "tar failed");
+}
+
+/// The containers that see a folder, or something below it.
+pub fn containers_over(folder: &Path) -> Vec<String> {
+    let all = docker(&["ps", "--all", "--quiet", "--no-trunc"]);
+    let ids: Vec<&str> = all.lines().collect();
+    let sees = |id: &&&str| {
+        let mounts = docker(&["inspect", "--format", "{{range .Mounts}}{{.Source}}\n{{end}}", id]);
+        mounts.lines().any(|source| Path::new(source).starts_with(folder))
+    };
+    ids.iter().filter(sees).map(|id| (*id).to_owned()).collect()
+}
+
+/// Removes what a killed runner left in the engine.
+pub fn remove_containers_over(folder: &Path) {
+    for id in containers_over(folder) {
+        docker(&["rm", "--force", &id]);
+    }
+}
+
+/// Runs the engine's own client. A container that goes away meanwhile is no failure.
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().expect("docker runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Makes an empty file in the one container that sees a folder.
+pub fn touch_in_container(folder: &Path, file: &str) {
+    let containers = containers_over(folder);
+    assert_eq!(containers.len(), 1, "one job runs");
+    docker(&["exec", &containers[0], "touch", file]);
+}
