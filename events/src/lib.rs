@@ -13,6 +13,7 @@ pub mod execution;
 pub mod git;
 pub mod id;
 pub mod job;
+pub mod location;
 pub mod log;
 pub mod plan;
 pub mod rejection;
