@@ -6,7 +6,7 @@
 use events::git::BranchRef;
 
 use crate::context::Context;
-use crate::template::{RenderError, Template};
+use crate::template::{Glob, RenderError, RenderFault, Template};
 
 /// `changesetTemplate`, or what a legacy action's user gave in its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +100,86 @@ pub struct ChangesetAuthor {
 impl ChangesetTemplate {
     /// Renders the changeset of a job whose base branch is `base`.
     pub fn render(&self, context: &Context, base: &BranchRef) -> Result<Changeset, RenderError> {
-        let _ = (context, base);
-        unimplemented!("published for its signatures")
+        let branch = branch(&self.branch, context, base)?;
+        Ok(Changeset {
+            title: filled(&self.title, context)?,
+            body: match &self.body {
+                Some(body) => body.render(context)?.trim().to_owned(),
+                None => String::new(),
+            },
+            publication: self.published.decide(&context.repository.name, &branch),
+            branch,
+            message: filled(&self.message, context)?,
+            author: self.author.as_ref().map(|author| author.render(context)).transpose()?,
+            fork: self.fork,
+        })
+    }
+}
+
+impl Author {
+    fn render(&self, context: &Context) -> Result<ChangesetAuthor, RenderError> {
+        let part = |template: &Template| {
+            let text = filled(template, context)?;
+            match has_author_marks(&text) {
+                true => Err(template.error(0, RenderFault::BadAuthor { text })),
+                false => Ok(text),
+            }
+        };
+        Ok(ChangesetAuthor { name: part(&self.name)?, email: part(&self.email)? })
+    }
+}
+
+impl Published {
+    /// What happens to the changeset of a repository and a head branch: the last rule that matches both decides.
+    fn decide(&self, repository: &str, branch: &BranchRef) -> Publication {
+        match self {
+            Self::All(publication) => *publication,
+            Self::Rules(rules) => rules
+                .iter()
+                .rev()
+                .find(|rule| rule.matches(repository, branch))
+                .map_or(Publication::Undecided, |rule| rule.publication),
+        }
+    }
+}
+
+impl PublicationRule {
+    fn matches(&self, repository: &str, branch: &BranchRef) -> bool {
+        let same_branch = |wanted: &String| without_prefix(wanted) == branch.short();
+        // A pattern that is no glob was refused when the definition was parsed.
+        self.branch.as_ref().is_none_or(same_branch)
+            && Glob::new(&self.repository).is_ok_and(|glob| glob.matches(repository))
+    }
+}
+
+/// Whether git would refuse a text as a part of an author.
+pub(crate) fn has_author_marks(text: &str) -> bool {
+    text.contains(['\n', '\r', '\0', '<', '>'])
+}
+
+/// A branch name without `refs/heads/`.
+pub(crate) fn without_prefix(branch: &str) -> &str {
+    branch.strip_prefix("refs/heads/").unwrap_or(branch)
+}
+
+/// Renders a field that must say something.
+fn filled(template: &Template, context: &Context) -> Result<String, RenderError> {
+    // Real definitions spread a branch or title over several lines and rely on this.
+    let text = template.render(context)?.trim().to_owned();
+    match text.is_empty() {
+        true => Err(template.error(0, RenderFault::Empty)),
+        false => Ok(text),
+    }
+}
+
+fn branch(template: &Template, context: &Context, base: &BranchRef) -> Result<BranchRef, RenderError> {
+    let text = filled(template, context)?;
+    let name = without_prefix(&text);
+    let branch: BranchRef = format!("refs/heads/{name}")
+        .parse()
+        .map_err(|_| template.error(0, RenderFault::BadBranch { name: name.to_owned() }))?;
+    match branch == *base {
+        true => Err(template.error(0, RenderFault::BaseBranch { name: name.to_owned() })),
+        false => Ok(branch),
     }
 }

@@ -130,6 +130,11 @@ impl Diagnostics {
         &self.list
     }
 
+    /// The errors and warnings.
+    pub(crate) fn into_list(self) -> Vec<Diagnostic> {
+        self.list
+    }
+
     /// How many more there are than [`Self::as_slice`] holds.
     pub const fn omitted(&self) -> usize {
         self.omitted
@@ -203,19 +208,37 @@ impl Problem {
     }
 }
 
+/// How much of a user's text a message repeats, in characters.
+const MAX_SHOWN: usize = 60;
+
+/// A user's text for a message: its first line, shortened.
+pub(crate) fn shown(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let mut shown: String = line.chars().take(MAX_SHOWN).collect();
+    if shown.len() < text.trim_end().len() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// A hint that names the known word nearest to an unknown one, if any is near.
 pub(crate) fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
     nearest(unknown, known).map(|nearest| format!("did you mean `{nearest}`?"))
 }
 
+/// Words of more bytes than this are near nothing.
+const MAX_COMPARED: usize = 64;
+
 /// The known word nearest to an unknown one, if any is near.
 pub(crate) fn nearest<'k>(unknown: &str, known: &[&'k str]) -> Option<&'k str> {
+    // The distance costs the product of the lengths.
+    if unknown.len() > MAX_COMPARED {
+        return None;
+    }
     let lower = unknown.to_lowercase();
     let distance = |word: &str| strsim::damerau_levenshtein(&lower, &word.to_lowercase());
     let near = |word: &str| 1 + word.chars().count() / 4;
-    // No word is near one that is twice as long, and the distance costs the product of the lengths.
-    let plausible = |word: &&&str| unknown.chars().count() <= 2 * word.chars().count();
-    let measured = known.iter().filter(plausible).map(|word| (distance(word), *word));
+    let measured = known.iter().map(|word| (distance(word), *word));
     measured
         .filter(|(distance, word)| *distance <= near(word))
         .min_by_key(|(distance, _)| *distance)

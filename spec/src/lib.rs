@@ -10,6 +10,7 @@ mod context;
 mod definition;
 mod diagnostic;
 mod document;
+mod reading;
 mod source;
 mod template;
 mod text;
@@ -25,6 +26,5 @@ pub use template::{RenderError, RenderFault, Template};
 
 /// Reads a definition and says everything that is wrong with it at once.
 pub fn parse(source: &Source<'_>) -> Result<Parsed, Diagnostics> {
-    let _ = source;
-    unimplemented!("published for its signatures")
+    reading::read(source)
 }

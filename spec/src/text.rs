@@ -2,9 +2,7 @@
 //!
 //! Owns the way from bytes to lines, columns and excerpts, and the collection of problems. Columns count characters.
 
-use std::ops::Range;
-
-use crate::diagnostic::{Diagnostic, Diagnostics, Problem, Severity};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Problem, Severity};
 
 /// How many problems are shown at once; a file with more is not the file that was meant.
 const MAX_DIAGNOSTICS: usize = 100;
@@ -13,12 +11,17 @@ const MAX_DIAGNOSTICS: usize = 100;
 const EXCERPT_BEFORE: usize = 60;
 const EXCERPT_AFTER: usize = 60;
 
+/// Every so many bytes it is known how many characters begin before, so that a column costs no walk over a long line.
+const BLOCK: usize = 1024;
+
 /// A text, its name, and where its lines begin.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceText<'a> {
     pub(crate) name: &'a str,
     pub(crate) text: &'a str,
     line_starts: Vec<usize>,
+    /// For each block of the text how many characters begin before it.
+    chars_before: Vec<usize>,
 }
 
 /// A place in a text, both from 1.
@@ -31,20 +34,30 @@ pub(crate) struct Place {
 impl<'a> SourceText<'a> {
     pub(crate) fn new(name: &'a str, text: &'a str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { name, text, line_starts: std::iter::once(0).chain(breaks).collect() }
+        let count = |before: &mut usize, block: &[u8]| {
+            let first = *before;
+            *before += char_starts(block);
+            Some(first)
+        };
+        let mut chars_before: Vec<usize> = text.as_bytes().chunks(BLOCK).scan(0, count).collect();
+        if text.len().is_multiple_of(BLOCK) {
+            chars_before.push(char_starts(text.as_bytes()));
+        }
+        Self { name, text, line_starts: std::iter::once(0).chain(breaks).collect(), chars_before }
     }
 
-    /// The places of bytes in ascending order, in one walk over the text.
-    pub(crate) fn places(&self, offsets: impl IntoIterator<Item = usize>) -> Vec<Place> {
-        let (mut walked, mut line, mut column) = (0, 1, 1);
-        let place = |offset: usize| {
-            for c in self.text.get(walked..offset).unwrap_or_default().chars() {
-                (line, column) = if c == '\n' { (line + 1, 1) } else { (line, column + 1) };
-            }
-            walked = walked.max(offset);
-            Place { line, column }
-        };
-        offsets.into_iter().map(place).collect()
+    /// The place of a byte.
+    pub(crate) fn place(&self, offset: usize) -> Place {
+        let offset = self.boundary(offset);
+        let line = self.line_starts.partition_point(|&line_start| line_start <= offset) - 1;
+        let column = self.chars_to(offset) - self.chars_to(self.line_starts[line]);
+        Place { line: number(line + 1), column: number(column + 1) }
+    }
+
+    /// How many characters begin before a byte inside the text or at its end.
+    fn chars_to(&self, offset: usize) -> usize {
+        let block = offset / BLOCK;
+        self.chars_before[block] + char_starts(&self.text.as_bytes()[block * BLOCK..offset])
     }
 
     fn diagnostic(&self, problem: Problem) -> Diagnostic {
@@ -80,13 +93,17 @@ impl<'a> SourceText<'a> {
     }
 }
 
+fn char_starts(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
+
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The part of a line around the offending text, how many characters stand before that, and how many of it are shown.
 fn excerpt(line: &str, column: usize, length: usize) -> (String, usize, usize) {
-    let first = if column > EXCERPT_BEFORE { column - EXCERPT_BEFORE } else { 0 };
+    let first = column.saturating_sub(EXCERPT_BEFORE);
     let mut shown = String::from(if first > 0 { "…" } else { "" });
     let mut chars = line.chars().skip(first);
     shown.extend(chars.by_ref().take(column - first + EXCERPT_AFTER).map(inert_char));
@@ -136,12 +153,20 @@ impl Report {
 
     /// Everything that was found, in the order of the texts.
     pub(crate) fn finish(mut self, texts: &[SourceText<'_>]) -> Diagnostics {
+        self.found.sort_by(|left, right| order(left).cmp(&order(right)));
+        // What stands behind an alias is read once for each, and is wrong in the same way each time.
+        self.found.dedup();
         // Errors first, so that what does not fit is never an error behind a hundred warnings.
         self.found.sort_by_key(|(_, problem)| problem.severity == Severity::Warning);
         let omitted = self.found.len().saturating_sub(MAX_DIAGNOSTICS);
         self.found.truncate(MAX_DIAGNOSTICS);
-        self.found.sort_by_key(|(text, problem)| (*text, problem.range.start, problem.range.end));
+        self.found.sort_by(|left, right| order(left).cmp(&order(right)));
         let diagnostics = self.found.into_iter().map(|(text, problem)| texts[text].diagnostic(problem));
         Diagnostics::new(diagnostics.collect(), omitted)
     }
+}
+
+/// The order of the texts and of what stands in them.
+fn order((text, problem): &(usize, Problem)) -> (usize, usize, usize, Code, &str) {
+    (*text, problem.range.start, problem.range.end, problem.code, &problem.message)
 }

@@ -39,10 +39,7 @@ impl<'t> Parser<'t> {
     #[expect(clippy::type_complexity, reason = "the pair is taken apart at once by the only caller")]
     fn targets(&mut self, at_most: usize) -> Result<(Vec<(&'t str, Range<usize>)>, bool), Problem> {
         let mut names = Vec::new();
-        loop {
-            let Some(Token { kind: Kind::Variable(name), range, .. }) = self.peek().cloned() else {
-                break;
-            };
+        while let Some(Token { kind: Kind::Variable(name), range, .. }) = self.peek().cloned() {
             let second = self.peek_second().map(|token| token.kind.clone());
             let declares = second == Some(Kind::Declare);
             if !matches!(second, Some(Kind::Declare | Kind::Assign | Kind::Comma)) {

@@ -48,16 +48,15 @@ struct Inner {
 }
 
 impl Template {
-    /// Parses the text of a field; `places` finds the places of its bytes, given in ascending order, in the file.
+    /// Parses the text of a field; `place` finds the place of one of its bytes in the file.
     pub(crate) fn parse(
         text: &str,
         field: &str,
         allowed: FieldPlace,
-        places: impl FnOnce(&[usize]) -> Vec<Place>,
+        place: impl Fn(usize) -> Place,
     ) -> Result<Self, Problem> {
         let (tree, starts) = parser::parse(text, allowed)?;
-        let places = places(&starts);
-        let spots = starts.into_iter().zip(places).collect();
+        let spots = starts.into_iter().map(|start| (start, place(start))).collect();
         Ok(Self(Arc::new(Inner { text: text.to_owned(), field: field.to_owned(), tree, spots })))
     }
 

@@ -1,0 +1,134 @@
+//! The top level of a batch spec.
+//!
+//! Owns its keys, and what Patchwave adds below `patchwave`. Each key's value is read by the module of its name.
+
+use std::time::Duration;
+
+use super::changeset;
+use super::duration;
+use super::scope;
+use super::step;
+use super::walk::{Fields, Shape, Walk};
+use crate::definition::{Definition, Kind};
+use crate::diagnostic::{Code, Problem, shown};
+use crate::document::{Node, NodeKind};
+
+const BATCH_SPEC: Shape = Shape {
+    what: "a batch spec",
+    keys: &["version", "name", "description", "on", "steps", "changesetTemplate", "patchwave"],
+    later: &[
+        ("workspaces", "leave it out: each repository is one workspace at its root"),
+        ("transformChanges", "leave it out: each repository gets one changeset"),
+        ("importChangesets", "leave it out: only the changesets of this action are tracked"),
+    ],
+};
+
+const PATCHWAVE: Shape = Shape { what: "`patchwave`", keys: &["timeout"], later: &[] };
+
+const VERSIONS: [u8; 3] = [1, 2, 3];
+
+/// The longest name in bytes.
+const MAX_NAME: usize = 200;
+
+/// Reads a batch spec.
+pub(super) fn definition(walk: &mut Walk<'_>, root: &Node) -> Option<Definition> {
+    if matches!(root.kind, NodeKind::Null) {
+        walk.problem(
+            Problem::new(Code::MissingKey, 0..0, "the file says nothing")
+                .hint("the least that a batch spec says is `name: …`"),
+        );
+        return None;
+    }
+    let fields = walk.map(root, &BATCH_SPEC)?;
+    let version = fields.get("version").map_or(Some(1), |node| version(walk, node));
+    let name = walk.required(&fields, "name").and_then(|node| name(walk, node));
+    let description = match fields.get("description") {
+        Some(node) => walk.text(node, "description").map(|text| text.value.clone()),
+        None => Some(String::new()),
+    };
+    let on = fields.get("on").map(|node| scope::on(walk, node)).unwrap_or_default();
+    let steps = fields.get("steps").map(|node| step::steps(walk, node)).unwrap_or_default();
+    let template = fields.get("changesetTemplate");
+    if template.is_none() && fields.get("steps").is_some() {
+        walk.problem(
+            Problem::new(Code::MissingKey, fields.place("steps"), "`steps` need a `changesetTemplate`")
+                .hint("it says what becomes of the changes: `title`, `branch` and `commit.message` at least"),
+        );
+    }
+    let changeset_template = template.and_then(|node| changeset::template(walk, node));
+    let timeout = timeout(walk, &fields);
+    Some(Definition {
+        kind: Kind::BatchSpec { version: version? },
+        name: name?,
+        description: description?,
+        on,
+        steps,
+        changeset_template,
+        timeout,
+    })
+}
+
+fn version(walk: &mut Walk<'_>, node: &Node) -> Option<u8> {
+    let (digits, plain) = match &node.kind {
+        NodeKind::Number(number) => (number.as_str(), true),
+        NodeKind::Text(text) => (text.value.strip_prefix(['v', 'V']).unwrap_or(&text.value), false),
+        _ => {
+            walk.wrong_type(node, "version", "a number");
+            return None;
+        }
+    };
+    let version = digits.parse().ok().filter(|version| VERSIONS.contains(version));
+    match version {
+        None => walk.problem(
+            Problem::new(Code::InvalidValue, node.anchor(), "there is no such version")
+                .hint("versions: 1, 2, 3"),
+        ),
+        Some(version) if !plain => walk.problem(
+            Problem::new(Code::VersionForm, node.anchor(), "the version is a number")
+                .hint(format!("write `version: {version}`"))
+                .warning(),
+        ),
+        Some(_) => {}
+    }
+    version
+}
+
+fn name(walk: &mut Walk<'_>, node: &Node) -> Option<String> {
+    let name = walk.filled(node, "name")?;
+    match name_problem(name) {
+        None => Some(name.to_owned()),
+        Some((message, hint)) => {
+            walk.problem(Problem::new(Code::InvalidValue, node.anchor(), message).hint(hint));
+            None
+        }
+    }
+}
+
+/// What keeps a text from being an action's name, and what to do about it.
+pub(super) fn name_problem(name: &str) -> Option<(String, &'static str)> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !name.chars().all(valid) {
+        let message = format!("`{}` cannot be a name", shown(name));
+        return Some((message, "a name is made of ASCII letters, digits, `_`, `.` and `-`"));
+    }
+    (name.len() > MAX_NAME)
+        .then(|| (format!("the name is longer than {MAX_NAME} characters"), "choose a shorter one"))
+}
+
+fn timeout(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Duration> {
+    let patchwave = walk.map(fields.get("patchwave")?, &PATCHWAVE)?;
+    let node = patchwave.get("timeout")?;
+    let written = match &node.kind {
+        NodeKind::Number(number) => number.as_str(),
+        NodeKind::Text(text) => text.value.as_str(),
+        _ => {
+            walk.wrong_type(node, "timeout", "a duration");
+            return None;
+        }
+    };
+    duration::parse(written)
+        .map_err(|message| {
+            walk.problem(Problem::new(Code::InvalidValue, node.anchor(), message).hint(duration::USAGE));
+        })
+        .ok()
+}

@@ -1,0 +1,104 @@
+//! The reading: from a document to a definition.
+//!
+//! Owns the choice of syntax and format, and the keys of both formats. Never knows how a text becomes a document.
+//! Invariant: whatever a definition lacks was reported, and everything that was reported names its place.
+
+mod batch;
+mod changeset;
+mod duration;
+mod legacy;
+mod scope;
+mod step;
+mod walk;
+
+use crate::definition::Parsed;
+use crate::diagnostic::{Code, Diagnostics, Problem};
+use crate::document::{self, Node, NodeKind, Syntax};
+use crate::source::{Given, Source};
+use walk::Walk;
+
+/// The largest file: together with what else an event says it must fit into a message of the broker.
+const MAX_BYTES: usize = 512 << 10;
+
+/// Keys of a batch spec that no legacy action file can have, in the order in which they tell one.
+const BATCH_KEYS: &[&str] =
+    &["changesetTemplate", "on", "version", "workspaces", "transformChanges", "importChangesets"];
+
+/// Reads a definition.
+pub(crate) fn read(source: &Source<'_>) -> Result<Parsed, Diagnostics> {
+    let mut walk = Walk::new(source);
+    if source.text.len() > MAX_BYTES {
+        let message = format!("the file is larger than {} KiB", MAX_BYTES >> 10);
+        walk.problem(
+            Problem::new(Code::TooLarge, 0..0, message).hint("split it, or load what is long in a step"),
+        );
+        return walk.finish(None);
+    }
+    let syntax = syntax(source);
+    let document = match document::read(source.text, syntax) {
+        Ok(document) => document,
+        Err(problem) => {
+            walk.problem(problem);
+            return walk.finish(None);
+        }
+    };
+    document.problems.into_iter().for_each(|problem| walk.problem(problem));
+    let definition = match is_legacy(&document.root, syntax) {
+        true => legacy::definition(&mut walk, &document.root, source),
+        false => {
+            refuse_given(&mut walk, source.given);
+            batch::definition(&mut walk, &document.root)
+        }
+    };
+    walk.finish(definition)
+}
+
+/// The file's ending decides; without a known one, JSON is what begins like an object or a comment of JSON.
+fn syntax(source: &Source<'_>) -> Syntax {
+    let name = source.file_name.to_ascii_lowercase();
+    let ends = |endings: [&str; 2]| endings.iter().any(|ending| name.ends_with(ending));
+    let start = source.text.trim_start_matches('\u{feff}').trim_start();
+    if ends([".json", ".jsonc"]) || (!ends([".yaml", ".yml"]) && start.starts_with(['{', '/'])) {
+        Syntax::Json
+    } else {
+        Syntax::Yaml
+    }
+}
+
+/// Whether a document is a legacy action file: what is misspelt in it must not make it the other format.
+fn is_legacy(root: &Node, syntax: Syntax) -> bool {
+    let NodeKind::Map(entries) = &root.kind else { return syntax == Syntax::Json };
+    let has = |wanted: &str| entries.iter().any(|(key, _)| key.text == wanted);
+    if BATCH_KEYS.iter().any(|key| has(key)) {
+        return false;
+    }
+    let steps = entries.iter().find(|(key, _)| key.text == "steps").map(|(_, node)| &node.kind);
+    let typed = |step: &Node| matches!(&step.kind, NodeKind::Map(entries) if entries.iter().any(|(key, _)| key.text == "type"));
+    let typed = matches!(steps, Some(NodeKind::List(steps)) if steps.iter().any(|step| typed(step)));
+    has("scopeQuery") || typed || (syntax == Syntax::Json && !has("name"))
+}
+
+/// A batch spec says these things itself; two answers would leave open which one counts.
+fn refuse_given(walk: &mut Walk<'_>, given: &Given) {
+    let Given { name, branch, title, body, message } = given;
+    let refused = [
+        (walk::GIVEN_NAME, name, "`name`"),
+        (walk::GIVEN_BRANCH, branch, "`changesetTemplate.branch`"),
+        (walk::GIVEN_TITLE, title, "`changesetTemplate.title`"),
+        (walk::GIVEN_BODY, body, "`changesetTemplate.body`"),
+        (walk::GIVEN_MESSAGE, message, "`changesetTemplate.commit.message`"),
+    ];
+    for (text, _, key) in refused.into_iter().filter(|(_, given, _)| given.is_some()) {
+        let message = format!("a batch spec says this itself, by {key}");
+        let end = given_length(walk, text);
+        walk.given_problem(
+            text,
+            Problem::new(Code::UnexpectedGiven, 0..end, message)
+                .hint("change the file; only legacy action files need something beside them"),
+        );
+    }
+}
+
+fn given_length(walk: &Walk<'_>, text: usize) -> usize {
+    walk.given_text(text).len()
+}

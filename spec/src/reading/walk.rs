@@ -1,0 +1,274 @@
+//! The walk over a document: maps of known keys, lists, and scalars of the type that a key needs.
+//!
+//! Owns the words for what any key can have wrong, and the way from a field's text to a template. Never knows a key of
+//! a format by name. Invariant: a method that gives `None` has reported why.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::definition::{Definition, Parsed};
+use crate::diagnostic::{Code, Diagnostics, Problem, did_you_mean, shown};
+use crate::document::{Key, Node, NodeKind, Scalar};
+use crate::source::{Given, Source};
+use crate::template::{FieldPlace, Template};
+use crate::text::{Report, SourceText};
+
+/// The texts by their positions: the file, and what was given beside it.
+const FILE: usize = 0;
+pub(super) const GIVEN_NAME: usize = 1;
+pub(super) const GIVEN_BRANCH: usize = 2;
+pub(super) const GIVEN_TITLE: usize = 3;
+pub(super) const GIVEN_BODY: usize = 4;
+pub(super) const GIVEN_MESSAGE: usize = 5;
+
+/// What a walk has found so far.
+pub(super) struct Walk<'a> {
+    texts: Vec<SourceText<'a>>,
+    report: Report,
+}
+
+/// The keys of a map.
+pub(super) struct Shape {
+    /// What such a map is, for messages.
+    pub(super) what: &'static str,
+    pub(super) keys: &'static [&'static str],
+    /// Keys that are yet to come, and what to do until then.
+    pub(super) later: &'static [(&'static str, &'static str)],
+}
+
+/// The entries of a map whose keys are all known.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'n> {
+    node: &'n Node,
+    entries: &'n [(Key, Rc<Node>)],
+    what: &'static str,
+}
+
+/// A field that takes a template.
+pub(super) struct Field<'f> {
+    /// Its key, for messages about its type.
+    pub(super) key: &'f str,
+    /// The way to it from the top of the file, for errors when it is rendered.
+    pub(super) path: String,
+    pub(super) place: FieldPlace,
+}
+
+impl<'n> Fields<'n> {
+    /// The value of a key, unless there is none or it is nothing.
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        let (_, node) = self.entries.iter().find(|(known, _)| known.text == key)?;
+        (!matches!(node.kind, NodeKind::Null)).then_some(&**node)
+    }
+
+    /// The place of a key.
+    pub(super) fn place(&self, key: &str) -> Range<usize> {
+        let found = self.entries.iter().find(|(known, _)| known.text == key);
+        found.map_or_else(|| self.node.anchor(), |(key, _)| key.range.clone())
+    }
+
+    /// The place of the whole map.
+    pub(super) fn anchor(&self) -> Range<usize> {
+        self.node.anchor()
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(source: &Source<'a>) -> Self {
+        let Given { name, branch, title, body, message } = source.given;
+        let given =
+            |name, text: &'a Option<String>| SourceText::new(name, text.as_deref().unwrap_or_default());
+        let texts = vec![
+            SourceText::new(source.file_name, source.text),
+            given("given name", name),
+            given("given branch", branch),
+            given("given title", title),
+            given("given body", body),
+            given("given message", message),
+        ];
+        Self { texts, report: Report::default() }
+    }
+
+    /// The definition if nothing is wrong with it, else everything that is.
+    pub(super) fn finish(self, definition: Option<Definition>) -> Result<Parsed, Diagnostics> {
+        let usable = definition.filter(|_| !self.report.has_errors());
+        let found = self.report.finish(&self.texts);
+        match usable {
+            Some(definition) => Ok(Parsed { definition, warnings: found.into_list() }),
+            None => Err(found),
+        }
+    }
+
+    /// Reports something wrong with the file.
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.report.add(FILE, problem);
+    }
+
+    /// Reports something wrong with what was given.
+    pub(super) fn given_problem(&mut self, text: usize, problem: Problem) {
+        self.report.add(text, problem);
+    }
+
+    /// What was given.
+    pub(super) fn given_text(&self, text: usize) -> &'a str {
+        self.texts[text].text
+    }
+
+    /// A map with the keys of a shape; others are reported and passed over.
+    pub(super) fn map<'n>(&mut self, node: &'n Node, shape: &Shape) -> Option<Fields<'n>> {
+        let NodeKind::Map(entries) = &node.kind else {
+            let message = format!("{} is a map, not {}", shape.what, node.describe());
+            let hint = format!("its keys: {}", listed(shape.keys));
+            self.problem(Problem::new(Code::WrongType, node.anchor(), message).hint(hint));
+            return None;
+        };
+        for (key, value) in entries {
+            if shape.keys.contains(&key.text.as_str()) {
+                continue;
+            }
+            match shape.later.iter().find(|(later, _)| *later == key.text) {
+                Some(_) if matches!(value.kind, NodeKind::Null) => {}
+                Some((later, hint)) => {
+                    let message = format!("`{later}` is not supported yet");
+                    self.problem(Problem::new(Code::NotSupportedYet, key.range.clone(), message).hint(*hint));
+                }
+                None => self.unknown_key(key, shape),
+            }
+        }
+        Some(Fields { node, entries, what: shape.what })
+    }
+
+    fn unknown_key(&mut self, key: &Key, shape: &Shape) {
+        let later = shape.later.iter().map(|(later, _)| *later);
+        let all: Vec<_> = shape.keys.iter().copied().chain(later).collect();
+        let hint = did_you_mean(&key.text, &all).unwrap_or_else(|| match shape.keys {
+            [] => "remove it".to_owned(),
+            keys => format!("its keys: {}", listed(keys)),
+        });
+        let message = format!("{} has no key `{}`", shape.what, shown(&key.text));
+        self.problem(Problem::new(Code::UnknownKey, key.range.clone(), message).hint(hint));
+    }
+
+    /// The value of a key that must be there and say something.
+    pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, key: &'static str) -> Option<&'n Node> {
+        let found = fields.get(key);
+        if found.is_none() {
+            let present = fields.entries.iter().any(|(known, _)| known.text == key);
+            let message = match present {
+                true => format!("`{key}` says nothing"),
+                false => format!("{} needs `{key}`", fields.what),
+            };
+            self.problem(
+                Problem::new(Code::MissingKey, fields.place(key), message).hint(format!("write `{key}: …`")),
+            );
+        }
+        found
+    }
+
+    /// The items of a list.
+    pub(super) fn list<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n [Rc<Node>]> {
+        match &node.kind {
+            NodeKind::List(items) => Some(items),
+            _ => {
+                self.wrong_type(node, key, "a list");
+                None
+            }
+        }
+    }
+
+    /// The entries of a map whose keys are the user's own.
+    pub(super) fn entries<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n [(Key, Rc<Node>)]> {
+        match &node.kind {
+            NodeKind::Map(entries) => Some(entries),
+            _ => {
+                self.wrong_type(node, key, "a map");
+                None
+            }
+        }
+    }
+
+    /// A boolean.
+    pub(super) fn boolean(&mut self, node: &Node, key: &str) -> Option<bool> {
+        match node.kind {
+            NodeKind::Bool(value) => Some(value),
+            _ => {
+                self.wrong_type(node, key, "`true` or `false`");
+                None
+            }
+        }
+    }
+
+    /// A text, maybe an empty one.
+    pub(super) fn text<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n Scalar> {
+        match &node.kind {
+            NodeKind::Text(scalar) => Some(scalar),
+            _ => {
+                self.wrong_type(node, key, "text");
+                None
+            }
+        }
+    }
+
+    /// A text that says something.
+    pub(super) fn filled<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
+        let text = self.text(node, key)?;
+        if text.value.trim().is_empty() {
+            self.problem(Problem::new(Code::MissingKey, node.anchor(), format!("`{key}` says nothing")));
+            return None;
+        }
+        Some(&text.value)
+    }
+
+    /// Reports a value of another type than its key takes.
+    pub(super) fn wrong_type(&mut self, node: &Node, key: &str, expected: &str) {
+        let message = format!("`{}` takes {expected}, not {}", shown(key), node.describe());
+        let problem = Problem::new(Code::WrongType, node.anchor(), message);
+        let scalar = matches!(node.kind, NodeKind::Bool(_) | NodeKind::Number(_));
+        self.problem(match (&node.kind, expected) {
+            (_, "text") if scalar => {
+                let raw = self.texts[FILE].text.get(node.range.clone()).unwrap_or_default();
+                problem.hint(format!("put it in quotes: `\"{}\"`", shown(raw)))
+            }
+            (NodeKind::Null, "text") => problem.hint("an empty text is written `\"\"`"),
+            (NodeKind::Text(_), "a list") => problem.hint("write each item on a line of its own, after `- `"),
+            _ => problem,
+        });
+    }
+
+    /// A text in which `${{ … }}` is a template; one that can only render to nothing is refused if it must not.
+    pub(super) fn template(&mut self, node: &Node, field: Field<'_>) -> Option<Template> {
+        let scalar = self.text(node, field.key)?;
+        let file = &self.texts[FILE];
+        let origins = scalar.origins(file.text, &node.range);
+        let origin = |at: usize| origins.get(at).or(origins.last()).copied().unwrap_or(node.range.start);
+        let parsed = Template::parse(&scalar.value, &field.path, field.place, |at| file.place(origin(at)));
+        match parsed {
+            Ok(template) => Some(template),
+            Err(problem) => {
+                let range = origin(problem.range.start)..origin(problem.range.end);
+                self.problem(Problem { range, ..problem });
+                None
+            }
+        }
+    }
+
+    /// A template that must be there and say something.
+    pub(super) fn required_template(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &'static str,
+        (path, place): (String, FieldPlace),
+    ) -> Option<Template> {
+        let node = self.required(fields, key)?;
+        let template = self.template(node, Field { key, path, place })?;
+        if template.constant().is_some_and(|text| text.trim().is_empty()) {
+            self.problem(Problem::new(Code::MissingKey, node.anchor(), format!("`{key}` says nothing")));
+            return None;
+        }
+        Some(template)
+    }
+}
+
+/// Names for a message.
+pub(super) fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
