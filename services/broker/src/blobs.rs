@@ -3,6 +3,7 @@
 //! Owns the way into chunks and back. The last chunk is written after all others are stored, so that a blob is there when
 //! its last chunk is; a reader checks the digest of the whole.
 
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -164,6 +165,29 @@ impl Broker {
         } else {
             Err(BlobError::Corrupt(blob.clone()))
         }
+    }
+
+    /// Reads a part of a blob into memory. It is not checked: only the whole has a digest.
+    ///
+    /// # Errors
+    /// When a chunk is missing or shorter than it has to be; a range behind the blob's end is such a case.
+    pub async fn read_blob_range(&self, blob: &BlobRef, range: Range<u64>) -> Result<Vec<u8>, BlobError> {
+        if range.end > blob.size {
+            return Err(BlobError::Corrupt(blob.clone()));
+        }
+        let size = CHUNK_BYTES as u64;
+        let numbers = range.start / size..range.end.div_ceil(size);
+        let mut chunks = stream::iter(numbers)
+            .map(|number| async move { Ok::<_, BlobError>((number, self.chunk(blob, number).await?)) })
+            .buffered(IN_FLIGHT);
+        let mut bytes = Vec::new();
+        while let Some((number, chunk)) = chunks.try_next().await? {
+            let chunk = chunk.ok_or_else(|| BlobError::Missing(blob.clone()))?;
+            let within = |at: u64| usize::try_from(at.saturating_sub(number * size)).unwrap_or(usize::MAX);
+            let part = within(range.start)..within(range.end).min(CHUNK_BYTES);
+            bytes.extend_from_slice(chunk.get(part).ok_or_else(|| BlobError::Corrupt(blob.clone()))?);
+        }
+        Ok(bytes)
     }
 
     /// Stores a document.
