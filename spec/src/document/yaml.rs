@@ -287,6 +287,9 @@ fn message(error: &ScanError) -> String {
     match kind {
         ErrorKind::UnknownAnchor => "there is no anchor of this name before this alias".to_owned(),
         ErrorKind::MappingValueNotAllowed => "a `:` cannot stand here".to_owned(),
+        ErrorKind::UnexpectedCharacter { .. } => "a text cannot begin with this character".to_owned(),
+        ErrorKind::ExpectedFlowMappingSeparator => "expected `,` or `}` here".to_owned(),
+        ErrorKind::ExpectedFlowSequenceSeparator => "expected `,` or `]` here".to_owned(),
         ErrorKind::RecursionLimitExceeded => format!("more than {MAX_DEPTH} levels of nesting"),
         _ => kind.to_string(),
     }
@@ -304,6 +307,9 @@ const fn hint(kind: &ErrorKind) -> Option<&'static str> {
             Some("indent with spaces")
         }
         ErrorKind::UnexpectedCharacter { .. } => Some("put a text that begins with this character in quotes"),
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
+            Some("inside `{…}` and `[…]`, put a text that contains `{`, `}`, `[`, `]` or `,` in quotes")
+        }
         ErrorKind::UnclosedQuotedScalar => Some("a closing quote is missing"),
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             Some("every line of a map is `key: value`; check the indentation")

@@ -21,9 +21,21 @@ const BATCH_SPEC: Shape = Shape {
         ("transformChanges", "leave it out: each repository gets one changeset"),
         ("importChangesets", "leave it out: only the changesets of this action are tracked"),
     ],
+    elsewhere: &[
+        ("title", "it belongs below `changesetTemplate`"),
+        ("body", "it belongs below `changesetTemplate`"),
+        ("branch", "it belongs below `changesetTemplate`"),
+        ("commit", "it belongs below `changesetTemplate`"),
+        ("published", "it belongs below `changesetTemplate`"),
+        ("run", "it belongs to an item of `steps`"),
+        ("container", "it belongs to an item of `steps`"),
+        ("env", "it belongs to an item of `steps`"),
+        ("files", "it belongs to an item of `steps`"),
+        ("timeout", "it belongs below `patchwave`"),
+    ],
 };
 
-const PATCHWAVE: Shape = Shape { what: "`patchwave`", keys: &["timeout"], later: &[] };
+const PATCHWAVE: Shape = Shape { what: "`patchwave`", keys: &["timeout"], later: &[], elsewhere: &[] };
 
 const VERSIONS: [u8; 3] = [1, 2, 3];
 

@@ -17,11 +17,12 @@ const TEMPLATE: Shape = Shape {
     what: "`changesetTemplate`",
     keys: &["title", "body", "branch", "fork", "commit", "published"],
     later: &[],
+    elsewhere: &[("message", "it belongs below `commit`"), ("author", "it belongs below `commit`")],
 };
 
-const COMMIT: Shape = Shape { what: "`commit`", keys: &["message", "author"], later: &[] };
+const COMMIT: Shape = Shape { what: "`commit`", keys: &["message", "author"], later: &[], elsewhere: &[] };
 
-const AUTHOR: Shape = Shape { what: "`author`", keys: &["name", "email"], later: &[] };
+const AUTHOR: Shape = Shape { what: "`author`", keys: &["name", "email"], later: &[], elsewhere: &[] };
 
 /// Reads `changesetTemplate`.
 pub(super) fn template(walk: &mut Walk<'_>, node: &Node) -> Option<ChangesetTemplate> {

@@ -17,10 +17,25 @@ use crate::source::{Given, Source};
 use crate::template::Template;
 use crate::text::Place;
 
-const ACTION: Shape = Shape { what: "an action file", keys: &["scopeQuery", "steps", "$schema"], later: &[] };
+const ACTION: Shape = Shape {
+    what: "an action file",
+    keys: &["scopeQuery", "steps", "$schema"],
+    later: &[],
+    elsewhere: &[
+        ("name", "it is given beside the file: `--name …` on the command line"),
+        ("branch", "it is given beside the file: `--branch …` on the command line"),
+        ("title", "it is given beside the file: `--title …` on the command line"),
+        ("body", "it is given beside the file: `--body …` on the command line"),
+        ("message", "it is given beside the file: `--message …` on the command line"),
+    ],
+};
 
-const STEP: Shape =
-    Shape { what: "a step", keys: &["type", "image", "dockerfile", "args", "cacheDirs"], later: &[] };
+const STEP: Shape = Shape {
+    what: "a step",
+    keys: &["type", "image", "dockerfile", "args", "cacheDirs"],
+    later: &[],
+    elsewhere: &[("run", "an action file has `args`; scripts belong to batch specs")],
+};
 
 const TYPES: [&str; 2] = ["docker", "command"];
 
@@ -110,7 +125,11 @@ fn docker(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Container> {
             Some(Container::Image(literal(image.trim(), "image")))
         }
         (None, None) => {
-            walk.required(fields, "image");
+            let message = "a step of type `docker` needs `image`";
+            walk.problem(
+                Problem::new(Code::MissingKey, fields.place("image"), message)
+                    .hint("name one, or say in `dockerfile` how it is made"),
+            );
             None
         }
     }

@@ -26,7 +26,8 @@ const BATCH_KEYS: &[&str] =
 
 /// Reads a definition.
 pub(crate) fn read(source: &Source<'_>) -> Result<Parsed, Diagnostics> {
-    let mut walk = Walk::new(source);
+    let syntax = syntax(source);
+    let mut walk = Walk::new(source, syntax);
     if source.text.len() > MAX_BYTES {
         let message = format!("the file is larger than {} KiB", MAX_BYTES >> 10);
         walk.problem(
@@ -34,7 +35,6 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Parsed, Diagnostics> {
         );
         return walk.finish(None);
     }
-    let syntax = syntax(source);
     let document = match document::read(source.text, syntax) {
         Ok(document) => document,
         Err(problem) => {
@@ -90,15 +90,11 @@ fn refuse_given(walk: &mut Walk<'_>, given: &Given) {
     ];
     for (text, _, key) in refused.into_iter().filter(|(_, given, _)| given.is_some()) {
         let message = format!("a batch spec says this itself, by {key}");
-        let end = given_length(walk, text);
+        let range = 0..walk.given_text(text).len();
         walk.given_problem(
             text,
-            Problem::new(Code::UnexpectedGiven, 0..end, message)
+            Problem::new(Code::UnexpectedGiven, range, message)
                 .hint("change the file; only legacy action files need something beside them"),
         );
     }
-}
-
-fn given_length(walk: &Walk<'_>, text: usize) -> usize {
-    walk.given_text(text).len()
 }

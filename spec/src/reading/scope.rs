@@ -14,6 +14,7 @@ const ENTRY: Shape = Shape {
     what: "an entry of `on`",
     keys: &["repositoriesMatchingQuery", "repository", "branch", "branches"],
     later: &[],
+    elsewhere: &[],
 };
 
 /// Reads `on`.

@@ -20,6 +20,11 @@ const STEP: Shape = Shape {
         ("mount", "leave it out: `files` brings texts into the container"),
         ("patchwave", "leave it out: `patchwave.timeout` at the top level bounds all steps together"),
     ],
+    elsewhere: &[
+        ("image", "a batch spec calls it `container`"),
+        ("args", "a batch spec says in `run` what runs"),
+        ("timeout", "it belongs below `patchwave` at the top level"),
+    ],
 };
 
 /// Reads `steps`.

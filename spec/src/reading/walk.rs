@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::definition::{Definition, Parsed};
-use crate::diagnostic::{Code, Diagnostics, Problem, did_you_mean, shown};
-use crate::document::{Key, Node, NodeKind, Scalar};
+use crate::diagnostic::{Code, Diagnostics, Problem, nearest, shown};
+use crate::document::{Key, Node, NodeKind, Scalar, Syntax};
 use crate::source::{Given, Source};
 use crate::template::{FieldPlace, Template};
 use crate::text::{Report, SourceText};
@@ -25,6 +25,7 @@ pub(super) const GIVEN_MESSAGE: usize = 5;
 pub(super) struct Walk<'a> {
     texts: Vec<SourceText<'a>>,
     report: Report,
+    syntax: Syntax,
 }
 
 /// The keys of a map.
@@ -34,6 +35,8 @@ pub(super) struct Shape {
     pub(super) keys: &'static [&'static str],
     /// Keys that are yet to come, and what to do until then.
     pub(super) later: &'static [(&'static str, &'static str)],
+    /// Keys that belong somewhere else, and where.
+    pub(super) elsewhere: &'static [(&'static str, &'static str)],
 }
 
 /// The entries of a map whose keys are all known.
@@ -41,7 +44,7 @@ pub(super) struct Shape {
 pub(super) struct Fields<'n> {
     node: &'n Node,
     entries: &'n [(Key, Rc<Node>)],
-    what: &'static str,
+    shape: &'static Shape,
 }
 
 /// A field that takes a template.
@@ -60,6 +63,13 @@ impl<'n> Fields<'n> {
         (!matches!(node.kind, NodeKind::Null)).then_some(&**node)
     }
 
+    /// Whether a key was most likely meant by one that is unknown.
+    fn misspells(&self, key: &str) -> bool {
+        let keys = self.shape.keys;
+        let unknown = self.entries.iter().filter(|(known, _)| !keys.contains(&known.text.as_str()));
+        unknown.map(|(unknown, _)| nearest(&unknown.text, keys)).any(|nearest| nearest == Some(key))
+    }
+
     /// The place of a key.
     pub(super) fn place(&self, key: &str) -> Range<usize> {
         let found = self.entries.iter().find(|(known, _)| known.text == key);
@@ -73,7 +83,7 @@ impl<'n> Fields<'n> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(source: &Source<'a>) -> Self {
+    pub(super) fn new(source: &Source<'a>, syntax: Syntax) -> Self {
         let Given { name, branch, title, body, message } = source.given;
         let given =
             |name, text: &'a Option<String>| SourceText::new(name, text.as_deref().unwrap_or_default());
@@ -85,7 +95,7 @@ impl<'a> Walk<'a> {
             given("given body", body),
             given("given message", message),
         ];
-        Self { texts, report: Report::default() }
+        Self { texts, report: Report::default(), syntax }
     }
 
     /// The definition if nothing is wrong with it, else everything that is.
@@ -114,9 +124,9 @@ impl<'a> Walk<'a> {
     }
 
     /// A map with the keys of a shape; others are reported and passed over.
-    pub(super) fn map<'n>(&mut self, node: &'n Node, shape: &Shape) -> Option<Fields<'n>> {
+    pub(super) fn map<'n>(&mut self, node: &'n Node, shape: &'static Shape) -> Option<Fields<'n>> {
         let NodeKind::Map(entries) = &node.kind else {
-            let message = format!("{} is a map, not {}", shape.what, node.describe());
+            let message = format!("{} is a map, {}", shape.what, instead(node));
             let hint = format!("its keys: {}", listed(shape.keys));
             self.problem(Problem::new(Code::WrongType, node.anchor(), message).hint(hint));
             return None;
@@ -134,16 +144,18 @@ impl<'a> Walk<'a> {
                 None => self.unknown_key(key, shape),
             }
         }
-        Some(Fields { node, entries, what: shape.what })
+        Some(Fields { node, entries, shape })
     }
 
     fn unknown_key(&mut self, key: &Key, shape: &Shape) {
+        let elsewhere = shape.elsewhere.iter().find(|(name, _)| *name == key.text);
         let later = shape.later.iter().map(|(later, _)| *later);
         let all: Vec<_> = shape.keys.iter().copied().chain(later).collect();
-        let hint = did_you_mean(&key.text, &all).unwrap_or_else(|| match shape.keys {
-            [] => "remove it".to_owned(),
-            keys => format!("its keys: {}", listed(keys)),
-        });
+        let hint = match (elsewhere, nearest(&key.text, &all)) {
+            (Some((_, place)), _) => (*place).to_owned(),
+            (None, Some(nearest)) => format!("did you mean `{nearest}`?"),
+            (None, None) => format!("its keys: {}", listed(shape.keys)),
+        };
         let message = format!("{} has no key `{}`", shape.what, shown(&key.text));
         self.problem(Problem::new(Code::UnknownKey, key.range.clone(), message).hint(hint));
     }
@@ -151,17 +163,21 @@ impl<'a> Walk<'a> {
     /// The value of a key that must be there and say something.
     pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, key: &'static str) -> Option<&'n Node> {
         let found = fields.get(key);
-        if found.is_none() {
-            let present = fields.entries.iter().any(|(known, _)| known.text == key);
-            let message = match present {
-                true => format!("`{key}` says nothing"),
-                false => format!("{} needs `{key}`", fields.what),
-            };
-            self.problem(
-                Problem::new(Code::MissingKey, fields.place(key), message).hint(format!("write `{key}: …`")),
-            );
+        // The unknown key has been reported, with this one as what was meant.
+        if found.is_some() || fields.misspells(key) {
+            return found;
         }
-        found
+        let present = fields.entries.iter().any(|(known, _)| known.text == key);
+        let message = match present {
+            true => format!("`{key}` says nothing"),
+            false => format!("{} needs `{key}`", fields.shape.what),
+        };
+        let hint = match self.syntax {
+            Syntax::Yaml => format!("write `{key}: …`"),
+            Syntax::Json => format!("write `\"{key}\": …`"),
+        };
+        self.problem(Problem::new(Code::MissingKey, fields.place(key), message).hint(hint));
+        None
     }
 
     /// The items of a list.
@@ -220,7 +236,7 @@ impl<'a> Walk<'a> {
 
     /// Reports a value of another type than its key takes.
     pub(super) fn wrong_type(&mut self, node: &Node, key: &str, expected: &str) {
-        let message = format!("`{}` takes {expected}, not {}", shown(key), node.describe());
+        let message = format!("`{}` takes {expected}, {}", shown(key), instead(node));
         let problem = Problem::new(Code::WrongType, node.anchor(), message);
         let scalar = matches!(node.kind, NodeKind::Bool(_) | NodeKind::Number(_));
         self.problem(match (&node.kind, expected) {
@@ -229,7 +245,7 @@ impl<'a> Walk<'a> {
                 problem.hint(format!("put it in quotes: `\"{}\"`", shown(raw)))
             }
             (NodeKind::Null, "text") => problem.hint("an empty text is written `\"\"`"),
-            (NodeKind::Text(_), "a list") => problem.hint("write each item on a line of its own, after `- `"),
+            (NodeKind::Text(_), "a list") => problem.hint("put it in brackets: `[…]`"),
             _ => problem,
         });
     }
@@ -265,6 +281,14 @@ impl<'a> Walk<'a> {
             return None;
         }
         Some(template)
+    }
+}
+
+/// What stands at a place where something else was expected.
+fn instead(node: &Node) -> String {
+    match node.kind {
+        NodeKind::Null => "but nothing stands here".to_owned(),
+        _ => format!("not {}", node.describe()),
     }
 }
 

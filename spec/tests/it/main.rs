@@ -3,5 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's failure")]
 
+mod bad;
 mod definitions;
 mod given;
