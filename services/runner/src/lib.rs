@@ -8,6 +8,7 @@
 mod fixture;
 mod git;
 mod patch;
+mod sandbox;
 mod trash;
 mod tree_cache;
 mod workspace;

@@ -1,0 +1,96 @@
+//! The sandbox: all that speaks to the container engine.
+//!
+//! Owns images, containers and the scripts that run in them. Never touches a workspace's files, and never decides what a
+//! job's outcome is. Invariant: each container carries the labels of its runner and attempt, so that what a crash left
+//! is found again, and what is not this runner's is never touched.
+
+mod container;
+mod engine;
+mod image;
+mod process;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use events::beat::Running;
+use events::id::ExecutionId;
+use events::log::Stream;
+use futures::future::BoxFuture;
+
+pub(crate) use container::Container;
+pub(crate) use engine::Engine;
+pub(crate) use image::Image;
+pub(crate) use trouble::Trouble;
+
+/// Where the workspace's files are in a container.
+pub(crate) const WORK: &str = "/work";
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ImageSource {
+    /// A name as `docker pull` takes it, with a tag or a digest.
+    Reference(String),
+    /// The text of a Dockerfile that needs no further files.
+    Dockerfile(String),
+}
+
+/// A container for a run of steps.
+pub(crate) struct ContainerSpec<'a> {
+    /// The execution, for the label.
+    pub(crate) execution: ExecutionId,
+    /// The attempt, for the labels.
+    pub(crate) attempt: &'a Running,
+    /// What it runs on.
+    pub(crate) image: &'a Image,
+    /// The folder of the host that becomes [`WORK`]. It must be there, and may be empty until the start.
+    pub(crate) files: &'a Path,
+    /// A folder of the host, outside of `files` and this attempt's own, that outlives the container: scripts are put
+    /// below it, where the container sees them read-only. It is made if it is not there.
+    pub(crate) scratch: &'a Path,
+    /// Where processes start: [`WORK`] or a folder below it.
+    pub(crate) workdir: String,
+    /// Folders of the host, which must be there, and where they are in the container, writable.
+    pub(crate) cache_dirs: &'a [(PathBuf, String)],
+    /// Files of the host and where they are in the container.
+    pub(crate) read_only_files: &'a [(PathBuf, String)],
+    /// What it runs.
+    pub(crate) main: Main,
+}
+
+/// The main process of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Main {
+    /// Nothing: [`Container::start`] it, then [`Container::run_script`] for each step.
+    Idle,
+    /// One script, with [`Container::run_main`]: for a run of one step the fastest way, because nothing else is started.
+    Script {
+        /// Its text.
+        script: String,
+        /// The step's variables.
+        env: Vec<(String, String)>,
+    },
+    /// The image's own entrypoint, with [`Container::run_main`].
+    Entrypoint {
+        /// In place of the image's own arguments.
+        args: Option<Vec<String>>,
+        /// The step's variables.
+        env: Vec<(String, String)>,
+    },
+    /// A command in place of the image's own, with [`Container::run_main`].
+    Command {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// The step's variables.
+        env: Vec<(String, String)>,
+    },
+}
+
+/// Takes what a step writes.
+pub(crate) trait Output: Send {
+    /// Takes the next bytes. No more are read before this is done, and the step waits once the pipes are full.
+    fn write(&mut self, stream: Stream, bytes: Bytes) -> BoxFuture<'_, ()>;
+}
