@@ -55,6 +55,11 @@ pub fn execution_story(execution: ExecutionId) -> String {
     format!("ev.execution.{}.>", execution.token())
 }
 
+/// The filter that covers a job whose execution is not known.
+pub fn job_story(job: JobId) -> String {
+    format!("ev.execution.*.job.{}.*", job.token())
+}
+
 /// The filter for one type of event of every aggregate of a kind.
 pub fn every(kind: AggregateKind, name: &str) -> String {
     match kind {
