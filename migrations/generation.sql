@@ -1,0 +1,213 @@
+-- The tables of one generation of the projection. A template: the projector puts the generation's suffix (`_g3`) in place
+-- of {g}, and points views without suffix (`jobs`) at the live generation. Readers use the views alone.
+--
+-- Portable SQL, the same text on SQLite and PostgreSQL: TEXT and BIGINT only.
+-- - A truth value is BIGINT, 0 or 1: sqlx's `Any` driver refuses to read a BOOLEAN column of SQLite.
+-- - A time is RFC 3339 text with microseconds and `Z`, so that it sorts as text.
+-- - TEXT sorts by its bytes on both: on PostgreSQL the projector says `TEXT COLLATE "C"` instead of TEXT.
+-- - A U+0000 inside a text is stored as U+FFFD: PostgreSQL cannot hold it.
+-- - The primary key stands first in each table, in its order.
+--
+-- There are no migrations between layouts: whoever changes this file raises `schema::LAYOUT`, and a rebuild makes the
+-- new tables from the log.
+
+CREATE TABLE actions{g} (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    archived BIGINT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    updated_sequence BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE INDEX actions{g}_newest ON actions{g} (updated_sequence);
+CREATE INDEX actions{g}_name ON actions{g} (name);
+
+CREATE TABLE action_revisions{g} (
+    action_id TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    file_name TEXT NOT NULL,
+    source TEXT NOT NULL,
+    given TEXT NOT NULL, -- JSON, an events::action::Given
+    actor TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (action_id, revision)
+);
+
+CREATE TABLE executions{g} (
+    id TEXT NOT NULL,
+    action_id TEXT NOT NULL,
+    action_name TEXT NOT NULL,
+    revision BIGINT NOT NULL,
+    reason TEXT NOT NULL, -- manual
+    actor TEXT NOT NULL,
+    state TEXT NOT NULL, -- requested, running, succeeded, partially_failed, failed, canceled
+    cancel_requested BIGINT NOT NULL,
+    requested_at TEXT NOT NULL,
+    resolved_at TEXT,
+    completed_at TEXT,
+    requested_sequence BIGINT NOT NULL,
+    workspaces BIGINT NOT NULL,
+    skipped BIGINT NOT NULL,
+    unreachable BIGINT NOT NULL,
+    queued BIGINT NOT NULL, -- its jobs by state; running counts the assigned ones too
+    running BIGINT NOT NULL,
+    succeeded BIGINT NOT NULL,
+    failed BIGINT NOT NULL,
+    canceled BIGINT NOT NULL,
+    plan_id TEXT, -- the newest plan
+    PRIMARY KEY (id)
+);
+CREATE INDEX executions{g}_newest ON executions{g} (requested_sequence);
+CREATE INDEX executions{g}_action ON executions{g} (action_id, requested_sequence);
+
+CREATE TABLE execution_skips{g} (
+    execution_id TEXT NOT NULL,
+    position BIGINT NOT NULL, -- from 1
+    repository TEXT NOT NULL,
+    reason TEXT NOT NULL, -- unreachable, empty, no_branch, ignored
+    message TEXT NOT NULL,
+    PRIMARY KEY (execution_id, position)
+);
+
+CREATE TABLE jobs{g} (
+    id TEXT NOT NULL,
+    execution_id TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    url TEXT NOT NULL,
+    base_ref TEXT NOT NULL,
+    base_oid TEXT NOT NULL,
+    path TEXT NOT NULL,
+    state TEXT NOT NULL, -- queued, assigned, running, succeeded, failed, canceled
+    attempt BIGINT NOT NULL, -- the last one that was given out; 0 before the first
+    runner_id TEXT, -- the runner of the last attempt
+    failure_kind TEXT,
+    failure_step BIGINT,
+    failure_exit_code BIGINT,
+    failure_message TEXT,
+    failure_hint TEXT,
+    patch_sha256 TEXT,
+    patch_size BIGINT,
+    files BIGINT,
+    insertions BIGINT,
+    deletions BIGINT,
+    queued_at TEXT NOT NULL,
+    started_at TEXT,
+    ended_at TEXT,
+    updated_sequence BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE INDEX jobs{g}_execution ON jobs{g} (execution_id, repository, id);
+
+CREATE TABLE attempts{g} (
+    job_id TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    execution_id TEXT NOT NULL,
+    runner_id TEXT NOT NULL,
+    state TEXT NOT NULL, -- assigned, running, succeeded, failed, lost, timed_out, canceled
+    reason TEXT, -- why it was lost, failed or timed out, in words
+    assigned_at TEXT NOT NULL,
+    started_at TEXT,
+    ended_at TEXT,
+    log_chunks BIGINT, -- what the log amounts to: as the final report says, then as it was sealed
+    log_bytes BIGINT,
+    log_lines BIGINT,
+    log_sha256 TEXT,
+    sealed_sha256 TEXT, -- the blob of kind `log`
+    sealed_size BIGINT,
+    PRIMARY KEY (job_id, number)
+);
+
+CREATE TABLE steps{g} (
+    job_id TEXT NOT NULL,
+    attempt BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    started_at TEXT NOT NULL,
+    exit_code BIGINT,
+    duration_ms BIGINT,
+    PRIMARY KEY (job_id, attempt, number)
+);
+
+CREATE TABLE plans{g} (
+    id TEXT NOT NULL,
+    execution_id TEXT NOT NULL,
+    state TEXT NOT NULL, -- current, superseded
+    superseded_by TEXT,
+    changesets BIGINT NOT NULL,
+    missing BIGINT NOT NULL,
+    unchanged BIGINT NOT NULL,
+    created_at TEXT NOT NULL,
+    document_sha256 TEXT NOT NULL,
+    document_size BIGINT NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE INDEX plans{g}_execution ON plans{g} (execution_id);
+
+CREATE TABLE changeset_specs{g} (
+    plan_id TEXT NOT NULL,
+    position BIGINT NOT NULL, -- from 1
+    job_id TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    url TEXT NOT NULL,
+    base_ref TEXT NOT NULL,
+    base_oid TEXT NOT NULL,
+    head_ref TEXT NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL,
+    message TEXT NOT NULL,
+    author TEXT,
+    patch_sha256 TEXT NOT NULL,
+    patch_size BIGINT NOT NULL,
+    files BIGINT NOT NULL,
+    insertions BIGINT NOT NULL,
+    deletions BIGINT NOT NULL,
+    PRIMARY KEY (plan_id, position)
+);
+
+CREATE TABLE plan_missing{g} (
+    plan_id TEXT NOT NULL,
+    position BIGINT NOT NULL, -- from 1
+    job_id TEXT,
+    repository TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (plan_id, position)
+);
+
+CREATE TABLE plan_unchanged{g} (
+    plan_id TEXT NOT NULL,
+    position BIGINT NOT NULL, -- from 1
+    job_id TEXT,
+    repository TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (plan_id, position)
+);
+
+CREATE TABLE repositories{g} (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    registered_at TEXT NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE repository_heads{g} (
+    repository_id TEXT NOT NULL,
+    branch TEXT NOT NULL,
+    oid TEXT NOT NULL,
+    moved_at TEXT NOT NULL,
+    PRIMARY KEY (repository_id, branch)
+);
+
+CREATE TABLE runners{g} (
+    id TEXT NOT NULL,
+    state TEXT NOT NULL, -- registered, draining, gone
+    slots BIGINT NOT NULL,
+    labels TEXT NOT NULL, -- JSON, an object of texts
+    version TEXT NOT NULL,
+    incarnation TEXT NOT NULL,
+    since TEXT NOT NULL, -- when it came to be in this state
+    reason TEXT,
+    PRIMARY KEY (id)
+);
