@@ -4,5 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's failure")]
 
 mod bad;
+mod changesets;
 mod definitions;
 mod given;
+mod language;
+mod legacy;
