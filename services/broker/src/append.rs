@@ -10,7 +10,7 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use events::envelope::{NewEvent, Origin, Recorded};
-use events::id::EventId;
+use events::id::{EventId, ExecutionId, JobId};
 use events::rejection::Code;
 use events::{Aggregate, Event, Rejection, Timestamp, Undecodable, subject};
 use futures::{TryStreamExt, stream};
@@ -285,6 +285,18 @@ impl Broker {
             }
         }
         Ok(history)
+    }
+
+    /// The execution that a job belongs to: for readers of what names the job alone.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn execution_of(&self, job: JobId) -> Result<Option<ExecutionId>, ReadError> {
+        let newest = self.get_last(EVENTS, &format!("ev.execution.*.job.{}.*", job.token())).await?;
+        Ok(newest.and_then(|message| match subject::parse_event(&message.subject) {
+            Some((Aggregate::Job(execution, _), _)) => Some(execution),
+            _ => None,
+        }))
     }
 
     /// The event at a sequence, if there is one.

@@ -81,7 +81,8 @@ impl Broker {
             hasher.update(&chunk);
             Ok::<_, BlobError>((!chunk.is_empty()).then_some((chunk, (file, hasher))))
         });
-        self.put_chunks(&blob, chunks).await?;
+        // Boxed, so that the future of this function can be spawned.
+        self.put_chunks(&blob, chunks.boxed()).await?;
         // A file that changed between the two readings is stored under a name that is not its own.
         if digest(hasher) == blob.sha256 { Ok(blob) } else { Err(BlobError::Corrupt(blob)) }
     }

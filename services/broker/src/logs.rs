@@ -49,6 +49,7 @@ impl Sending {
 pub struct LogFollower {
     follower: Follower,
     after: u64,
+    through: u64,
     /// Chunks that came before an earlier one: that one was sent again after a broker's restart.
     early: BTreeMap<u64, Chunk>,
 }
@@ -60,6 +61,8 @@ pub struct Chunks {
     pub chunks: Vec<Chunk>,
     /// How many more there were when the last of these was sent; 0: this is the end for now.
     pub pending: u64,
+    /// The place in the stream of the last message that was read; 0 before the first.
+    pub through: u64,
 }
 
 /// An attempt whose log is not purged yet.
@@ -89,9 +92,9 @@ impl Broker {
 
     /// Follows an attempt's live log, whoever writes it, after a chunk's number.
     pub fn follow_log(&self, attempt: &Running, after: u64) -> LogFollower {
-        let filters = vec![format!("log.*.{}.{}", attempt.job.token(), attempt.attempt)];
+        let filters = vec![live_subjects(attempt)];
         let follower = self.follow(Follow { stream: LOGS, filters, start: Start::After(0), batch: BATCH });
-        LogFollower { follower, after, early: BTreeMap::new() }
+        LogFollower { follower, after, through: 0, early: BTreeMap::new() }
     }
 
     /// The attempts whose log is not purged yet.
@@ -112,15 +115,26 @@ impl Broker {
         Ok(logs)
     }
 
-    /// Removes an attempt's live log, which is sealed.
+    /// Removes an attempt's live log, which is sealed: up to a place in the stream, or whatever there is. What comes
+    /// after that place stays.
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub async fn purge_log(&self, runner: &RunnerId, attempt: &Running) -> Result<(), ReadError> {
+    pub async fn purge_log(&self, attempt: &Running, through: Option<u64>) -> Result<(), ReadError> {
         let stream = self.stream(LOGS).await?;
-        stream.purge().filter(subject::log(runner, attempt)).await.map_err(ReadError::from_source)?;
+        let purge = stream.purge().filter(live_subjects(attempt));
+        match through {
+            Some(through) => purge.sequence(through + 1).await,
+            None => purge.await,
+        }
+        .map_err(ReadError::from_source)?;
         Ok(())
     }
+}
+
+/// The live log of an attempt, whoever writes it.
+fn live_subjects(attempt: &Running) -> String {
+    format!("log.*.{}.{}", attempt.job.token(), attempt.attempt)
 }
 
 impl LogFollower {
@@ -133,6 +147,7 @@ impl LogFollower {
     /// When the stream of logs is gone.
     pub async fn next(&mut self) -> Result<Chunks, FollowError> {
         let batch = self.follower.next().await?;
+        self.through = batch.messages.last().map_or(self.through, |last| last.sequence);
         for message in &batch.messages {
             match chunk(message) {
                 Ok(chunk) if chunk.number > self.after => {
@@ -149,7 +164,7 @@ impl LogFollower {
             self.after = chunk.number;
             chunks.push(chunk);
         }
-        Ok(Chunks { chunks, pending: batch.pending })
+        Ok(Chunks { chunks, pending: batch.pending, through: self.through })
     }
 
     /// The chunks behind a gap, in order: for a reader who knows that nothing more will come.

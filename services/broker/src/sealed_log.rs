@@ -59,6 +59,7 @@ const TRAILER_BYTES: usize = 16;
 struct Index {
     frames: Vec<Frame>,
     chunks: u64,
+    last_chunk: u64,
     bytes: u64,
     lines: u64,
 }
@@ -141,6 +142,7 @@ impl<W: Write> SealedLogWriter<W> {
         self.line_feeds += chunk.line_feeds();
         self.last_byte = chunk.bytes.last().copied().or(self.last_byte);
         self.index.chunks += 1;
+        self.index.last_chunk = chunk.number;
         self.index.bytes += length;
         if self.content.len() >= FRAME_BYTES || self.table.len() >= FRAME_CHUNKS {
             self.end_frame()?;

@@ -87,6 +87,11 @@ impl SealedLog {
         self.index.chunks
     }
 
+    /// The number of the log's last chunk. More than there are chunks: some are missing.
+    pub fn last_chunk(&self) -> u64 {
+        self.index.last_chunk
+    }
+
     /// The log's bytes from the start of a line on; 0 and 1: from the start. Nothing when the log has fewer lines.
     pub fn from_line(&self, line: u64) -> BoxStream<'static, Result<Bytes, SealedLogError>> {
         // Line N begins behind the line feed that ends line N - 1, which is in the last frame that begins before line N.
