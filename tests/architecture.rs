@@ -9,7 +9,8 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     let service = vec!["events", "spec", "broker"];
     let services =
         ["gateway", "catalog", "scheduler", "runner", "log-collector", "campaign-plan", "projector"];
-    let mut rules = BTreeMap::from([("events", vec![]), ("spec", vec!["events"]), ("broker", vec!["events"])]);
+    let mut rules =
+        BTreeMap::from([("events", vec![]), ("spec", vec!["events"]), ("broker", vec!["events"])]);
     rules.extend(services.map(|name| (name, service.clone())));
     rules.insert("cli", [service, services.to_vec()].concat());
     rules
@@ -22,7 +23,8 @@ fn crates_depend_on_one_another_as_the_architecture_says() {
     let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
     assert_eq!(ours, rules.keys().copied().collect(), "every crate has a rule, and every rule a crate");
     for package in &metadata.packages {
-        let edges = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+        let edges =
+            package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
         for dependency in edges.filter(|dependency| ours.contains(dependency.name.as_str())) {
             assert!(
                 rules[package.name.as_str()].contains(&dependency.name.as_str()),

@@ -96,7 +96,10 @@ fn things_that_do_not_exist_are_said_not_to() {
     let other = "execution_00000000000000000000000000";
     says(&world.refused(&["execution", "show", other]), &["not-found", "patchwave execution list"]);
     says(&world.refused(&["execution", "show", "nonsense"]), &["nonsense", "execution_"]);
-    says(&world.refused(&["plan", "export", "plan_00000000000000000000000000", "/nonexistent/x"]), &["not-found"]);
+    says(
+        &world.refused(&["plan", "export", "plan_00000000000000000000000000", "/nonexistent/x"]),
+        &["not-found"],
+    );
     world.end();
 }
 
@@ -127,7 +130,10 @@ fn a_nats_server_that_is_too_old_is_refused() {
     let old = world.folder().join("nats-server");
     std::fs::write(&old, "#!/bin/sh\necho 'nats-server: v2.9.10'\n").unwrap();
     std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let output = world.command(&["up", "--nats-server", &path_text(&old), "--gateway", "127.0.0.1:0"]).output().unwrap();
+    let output = world
+        .command(&["up", "--nats-server", &path_text(&old), "--gateway", "127.0.0.1:0"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     says(&String::from_utf8_lossy(&output.stderr), &["2.9.10", "2.14", "make setup"]);
 
@@ -185,7 +191,8 @@ impl<'a> SmallDisk<'a> {
     fn mount(at: &'a Path, mebibytes: u32) -> Self {
         std::fs::create_dir_all(at).unwrap();
         let options = format!("size={mebibytes}m");
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "scenario"]).arg(at).status().unwrap();
+        let status =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "scenario"]).arg(at).status().unwrap();
         assert!(status.success(), "a scenario of a full disk needs root");
         Self(at)
     }
@@ -208,7 +215,8 @@ fn a_full_disk_stops_nothing_for_good() {
 
     // Somebody else fills the disk to its last byte.
     let ballast = data.join("ballast");
-    let filled = Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", ballast.display())).output();
+    let filled =
+        Command::new("dd").args(["if=/dev/zero", "bs=64k"]).arg(format!("of={}", ballast.display())).output();
     assert!(!filled.unwrap().status.success(), "dd stops when the disk is full");
 
     let definition = world.definition("again.batch.yaml", &script_definition("again", "echo 3 >a"));

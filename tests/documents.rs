@@ -38,7 +38,14 @@ fn every_error_of_a_definition_is_explained() {
 
 #[test]
 fn every_link_in_the_documentation_leads_somewhere() {
-    let pages = ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/errors.md", "docs/events.md", "docs/getting-started.md"];
+    let pages = [
+        "README.md",
+        "CHANGELOG.md",
+        "docs/architecture.md",
+        "docs/errors.md",
+        "docs/events.md",
+        "docs/getting-started.md",
+    ];
     for name in pages {
         let text = page(name);
         let folder = root().join(name).parent().unwrap().to_owned();
@@ -57,7 +64,10 @@ fn the_catalogue_of_events_is_made_from_the_types() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
-    assert!(page("docs/events.md") == text, "docs/events.md is old: UPDATE_DOCS=1 cargo test -p cli documents");
+    assert!(
+        page("docs/events.md") == text,
+        "docs/events.md is old: UPDATE_DOCS=1 cargo test -p cli documents"
+    );
 }
 
 const HEAD: &str = "# Events
@@ -95,10 +105,15 @@ fn catalogue() -> String {
         let name = kind.name();
         let _ = write!(text, "\n## {name}\n");
         for event in kind.event_types() {
-            let subject = events::subject::every(kind, event.name).replacen('*', "<id>", 1).replace('*', "<job>");
+            let subject =
+                events::subject::every(kind, event.name).replacen('*', "<id>", 1).replace('*', "<job>");
             let schema = serde_json::to_value((event.schema)()).unwrap();
             let doc = sentence(event.doc);
-            let _ = write!(text, "\n### {name}.{}\n\n{doc}\n\n`{subject}`, version {}\n", event.name, event.version);
+            let _ = write!(
+                text,
+                "\n### {name}.{}\n\n{doc}\n\n`{subject}`, version {}\n",
+                event.name, event.version
+            );
             fields(&mut text, &schema);
             for (name, shape) in schema["$defs"].as_object().into_iter().flatten() {
                 shapes.insert(name.clone(), shape.clone());
@@ -107,7 +122,8 @@ fn catalogue() -> String {
     }
     text.push_str("\n## Shapes\n\nWhat several payloads have in common.\n");
     for (name, shape) in shapes {
-        let _ = write!(text, "\n### {name}\n\n{}\n", sentence(shape["description"].as_str().unwrap_or_default()));
+        let _ =
+            write!(text, "\n### {name}\n\n{}\n", sentence(shape["description"].as_str().unwrap_or_default()));
         values(&mut text, &shape);
         fields(&mut text, &shape);
     }
@@ -119,8 +135,11 @@ fn sentence(doc: &str) -> String {
 }
 
 fn fields(text: &mut String, schema: &Value) {
-    let Some(properties) = schema["properties"].as_object().filter(|fields| !fields.is_empty()) else { return };
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let Some(properties) = schema["properties"].as_object().filter(|fields| !fields.is_empty()) else {
+        return;
+    };
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     text.push_str("\n| field | type | what it is |\n|---|---|---|\n");
     for (name, field) in properties {
         let optional = if required.contains(&name.as_str()) { "" } else { ", optional" };
@@ -163,9 +182,12 @@ fn type_name(field: &Value) -> String {
         Value::String(name) if name == "array" => format!("list of {}", type_name(&field["items"])),
         Value::String(name) if name == "object" => "map".to_owned(),
         Value::String(name) => name.clone(),
-        Value::Array(names) => {
-            names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect::<Vec<_>>().join(" or ")
-        }
+        Value::Array(names) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|name| *name != "null")
+            .collect::<Vec<_>>()
+            .join(" or "),
         _ => "any".to_owned(),
     }
 }

@@ -83,7 +83,8 @@ impl Story {
         let run = Run { code: output.status.code().unwrap_or(-1), events: self.events, errors }.expect(0);
         each_event_comes_once(&run);
         each_job_ends_once(&run);
-        let jobs: BTreeMap<String, String> = run.of_type("job.queued").into_iter().map(repository_and_job).collect();
+        let jobs: BTreeMap<String, String> =
+            run.of_type("job.queued").into_iter().map(repository_and_job).collect();
         assert_eq!(jobs.len(), JOBS);
         for (name, job) in &jobs {
             each_byte_of_the_log_is_there_once(&self.world, name, job);
@@ -127,7 +128,8 @@ fn each_job_ends_once(run: &Run) {
 /// The two streams of a step may interleave in any way, but each is exact.
 fn each_byte_of_the_log_is_there_once(world: &World, name: &str, job: &str) {
     let log = world.ok(&["job", "logs", job]);
-    let of = |word: &str| log.lines().filter(|line| line.contains(word)).map(|line| format!("{line}\n")).collect();
+    let of =
+        |word: &str| log.lines().filter(|line| line.contains(word)).map(|line| format!("{line}\n")).collect();
     let streams: (String, String) = (of(" says "), of(" complains "));
     assert_eq!(streams, expected_log(name), "the log of {name}");
     assert_eq!(log.len(), streams.0.len() + streams.1.len(), "and nothing else: {log}");

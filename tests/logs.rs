@@ -58,7 +58,8 @@ fn a_running_job_can_be_read_from_any_line_and_followed_to_its_end() {
     let world = World::up();
     let repository = world.repository("slow").file("a", "1\n").commit();
     // The step goes on when the test has read its first lines: it waits for a file in its own workspace.
-    let script = "echo one; echo two; echo three >&2; while [ ! -e go ]; do sleep 0.1; done; rm go; echo four";
+    let script =
+        "echo one; echo two; echo three >&2; while [ ! -e go ]; do sleep 0.1; done; rm go; echo four";
     let definition = world.definition("slow.batch.yaml", &script_definition("slow", script));
     let mut running = world.run_command(&definition, &[&repository]).stdout(Stdio::piped()).spawn().unwrap();
     let job = job_when(&mut running, "job.step_started");

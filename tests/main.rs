@@ -2,7 +2,12 @@
 //!
 //! Owns what a user is promised, told as stories through the program's own command line. Never looks inside a service.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed expectation is the test's failure")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation is the test's failure"
+)]
 
 mod architecture;
 mod bad_input;

@@ -37,10 +37,18 @@ fn a_person_sees_progress_a_table_and_what_to_do_next() {
     let world = World::up();
     let good = world.repository("good").file("README", "x\n").commit();
     let bad = world.repository("bad").file("broken", "").commit();
-    let definition = world.definition("a.batch.yaml", &script_definition("tidy", &format!("echo before >&2\n{ADD_LICENCE}")));
+    let definition = world
+        .definition("a.batch.yaml", &script_definition("tidy", &format!("echo before >&2\n{ADD_LICENCE}")));
 
     let run = world
-        .command(&["run", &path_text(&definition), "--repo", &path_text(&good.path), "--repo", &path_text(&bad.path)])
+        .command(&[
+            "run",
+            &path_text(&definition),
+            "--repo",
+            &path_text(&good.path),
+            "--repo",
+            &path_text(&bad.path),
+        ])
         .output()
         .unwrap();
 

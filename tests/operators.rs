@@ -24,7 +24,10 @@ fn history_is_shown_by_subject_from_a_place_and_by_thing() {
     let last = sequences.last().unwrap();
     let from = world.documents(&["events", "show", "--json", "--from", &last.to_string()]);
     assert_eq!(from.first().map(|event| event["sequence"].as_u64().unwrap()), Some(*last));
-    assert!(world.ok(&["events", "show", &run.execution()]).contains("execution.requested"), "and for people");
+    assert!(
+        world.ok(&["events", "show", &run.execution()]).contains("execution.requested"),
+        "and for people"
+    );
     world.end();
 }
 
@@ -54,7 +57,8 @@ fn a_row_that_was_changed_by_hand_is_found_and_a_rebuild_mends_it() {
 
     let output = world.patchwave(&["projection", "verify"]);
     assert_eq!(output.status.code(), Some(1));
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     for part in ["executions", "succeeded", "7", "1"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }

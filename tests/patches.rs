@@ -10,7 +10,8 @@ use crate::world::{World, oracle, script_definition};
 const SCRIPT: &str = "sh case.sh";
 
 fn cases(world: &World) -> Vec<Repository> {
-    let case = |name: &str, script: &str| world.repository(name).file("case.sh", script).file("kept", "kept\n");
+    let case =
+        |name: &str, script: &str| world.repository(name).file("case.sh", script).file("kept", "kept\n");
     let text = "one\ntwo\nthree\nfour\nfive\nsix\n";
     vec![
         case("added", "mkdir -p a/b; echo new >a/b/c").commit(),

@@ -10,7 +10,8 @@ pub const IMAGE: &str = "scenario:busybox";
 pub fn prepare() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let answers = Command::new("docker").args(["version"]).output().is_ok_and(|output| output.status.success());
+        let answers =
+            Command::new("docker").args(["version"]).output().is_ok_and(|output| output.status.success());
         assert!(answers, "no Docker Engine answers: run `make setup`");
         let known = Command::new("docker").args(["image", "inspect", IMAGE]).output();
         if !known.is_ok_and(|output| output.status.success()) {
@@ -25,8 +26,10 @@ fn make() {
     for name in ["bin", "etc", "tmp", "root", "proc", "dev", "sys"] {
         std::fs::create_dir(folder.path().join(name)).expect("a folder of the image");
     }
-    std::fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is installed: run `make setup`");
-    std::fs::write(folder.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect("a file of the image");
+    std::fs::copy("/bin/busybox", bin.join("busybox"))
+        .expect("busybox-static is installed: run `make setup`");
+    std::fs::write(folder.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")
+        .expect("a file of the image");
     let applets = Command::new("/bin/busybox").arg("--list").output().expect("busybox runs").stdout;
     for applet in String::from_utf8_lossy(&applets).lines().filter(|applet| *applet != "busybox") {
         std::os::unix::fs::symlink("busybox", bin.join(applet)).expect("an applet of the image");

@@ -23,7 +23,9 @@ pub fn command(folder: &Path) -> Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nonexistent");
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
     for who in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{who}_NAME"), "Scenario").env(format!("GIT_{who}_EMAIL"), "scenario@example.com");
+        command
+            .env(format!("GIT_{who}_NAME"), "Scenario")
+            .env(format!("GIT_{who}_EMAIL"), "scenario@example.com");
         command.env(format!("GIT_{who}_DATE"), "2026-01-02T03:04:05Z");
     }
     command.arg("-C").arg(folder).args(["-c", "init.defaultBranch=main", "-c", "core.autocrlf=false"]);
@@ -79,20 +81,28 @@ impl Repository {
 
     /// The commit that the work tree stands on.
     pub fn head(&self) -> String {
-        String::from_utf8(git(&self.path, &["rev-parse", "HEAD"]).stdout).expect("an object id").trim().to_owned()
+        String::from_utf8(git(&self.path, &["rev-parse", "HEAD"]).stdout)
+            .expect("an object id")
+            .trim()
+            .to_owned()
     }
 
     /// A fresh copy of the commit, to try a patch on.
     pub fn checkout(&self, to: &Path) -> Repository {
-        git(&self.path, &["worktree", "add", "--quiet", "--detach", to.to_str().expect("a plain path"), "HEAD"]);
+        git(
+            &self.path,
+            &["worktree", "add", "--quiet", "--detach", to.to_str().expect("a plain path"), "HEAD"],
+        );
         Repository { path: to.to_owned() }
     }
 
     /// What git says has changed: the oracle for every patch.
     pub fn diff(&self) -> Vec<u8> {
         git(&self.path, &["add", "--all"]);
-        let options = ["--cached", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv"];
-        let plain = ["-c", "core.quotePath=false", "diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"];
+        let options =
+            ["--cached", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv"];
+        let plain =
+            ["-c", "core.quotePath=false", "diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"];
         git(&self.path, &[&plain[..], &options[..]].concat()).stdout
     }
 

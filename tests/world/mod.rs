@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each scenario uses a part of it, and the benchmarks another")]
 
 pub mod engine;
+pub mod fleet;
 pub mod git;
 pub mod oracle;
 mod process;
@@ -37,14 +38,20 @@ impl World {
     /// A world in which nothing runs yet.
     pub fn new() -> Self {
         engine::prepare();
-        let folder = tempfile::Builder::new().prefix("scenario-").tempdir().expect("a folder for the scenario");
+        let folder =
+            tempfile::Builder::new().prefix("scenario-").tempdir().expect("a folder for the scenario");
         Self { folder, processes: Vec::new(), expected_errors: Vec::new(), ended: false }
     }
 
     /// A world in which `patchwave up` is ready.
     pub fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    /// The same with more options.
+    pub fn up_with(options: &[&str]) -> Self {
         let mut world = Self::new();
-        world.start_up(&[]);
+        world.start_up(options);
         world
     }
 
@@ -198,8 +205,10 @@ impl World {
         let broker: Value = serde_json::from_slice(&broker).expect("a JSON document");
         let url = broker["url"].as_str().expect("an address").to_owned();
         let passwords = std::fs::read_to_string(self.data().join("broker/passwords")).expect("the passwords");
-        let password = passwords.lines().find_map(|line| line.strip_prefix("operator ")).expect("the operator's");
-        let options = async_nats::ConnectOptions::with_user_and_password("operator".to_owned(), password.to_owned());
+        let password =
+            passwords.lines().find_map(|line| line.strip_prefix("operator ")).expect("the operator's");
+        let options =
+            async_nats::ConnectOptions::with_user_and_password("operator".to_owned(), password.to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let client = options.connect(url).await.expect("the broker answers");
@@ -254,7 +263,10 @@ impl Drop for World {
         }
         engine::remove_containers_over(&self.data());
         unmount_below(&self.data());
-        assert!(self.ended || std::thread::panicking(), "a scenario ends its world with `end`, which checks it");
+        assert!(
+            self.ended || std::thread::panicking(),
+            "a scenario ends its world with `end`, which checks it"
+        );
     }
 }
 
@@ -283,7 +295,8 @@ impl Run {
     /// Reads what the command printed.
     pub fn of(output: Output) -> Self {
         let text = String::from_utf8_lossy(&output.stdout);
-        let events = text.lines().map(|line| serde_json::from_str(line).expect("one JSON document a line")).collect();
+        let events =
+            text.lines().map(|line| serde_json::from_str(line).expect("one JSON document a line")).collect();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         Self { code: output.status.code().unwrap_or(-1), events, errors }
     }
@@ -315,7 +328,8 @@ impl Run {
     }
 
     fn aggregate(&self, name: &str) -> String {
-        let event = self.of_type(name).first().copied().unwrap_or_else(|| panic!("no {name} in:\n{}", self.text()));
+        let event =
+            self.of_type(name).first().copied().unwrap_or_else(|| panic!("no {name} in:\n{}", self.text()));
         event["aggregate"].as_str().expect("an event has an aggregate").to_owned()
     }
 }

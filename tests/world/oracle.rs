@@ -34,8 +34,9 @@ pub fn run(folder: &Path, repositories: &[&Repository], script: &str) -> Vec<Out
         "n=0; while [ $n -lt {count} ]; do (cd /oracle/$n && sh /oracle/script >/dev/null 2>&1); echo $? >/oracle/$n.code; n=$((n + 1)); done"
     );
     let mount = format!("{}:/oracle", path_text(&folder));
-    let container =
-        Command::new("docker").args(["run", "--rm", "--network", "none", "--volume", &mount, IMAGE, "sh", "-c", &all]).output();
+    let container = Command::new("docker")
+        .args(["run", "--rm", "--network", "none", "--volume", &mount, IMAGE, "sh", "-c", &all])
+        .output();
     let container = container.expect("docker runs");
     assert!(container.status.success(), "{}", String::from_utf8_lossy(&container.stderr));
     let outcome = |(number, checkout): (usize, &Repository)| {

@@ -1,0 +1,50 @@
+//! Benchmarks: what the product costs beside the floor that was measured in the same run.
+//!
+//! `make bench` runs all, `make bench ONLY=name` one. Each figure is printed and appended to `target/bench.jsonl`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation ends the benchmark"
+)]
+
+mod figure;
+mod histories;
+mod jobs;
+mod memory;
+mod projection;
+#[path = "../tests/world/mod.rs"]
+mod world;
+
+use figure::Figure;
+
+/// The benchmarks by the names that `ONLY` knows; each may give more than one figure.
+const ALL: [(&str, fn() -> Vec<Figure>); 5] = [
+    ("one_step_job_vs_docker_run", jobs::one_step_job),
+    ("publish_to_projected_p99_ms", projection::latency),
+    ("rebuild_vs_raw_consume", projection::rebuild),
+    ("idle_memory_mib", memory::idle),
+    ("fleet_200_seconds", jobs::fleet),
+];
+
+fn main() {
+    // cargo adds `--bench` to what the user gave.
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    for name in &wanted {
+        assert!(
+            ALL.iter().any(|(known, _)| known == name),
+            "no benchmark `{name}`; there are: {}",
+            ALL.map(|(name, _)| name).join(" ")
+        );
+    }
+    let chosen =
+        ALL.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name));
+    for (name, run) in chosen {
+        eprintln!("running    {name}");
+        for figure in run() {
+            figure.record();
+        }
+    }
+}
