@@ -6,6 +6,7 @@
 use events::git::BranchRef;
 
 use crate::context::Context;
+use crate::diagnostic::shown;
 use crate::template::{Glob, RenderError, RenderFault, Template};
 
 /// `changesetTemplate`, or what a legacy action's user gave in its place.
@@ -121,7 +122,7 @@ impl Author {
         let part = |template: &Template| {
             let text = filled(template, context)?;
             match has_author_marks(&text) {
-                true => Err(template.error(0, RenderFault::BadAuthor { text })),
+                true => Err(template.error(0, RenderFault::BadAuthor { text: shown(&text) })),
                 false => Ok(text),
             }
         };
@@ -177,9 +178,9 @@ fn branch(template: &Template, context: &Context, base: &BranchRef) -> Result<Br
     let name = without_prefix(&text);
     let branch: BranchRef = format!("refs/heads/{name}")
         .parse()
-        .map_err(|_| template.error(0, RenderFault::BadBranch { name: name.to_owned() }))?;
+        .map_err(|_| template.error(0, RenderFault::BadBranch { name: shown(name) }))?;
     match branch == *base {
-        true => Err(template.error(0, RenderFault::BaseBranch { name: name.to_owned() })),
+        true => Err(template.error(0, RenderFault::BaseBranch { name: shown(name) })),
         false => Ok(branch),
     }
 }

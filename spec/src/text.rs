@@ -11,6 +11,9 @@ const MAX_DIAGNOSTICS: usize = 100;
 const EXCERPT_BEFORE: usize = 60;
 const EXCERPT_AFTER: usize = 60;
 
+/// The longest message in characters.
+const MAX_MESSAGE: usize = 300;
+
 /// Every so many bytes it is known how many characters begin before, so that a column costs no walk over a long line.
 const BLOCK: usize = 1024;
 
@@ -76,7 +79,7 @@ impl<'a> SourceText<'a> {
         Diagnostic {
             severity: problem.severity,
             code: problem.code,
-            message: inert(&problem.message),
+            message: inert(&shortened(problem.message)),
             hint: problem.hint.map(|hint| inert(&hint)),
             file: inert(self.name),
             line: number(line + 1),
@@ -113,6 +116,15 @@ fn excerpt(line: &str, column: usize, length: usize) -> (String, usize, usize) {
         shown.push('…');
     }
     (shown, offset, length.min(visible))
+}
+
+/// A message that repeats no more of a text than anybody would read.
+fn shortened(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// Text in which nothing moves a terminal's cursor, changes its colours or the direction of writing.

@@ -4,6 +4,8 @@
 //! there is no description. A name and a branch must be given, because both outlive the action: the one is how it is
 //! found again, the other is written into every repository. Nothing in this format is a template.
 
+use std::collections::HashSet;
+
 use events::git::is_valid_branch;
 
 use super::batch::name_problem;
@@ -174,10 +176,11 @@ fn args(walk: &mut Walk<'_>, node: &Node) -> Option<Vec<String>> {
 fn cache_dirs(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Vec<String> {
     let Some(node) = fields.get("cacheDirs") else { return Vec::new() };
     let mut dirs: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for item in walk.list(node, "cacheDirs").unwrap_or_default() {
         let Some(path) = walk.text(item, "cacheDirs") else { continue };
         // The same folder twice is still one folder.
-        dirs.extend(absolute(walk, &path.value, item.anchor()).filter(|dir| !dirs.contains(dir)));
+        dirs.extend(absolute(walk, &path.value, item.anchor()).filter(|dir| seen.insert(dir.clone())));
     }
     dirs
 }

@@ -2,6 +2,8 @@
 //!
 //! Owns the forms of its entries. Never resolves one: a query is carried as it is written.
 
+use std::collections::HashSet;
+
 use events::git::is_valid_branch;
 
 use super::walk::{Shape, Walk};
@@ -78,9 +80,10 @@ fn scope(walk: &mut Walk<'_>, node: &Node) -> Option<Scope> {
 
 fn branches(walk: &mut Walk<'_>, node: &Node) -> Vec<String> {
     let mut branches: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     for item in walk.list(node, "branches").unwrap_or_default() {
         let Some(branch) = branch(walk, item, "branches") else { continue };
-        if branches.contains(&branch) {
+        if !seen.insert(branch.clone()) {
             let message = format!("the branch `{}` is there already", shown(&branch));
             walk.problem(
                 Problem::new(Code::DuplicateKey, item.anchor(), message).hint("remove one of the two"),

@@ -12,6 +12,7 @@ use super::meter::{MAX_ITEMS, Meter};
 use super::print;
 use super::printf;
 use super::value::{List, Text, Value};
+use crate::diagnostic::shown;
 
 type Outcome<'a> = Result<Value<'a>, RenderFault>;
 
@@ -108,7 +109,7 @@ fn replace<'a>(value: &str, old: &str, (new, meter): (&str, &mut Meter)) -> Outc
 fn matches<'a>(value: &str, pattern: &str, meter: &mut Meter) -> Outcome<'a> {
     meter.pay(value.len().saturating_mul(1 + pattern.len()))?;
     let glob =
-        Glob::new(pattern).map_err(|reason| RenderFault::BadGlob { pattern: pattern.to_owned(), reason })?;
+        Glob::new(pattern).map_err(|reason| RenderFault::BadGlob { pattern: shown(pattern), reason })?;
     Ok(Value::Bool(glob.matches(value)))
 }
 

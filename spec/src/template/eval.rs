@@ -10,6 +10,7 @@ use super::meter::{self, Meter};
 use super::print;
 use super::value::{Text, Value};
 use crate::context::Context;
+use crate::diagnostic::shown;
 
 /// A fault and the byte of the template's text where it arose.
 pub(super) type Failed = (usize, RenderFault);
@@ -221,7 +222,7 @@ impl<'a> Evaluator<'a> {
 
     fn field(&mut self, value: &Value<'a>, name: &Name) -> Result<Value<'a>, RenderFault> {
         self.at = name.at;
-        let missing = |of| RenderFault::NoField { of, field: name.text.clone() };
+        let missing = |of| RenderFault::NoField { of, field: shown(&name.text) };
         match value {
             Value::Record(root) => {
                 Value::field(*root, &name.text, self.context).ok_or_else(|| missing(root.name()))

@@ -80,7 +80,7 @@ fn what_renders_to_nothing_is_refused_where_something_must_be_said() {
 fn an_author_cannot_end_the_line() {
     let author = "author: { name: \"${{ printf `a\\nb` }}\", email: \"e${{ `>` }}\" }";
     let failed = rendered(&format!("title: t\nbranch: b\ncommit: {{ message: m, {author} }}")).unwrap_err();
-    assert_eq!(failed.fault, RenderFault::BadAuthor { text: "a\nb".to_owned() });
+    assert_eq!(failed.fault, RenderFault::BadAuthor { text: "a…".to_owned() });
 }
 
 #[test]

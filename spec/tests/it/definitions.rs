@@ -12,7 +12,7 @@ use spec::{
 use crate::given::{accepted, batch};
 
 /// A definition that uses whatever there is.
-const WHOLE: &str = r#"
+pub(crate) const WHOLE: &str = r#"
 version: 2
 name: whole_thing-1.0
 description: |

@@ -7,7 +7,7 @@ use spec::{
 
 use crate::given::{accepted, legacy, named, read};
 
-const WHOLE: &str = r#"
+pub(crate) const WHOLE: &str = r#"
 // Made for another tool.
 {
   "$schema": "https://example.org/schema.json",
@@ -21,7 +21,7 @@ const WHOLE: &str = r#"
 }
 "#;
 
-const WHOLE_IN_YAML: &str = r#"
+pub(crate) const WHOLE_IN_YAML: &str = r#"
 $schema: https://example.org/schema.json
 scopeQuery: file:go.mod
 steps:

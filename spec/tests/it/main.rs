@@ -9,3 +9,4 @@ mod definitions;
 mod given;
 mod language;
 mod legacy;
+mod properties;
