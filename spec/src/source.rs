@@ -14,7 +14,10 @@ pub struct Source<'a> {
     pub file_name: &'a str,
     /// The text of the file.
     pub text: &'a str,
-    /// What the user gave beside the file: needed by a legacy action file, refused for a batch spec.
+    /// What the user gave beside the file; refused for a batch spec, which says it itself.
+    ///
+    /// A legacy action file needs a name and a branch. Without a title it has its name as one, without a message its
+    /// title, without a body none.
     pub given: &'a Given,
     /// The image in which a legacy `command` step runs.
     pub command_image: &'a str,

@@ -32,12 +32,8 @@ pub(super) fn read(text: &str) -> Result<Document, Problem> {
     let start = text.len() - text.trim_start_matches('\u{feff}').len();
     let parsed = parse_to_ast(&text[start..], &CollectOptions::default(), &OPTIONS).map_err(|error| {
         let range = error.range();
-        let problem =
-            Problem::new(Code::InvalidJson, start + range.start..start + range.end, lowered(error.kind()));
-        match hint(error.kind()) {
-            Some(hint) => problem.hint(hint),
-            None => problem,
-        }
+        Problem::new(Code::InvalidJson, start + range.start..start + range.end, lowered(error.kind()))
+            .hint(hint(error.kind()))
     })?;
     let mut builder = Builder { start, problems: Vec::new() };
     let root = match parsed.value {
@@ -53,16 +49,19 @@ fn lowered(kind: &ParseErrorKind) -> String {
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
-const fn hint(kind: &ParseErrorKind) -> Option<&'static str> {
+const fn hint(kind: &ParseErrorKind) -> &'static str {
     match kind {
-        ParseErrorKind::ExpectedComma => Some("write a comma behind the value before"),
+        ParseErrorKind::ExpectedComma => "write a comma behind the value before",
         ParseErrorKind::UnexpectedWord | ParseErrorKind::ExpectedStringObjectProperty => {
-            Some("names and texts are written in double quotes")
+            "names and texts are written in double quotes"
         }
-        ParseErrorKind::SingleQuotedStringsNotAllowed => Some("use double quotes"),
-        ParseErrorKind::UnterminatedObject => Some("a `}` is missing"),
-        ParseErrorKind::UnterminatedArray => Some("a `]` is missing"),
-        _ => None,
+        ParseErrorKind::SingleQuotedStringsNotAllowed => "use double quotes",
+        ParseErrorKind::UnterminatedObject => "a `}` is missing",
+        ParseErrorKind::UnterminatedArray => "a `]` is missing",
+        ParseErrorKind::MultipleRootJsonValues => "a file holds one definition: remove what follows its end",
+        ParseErrorKind::NestingDepthExceeded => "nest less deeply",
+        ParseErrorKind::UnterminatedCommentBlock => "a comment ends with `*/`",
+        _ => "check what stands here and just before: quotes, commas, brackets",
     }
 }
 
@@ -81,7 +80,8 @@ impl Builder {
         let range = self.range(&value);
         if depth > MAX_DEPTH {
             let message = format!("more than {MAX_DEPTH} levels of nesting");
-            return Err(Problem::new(Code::InvalidJson, range.start..range.start + 1, message));
+            return Err(Problem::new(Code::InvalidJson, range.start..range.start + 1, message)
+                .hint("nest less deeply"));
         }
         let kind = match value {
             Value::NullKeyword(_) => NodeKind::Null,

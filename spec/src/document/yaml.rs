@@ -91,7 +91,8 @@ impl Builder {
 
     fn open(&mut self, contents: Contents, anchor: usize, range: Range<usize>) -> Result<(), Problem> {
         if self.awaits_key() {
-            return Err(invalid(range, "a list or map cannot be a key"));
+            return Err(invalid(range, "a list or map cannot be a key")
+                .hint("a text that begins with `[` or `{` must be in quotes"));
         }
         self.open.push(Open { contents, anchor, start: range.start, weight: 1 });
         Ok(())
@@ -127,11 +128,14 @@ impl Builder {
 
     fn alias(&mut self, anchor: usize, range: Range<usize>) -> Result<(), Problem> {
         let Some(target) = self.anchors.get(&anchor).cloned() else {
-            return Err(invalid(range, "an alias cannot stand for what it is a part of"));
+            return Err(
+                invalid(range, "an alias cannot stand for what it is a part of").hint("write the value out")
+            );
         };
         if self.awaits_key() {
             let NodeKind::Text(Scalar { value, .. }) = &target.node.kind else {
-                return Err(invalid(range, "this alias cannot be a key: it does not stand for text"));
+                return Err(invalid(range, "this alias cannot be a key: it does not stand for text")
+                    .hint("write the key out"));
             };
             self.set_key(MapKey::Named(Key { text: value.clone(), range }));
             return Ok(());
@@ -139,7 +143,7 @@ impl Builder {
         let total: usize = target.weight + self.open.iter().map(|open| open.weight).sum::<usize>();
         if total > MAX_WEIGHT {
             let message = format!("with this alias the file stands for more than {MAX_WEIGHT} values");
-            return Err(Problem::new(Code::TooLarge, range, message));
+            return Err(Problem::new(Code::TooLarge, range, message).hint("repeat less, or split the file"));
         }
         self.value(target, 0)
     }
@@ -172,7 +176,8 @@ impl Builder {
                 Some(MapKey::Named(key)) => self.problems.extend(entries.insert(key, value.node)),
                 Some(MapKey::Merge) if mergeable(&value.node) => merges.push(value.node),
                 _ => {
-                    return Err(invalid(value.node.anchor(), "`<<` takes a map, or a list of maps"));
+                    return Err(invalid(value.node.anchor(), "`<<` takes a map, or a list of maps")
+                        .hint("write `<<: *name` with the anchor of a map"));
                 }
             },
         }
@@ -275,10 +280,7 @@ fn syntax_error(text: &str, error: &ScanError) -> Problem {
     // At the end of a line there is nothing to point at but what stands before.
     let length = rest.chars().next().filter(|c| !c.is_whitespace()).map_or(0, char::len_utf8);
     let problem = invalid(at..at + length, message(error));
-    match hint(error.kind()) {
-        Some(hint) => problem.hint(hint),
-        None => problem,
-    }
+    problem.hint(hint(error.kind()))
 }
 
 /// The parser's message without the position, which is shown in its own way.
@@ -295,28 +297,29 @@ fn message(error: &ScanError) -> String {
     }
 }
 
-const fn hint(kind: &ErrorKind) -> Option<&'static str> {
+const fn hint(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::UnknownAnchor | ErrorKind::MissingAnchorOrAliasName => {
-            Some("a text that begins with `*` or `&` must be in quotes")
+            "a text that begins with `*` or `&` must be in quotes"
         }
         ErrorKind::MappingValueNotAllowed => {
-            Some("put a text that contains `: ` in quotes; check that the keys above are indented alike")
+            "put a text that contains `: ` in quotes; check that the keys above are indented alike"
         }
         ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
-            Some("indent with spaces")
+            "indent with spaces"
         }
-        ErrorKind::UnexpectedCharacter { .. } => Some("put a text that begins with this character in quotes"),
+        ErrorKind::UnexpectedCharacter { .. } => "put a text that begins with this character in quotes",
         ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
-            Some("inside `{…}` and `[…]`, put a text that contains `{`, `}`, `[`, `]` or `,` in quotes")
+            "inside `{…}` and `[…]`, put a text that contains `{`, `}`, `[`, `]` or `,` in quotes"
         }
-        ErrorKind::UnclosedQuotedScalar => Some("a closing quote is missing"),
+        ErrorKind::UnclosedQuotedScalar => "a closing quote is missing",
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
-            Some("every line of a map is `key: value`; check the indentation")
+            "every line of a map is `key: value`; check the indentation"
         }
         ErrorKind::ExpectedBlockSequenceEntry => {
-            Some("every item of a list begins with `- `; check the indentation")
+            "every item of a list begins with `- `; check the indentation"
         }
-        _ => None,
+        ErrorKind::RecursionLimitExceeded => "nest less deeply",
+        _ => "check this line and the one before: indentation, quotes, `: ` after a key",
     }
 }

@@ -134,7 +134,8 @@ fn timeout(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Duration> {
         NodeKind::Number(number) => number.as_str(),
         NodeKind::Text(text) => text.value.as_str(),
         _ => {
-            walk.wrong_type(node, "timeout", "a duration");
+            let message = format!("`timeout` takes a duration, not {}", node.describe());
+            walk.problem(Problem::new(Code::WrongType, node.anchor(), message).hint(duration::USAGE));
             return None;
         }
     };

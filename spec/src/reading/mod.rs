@@ -20,6 +20,9 @@ use walk::Walk;
 /// The largest file: together with what else an event says it must fit into a message of the broker.
 const MAX_BYTES: usize = 512 << 10;
 
+/// The largest text given beside the file.
+const MAX_GIVEN_BYTES: usize = 64 << 10;
+
 /// Keys of a batch spec that no legacy action file can have, in the order in which they tell one.
 const BATCH_KEYS: &[&str] =
     &["changesetTemplate", "on", "version", "workspaces", "transformChanges", "importChangesets"];
@@ -35,6 +38,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Parsed, Diagnostics> {
         );
         return walk.finish(None);
     }
+    refuse_long_given(&mut walk);
     let document = match document::read(source.text, syntax) {
         Ok(document) => document,
         Err(problem) => {
@@ -76,6 +80,15 @@ fn is_legacy(root: &Node, syntax: Syntax) -> bool {
     let typed = |step: &Node| matches!(&step.kind, NodeKind::Map(entries) if entries.iter().any(|(key, _)| key.text == "type"));
     let typed = matches!(steps, Some(NodeKind::List(steps)) if steps.iter().any(|step| typed(step)));
     has("scopeQuery") || typed || (syntax == Syntax::Json && !has("name"))
+}
+
+fn refuse_long_given(walk: &mut Walk<'_>) {
+    for text in walk::GIVEN {
+        if walk.given_text(text).len() > MAX_GIVEN_BYTES {
+            let message = format!("this is longer than {} KiB", MAX_GIVEN_BYTES >> 10);
+            walk.given_problem(text, Problem::new(Code::TooLarge, 0..0, message).hint("shorten it"));
+        }
+    }
 }
 
 /// A batch spec says these things itself; two answers would leave open which one counts.

@@ -89,7 +89,7 @@ fn env(walk: &mut Walk<'_>, node: &Node, at: &str) -> Vec<(String, Template)> {
             variables.list
         }
         _ => {
-            walk.wrong_type(node, "env", "a map or a list");
+            walk.wrong_type(node, "env", "a map");
             Vec::new()
         }
     }
@@ -146,7 +146,7 @@ fn env_entry<'n>(walk: &mut Walk<'_>, item: &'n Node) -> Option<(&'n Key, &'n No
             None
         }
         _ => {
-            walk.wrong_type(item, "env", "`NAME: value` in a list");
+            walk.wrong_type(item, "env", "a map");
             None
         }
     }

@@ -20,6 +20,7 @@ pub(super) const GIVEN_BRANCH: usize = 2;
 pub(super) const GIVEN_TITLE: usize = 3;
 pub(super) const GIVEN_BODY: usize = 4;
 pub(super) const GIVEN_MESSAGE: usize = 5;
+pub(super) const GIVEN: std::ops::RangeInclusive<usize> = GIVEN_NAME..=GIVEN_MESSAGE;
 
 /// What a walk has found so far.
 pub(super) struct Walk<'a> {
@@ -228,7 +229,7 @@ impl<'a> Walk<'a> {
     pub(super) fn filled<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n str> {
         let text = self.text(node, key)?;
         if text.value.trim().is_empty() {
-            self.problem(Problem::new(Code::MissingKey, node.anchor(), format!("`{key}` says nothing")));
+            self.says_nothing(node, key);
             return None;
         }
         Some(&text.value)
@@ -237,17 +238,27 @@ impl<'a> Walk<'a> {
     /// Reports a value of another type than its key takes.
     pub(super) fn wrong_type(&mut self, node: &Node, key: &str, expected: &str) {
         let message = format!("`{}` takes {expected}, {}", shown(key), instead(node));
-        let problem = Problem::new(Code::WrongType, node.anchor(), message);
-        let scalar = matches!(node.kind, NodeKind::Bool(_) | NodeKind::Number(_));
-        self.problem(match (&node.kind, expected) {
-            (_, "text") if scalar => {
+        let hint = match (&node.kind, expected) {
+            (NodeKind::Bool(_) | NodeKind::Number(_), "text") => {
                 let raw = self.texts[FILE].text.get(node.range.clone()).unwrap_or_default();
-                problem.hint(format!("put it in quotes: `\"{}\"`", shown(raw)))
+                format!("put it in quotes: `\"{}\"`", shown(raw))
             }
-            (NodeKind::Null, "text") => problem.hint("an empty text is written `\"\"`"),
-            (NodeKind::Text(_), "a list") => problem.hint("put it in brackets: `[…]`"),
-            _ => problem,
-        });
+            (NodeKind::Null, "text") => "an empty text is written `\"\"`".to_owned(),
+            (NodeKind::List(_), "text") => "write the text alone, without `- ` or brackets".to_owned(),
+            (NodeKind::Map(_), "text") => "write the text alone, without keys below it".to_owned(),
+            (_, "a list") => "put it in brackets: `[…]`".to_owned(),
+            (_, "a map") => "write `key: value` for each entry".to_owned(),
+            _ => format!("write {expected} without quotes or brackets"),
+        };
+        self.problem(Problem::new(Code::WrongType, node.anchor(), message).hint(hint));
+    }
+
+    fn says_nothing(&mut self, node: &Node, key: &str) {
+        let message = format!("`{key}` says nothing");
+        self.problem(
+            Problem::new(Code::MissingKey, node.anchor(), message)
+                .hint("write what it must say in its place"),
+        );
     }
 
     /// A text in which `${{ … }}` is a template; one that can only render to nothing is refused if it must not.
@@ -277,7 +288,7 @@ impl<'a> Walk<'a> {
         let node = self.required(fields, key)?;
         let template = self.template(node, Field { key, path, place })?;
         if template.constant().is_some_and(|text| text.trim().is_empty()) {
-            self.problem(Problem::new(Code::MissingKey, node.anchor(), format!("`{key}` says nothing")));
+            self.says_nothing(node, key);
             return None;
         }
         Some(template)

@@ -48,11 +48,12 @@ impl<'t> Parser<'t> {
             self.take();
             self.take();
             if name == "$" {
-                return Err(syntax(range, "a variable needs a name after `$`"));
+                return Err(syntax(range, "a variable needs a name after `$`").hint("write `$name := …`"));
             }
             names.push((name, range.clone()));
             if names.len() > at_most {
-                return Err(syntax(range, "too many variables: only `range` sets two"));
+                return Err(syntax(range, "too many variables: only `range` sets two")
+                    .hint("set each in an action of its own"));
             }
             if second != Some(Kind::Comma) {
                 return Ok((names, declares));
@@ -70,11 +71,13 @@ impl<'t> Parser<'t> {
     fn command(&mut self, first: bool) -> Result<Command, Problem> {
         let Some(head) = self.operand()? else {
             let range = self.here();
-            return Err(syntax(range, "a value is missing here"));
+            return Err(syntax(range, "a value is missing here")
+                .hint("write a name, a text in double quotes, a number or a call"));
         };
         if !first && head.kind.is_literal() && head.fields.is_empty() {
             let range = head.at..head.at + 1;
-            return Err(syntax(range, "only a function can stand after `|`"));
+            return Err(syntax(range, "only a function can stand after `|`")
+                .hint("the value before `|` becomes the last argument of the function after it"));
         }
         let mut arguments = Vec::new();
         while self
@@ -83,12 +86,16 @@ impl<'t> Parser<'t> {
         {
             let Some(token) = self.peek() else { break };
             if !token.spaced {
-                return Err(syntax(token.range.clone(), "a space is missing before this"));
+                return Err(syntax(token.range.clone(), "a space is missing before this")
+                    .hint("arguments stand apart from each other by spaces"));
             }
             let range = token.range.clone();
             match self.operand()? {
                 Some(operand) => arguments.push(operand),
-                None => return Err(syntax(range, "this cannot be an argument")),
+                None => {
+                    return Err(syntax(range, "this cannot be an argument")
+                        .hint("an argument is a name, a literal, or a call in parentheses"));
+                }
             }
         }
         Ok(Command { head, arguments })
@@ -142,8 +149,8 @@ impl<'t> Parser<'t> {
         self.shallower();
         match self.take() {
             Some(Token { kind: Kind::RightParen, .. }) => Ok(pipeline),
-            Some(token) => Err(syntax(token.range, "expected `)`")),
-            None => Err(syntax(self.here(), "expected `)`")),
+            Some(token) => Err(expected_parenthesis(token.range)),
+            None => Err(expected_parenthesis(self.here())),
         }
     }
 
@@ -151,7 +158,8 @@ impl<'t> Parser<'t> {
     fn fields(&mut self, kind: &OperandKind, fields: &mut Vec<Name>) -> Result<(), Problem> {
         while let Some(Token { kind: Kind::Field(name), range, spaced: false }) = self.peek().cloned() {
             if kind.is_literal() && fields.is_empty() {
-                return Err(syntax(range, format!("a literal has no field `{name}`")));
+                return Err(syntax(range, format!("a literal has no field `{name}`"))
+                    .hint("fields belong to names, as in `repository.name`"));
             }
             self.take();
             fields.push(Name { text: name.to_owned(), at: range.start });
@@ -178,7 +186,11 @@ impl<'t> Parser<'t> {
                 format!("`{word}` is not known in this field"),
             )
             .hint(format!("it is known in {places}"))),
-            _ => Err(Problem::new(Code::NotSupportedYet, range, format!("`{word}` is not supported yet"))),
+            _ => {
+                let variables: Vec<_> = names::known(self.place).collect();
+                Err(Problem::new(Code::NotSupportedYet, range, format!("`{word}` is not supported yet"))
+                    .hint(format!("leave it out; variables here: {}", listed(&variables))))
+            }
         }
     }
 
@@ -215,7 +227,8 @@ fn check_fields(kind: &OperandKind, fields: &[Name]) -> Result<(), Problem> {
                     Code::UnknownVariable,
                     range(second),
                     format!("`{}.{}` has no field `{}`", root.name(), first.text, second.text),
-                )),
+                )
+                .hint("remove it: what stands before is a text or a list")),
                 None => Ok(()),
             }
         }
@@ -227,6 +240,10 @@ fn check_fields(kind: &OperandKind, fields: &[Name]) -> Result<(), Problem> {
         .hint("put its call in parentheses")),
         _ => Ok(()),
     }
+}
+
+fn expected_parenthesis(range: Range<usize>) -> Problem {
+    syntax(range, "expected `)`").hint("close the parenthesis before this")
 }
 
 fn unknown_field(root: Root, field: &Name, range: Range<usize>) -> Problem {
@@ -268,7 +285,8 @@ fn check_arguments(command: &Command, piped: bool) -> Result<(), Problem> {
             Err(Problem::new(Code::WrongArguments, at..at + 1, "only a function takes arguments")
                 .hint("join values with `join_if`, `print` or `printf`"))
         }
-        OperandKind::Nil => Err(syntax(head.at..head.at + 3, "`nil` alone is not a value")),
+        OperandKind::Nil => Err(syntax(head.at..head.at + 3, "`nil` alone is not a value")
+            .hint("compare with it, as in `eq $x nil`, or remove it")),
         _ => Ok(()),
     }
 }

@@ -153,7 +153,8 @@ impl<'t> Lexer<'t> {
             match kind {
                 Kind::LeftParen => open_parens.push(start),
                 Kind::RightParen if open_parens.pop().is_none() => {
-                    return Err(syntax(start..self.at, "nothing is open that `)` could close"));
+                    return Err(syntax(start..self.at, "nothing is open that `)` could close")
+                        .hint("remove it, or open the parenthesis before"));
                 }
                 _ => {}
             }
@@ -163,7 +164,9 @@ impl<'t> Lexer<'t> {
 
     fn close(&mut self, end: usize, trims: bool, open_parens: &[usize]) -> Result<bool, Problem> {
         if let Some(&paren) = open_parens.last() {
-            return Err(syntax(paren..paren + 1, "the parenthesis is not closed"));
+            return Err(
+                syntax(paren..paren + 1, "the parenthesis is not closed").hint("write `)` before `}}`")
+            );
         }
         self.at = end;
         self.push(Kind::Close, end - CLOSE.len(), false);
@@ -193,7 +196,8 @@ impl<'t> Lexer<'t> {
             }
             _ => {
                 let range = self.at..self.at + first.len_utf8();
-                Err(syntax(range, format!("`{}` means nothing here", first.escape_debug())))
+                Err(syntax(range, format!("`{}` means nothing here", first.escape_debug()))
+                    .hint("texts stand in double quotes; there are no operators"))
             }
         }
     }
@@ -225,10 +229,7 @@ impl<'t> Lexer<'t> {
             }
             Err(bad) => {
                 let fault = syntax(self.at..self.at + bad.length, bad.message);
-                Err(match bad.hint {
-                    Some(hint) => fault.hint(hint),
-                    None => fault,
-                })
+                Err(fault.hint(bad.hint))
             }
         }
     }

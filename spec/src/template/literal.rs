@@ -9,12 +9,12 @@ pub(super) struct Bad {
     /// How many bytes of it to point at.
     pub(super) length: usize,
     pub(super) message: String,
-    pub(super) hint: Option<&'static str>,
+    pub(super) hint: &'static str,
 }
 
 impl Bad {
-    fn new(length: usize, message: impl Into<String>) -> Self {
-        Self { length, message: message.into(), hint: None }
+    fn new(length: usize, message: impl Into<String>, hint: &'static str) -> Self {
+        Self { length, message: message.into(), hint }
     }
 }
 
@@ -34,7 +34,7 @@ fn raw(text: &str) -> Result<(Kind<'static>, usize), Bad> {
     match text[1..].find('`') {
         // Go drops carriage returns here, so that a file's line ends do not matter.
         Some(end) => Ok((Kind::Quoted(text[1..=end].replace('\r', "")), end + 2)),
-        None => Err(Bad::new(1, "the raw string is not closed")),
+        None => Err(Bad::new(1, "the raw string is not closed", "close it with a backquote")),
     }
 }
 
@@ -46,7 +46,7 @@ fn character(text: &str) -> Result<(Kind<'static>, usize), Bad> {
         _ => Err(Bad {
             length,
             message: "a character constant holds exactly one character".to_owned(),
-            hint: Some("write strings in double quotes"),
+            hint: "write strings in double quotes",
         }),
     }
 }
@@ -72,7 +72,7 @@ fn escaped(text: &str, quote: char) -> Result<(String, usize), Bad> {
     Err(Bad {
         length: 1,
         message: "the string is not closed on its line".to_owned(),
-        hint: Some("a string of several lines is written between backquotes"),
+        hint: "a string of several lines is written between backquotes",
     })
 }
 
@@ -97,7 +97,7 @@ fn escape(text: &str, quote: char) -> Result<(char, usize), Bad> {
             return Err(Bad {
                 length: 1 + kind.len_utf8(),
                 message: format!("`\\{}` is not an escape", kind.escape_debug()),
-                hint: Some("write a backslash as `\\\\`, or use a string between backquotes"),
+                hint: "write a backslash as `\\\\`, or use a string between backquotes",
             });
         }
     };
@@ -106,7 +106,8 @@ fn escape(text: &str, quote: char) -> Result<(char, usize), Bad> {
 
 fn numbered(text: &str, skip: usize, (radix, digits): (u32, usize)) -> Result<(char, usize), Bad> {
     let length = skip + digits;
-    let bad = |message: &str| Bad::new(text.len().min(2), message);
+    let bad =
+        |message: &str| Bad::new(text.len().min(2), message, "write `\\x41`, `\\u00e9` or `\\U0001f600`");
     let number = text
         .get(skip..length)
         .filter(|digits| digits.chars().all(|digit| digit.is_digit(radix)))
@@ -115,7 +116,7 @@ fn numbered(text: &str, skip: usize, (radix, digits): (u32, usize)) -> Result<(c
     // In Go, `\xff` and `\377` are bytes; text here is always UTF-8.
     if digits < 4 && number > 0x7f {
         return Err(Bad {
-            hint: Some("write it as `\\u` with four digits"),
+            hint: "write it as `\\u` with four digits",
             ..bad("the escape is not a character")
         });
     }
@@ -138,13 +139,22 @@ pub(super) fn number(text: &str) -> Result<(Kind<'static>, usize), Bad> {
     let word = &text[..length];
     let kind = match integer(word) {
         Some(Ok(value)) => Some(Kind::Integer(value)),
-        Some(Err(())) => return Err(Bad::new(length, format!("`{word}` is too large a number"))),
+        Some(Err(())) => {
+            return Err(Bad::new(
+                length,
+                format!("`{word}` is too large a number"),
+                "write it in quotes, as text",
+            ));
+        }
         None => float(word).map(Kind::Float),
     };
     kind.map(|kind| (kind, length)).ok_or_else(|| Bad {
         length: length.max(1),
         message: format!("`{word}` is not a number"),
-        hint: word.starts_with(['-', '+']).then_some("there are no operators in templates"),
+        hint: match word.starts_with(['-', '+']) {
+            true => "there are no operators in templates",
+            false => "write text in double quotes",
+        },
     })
 }
 

@@ -34,8 +34,10 @@ pub(super) fn parse(text: &str, place: Place) -> Result<(Tree, Vec<usize>), Prob
     let (nodes, end) = parser.block()?;
     match end.kind {
         EndKind::Text => Ok((Tree { nodes, slots: parser.slots }, starts)),
-        EndKind::End => Err(syntax(end.range, "there is no block that `end` could end")),
-        EndKind::Else => Err(syntax(end.range, "there is no block that `else` could belong to")),
+        EndKind::End => Err(syntax(end.range, "there is no block that `end` could end")
+            .hint("remove it, or open a block with `if`, `range` or `with`")),
+        EndKind::Else => Err(syntax(end.range, "there is no block that `else` could belong to")
+            .hint("remove it, or open a block with `if`, `range` or `with`")),
     }
 }
 
@@ -117,7 +119,8 @@ impl<'t> Parser<'t> {
                 self.take();
                 self.close(word)?;
                 if self.loops == 0 {
-                    return Err(syntax(range, format!("`{word}` outside a `range`")));
+                    return Err(syntax(range, format!("`{word}` outside a `range`"))
+                        .hint("remove it, or move it between `range` and its `end`"));
                 }
                 Ok(if word == "break" { Node::Break } else { Node::Continue })
             }
@@ -185,7 +188,8 @@ impl<'t> Parser<'t> {
         self.close("else")?;
         let (nodes, end) = self.scoped_block()?;
         if end.kind == EndKind::Else {
-            return Err(syntax(end.range, "the block has an `else` already"));
+            return Err(syntax(end.range, "the block has an `else` already")
+                .hint("`else if …` may stand before the last `else`"));
         }
         expect_end(word, opened, end.kind)?;
         Ok(nodes)
@@ -202,8 +206,11 @@ impl<'t> Parser<'t> {
     fn close(&mut self, after: &str) -> Result<(), Problem> {
         match self.take() {
             Some(Token { kind: Kind::Close, .. }) => Ok(()),
-            Some(token) => Err(syntax(token.range, format!("expected `}}}}` after {}", quoted(after)))),
-            None => Err(syntax(self.end..self.end, "the action is not closed")),
+            Some(token) => Err(syntax(token.range, format!("expected `}}}}` after {}", quoted(after)))
+                .hint("an action holds one value, one call or one keyword")),
+            None => {
+                Err(syntax(self.end..self.end, "the action is not closed").hint("an action ends with `}}`"))
+            }
         }
     }
 
@@ -211,7 +218,8 @@ impl<'t> Parser<'t> {
     pub(super) fn deeper(&mut self, range: Range<usize>) -> Result<(), Problem> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(syntax(range, format!("more than {MAX_DEPTH} levels of nesting")));
+            return Err(syntax(range, format!("more than {MAX_DEPTH} levels of nesting"))
+                .hint("nest less deeply: a variable can hold a part"));
         }
         Ok(())
     }

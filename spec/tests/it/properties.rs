@@ -288,6 +288,14 @@ fn a_file_that_is_too_large_is_refused_unread() {
 }
 
 #[test]
+fn a_given_text_that_is_too_large_is_refused() {
+    let given = Given { body: Some("x".repeat(100_000)), ..named() };
+    let found = read("action.json", crate::legacy::WHOLE, &given).unwrap_err();
+    let shown: Vec<_> = found.as_slice().iter().map(|found| (found.code, found.file.as_str())).collect();
+    assert_eq!(shown, [(spec::Code::TooLarge, "given body")]);
+}
+
+#[test]
 fn only_so_many_mistakes_are_shown() {
     let found = batch(&(0..150).map(|n| format!("key{n}: v\n")).collect::<String>()).unwrap_err();
     assert_eq!((found.as_slice().len(), found.omitted()), (100, 51));
@@ -320,6 +328,7 @@ fn check(read: Result<Parsed, Diagnostics>) {
 fn check_diagnostic(found: &Diagnostic) {
     let Diagnostic { line, column, length, excerpt, excerpt_offset, .. } = found;
     assert!(*line > 0 && *column > 0 && *length > 0, "{found:?}");
+    assert!(found.hint.is_some(), "no hint: {found:?}");
     let shown = excerpt.chars().count();
     assert!(shown <= 130, "{found:?}");
     assert!((excerpt_offset + length) as usize <= shown + 1, "{found:?}");
