@@ -1,0 +1,170 @@
+//! An execution's story: what was asked for, and how each of its jobs ended.
+//!
+//! Owns the fold over one execution, read from the log when it is needed. The state at the newest completion is what
+//! counts: jobs that were taken up again after it belong to the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker::{Broker, FollowError, Start};
+use events::blob::BlobRef;
+use events::envelope::Recorded;
+use events::execution::{self, Requested};
+use events::git::{BranchRef, Oid};
+use events::id::{EventId, ExecutionId, JobId, PlanId};
+use events::job::{self, DiffStat, Failure, Queued};
+use events::{Aggregate, Event, Undecodable};
+
+/// What of an execution matters to its plan.
+const EXECUTION_EVENTS: [&str; 3] = ["requested", "resolved", "completed"];
+const JOB_EVENTS: [&str; 6] = ["queued", "retried", "succeeded", "failed", "timed_out", "canceled"];
+
+/// An execution up to its newest completion.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) requested: Option<Requested>,
+    pub(crate) scope: Option<BlobRef>,
+    /// The jobs as they stood at the newest completion.
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    /// The newest completion.
+    pub(crate) completed: Option<Completion>,
+    /// The plans of all earlier completions.
+    pub(crate) earlier: BTreeSet<PlanId>,
+    /// The jobs as they stand.
+    current: BTreeMap<JobId, Job>,
+}
+
+/// That an execution completed, and what that amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Completion {
+    pub(crate) event: EventId,
+    /// Derived from the execution and its jobs' attempts: other attempts make another plan.
+    pub(crate) plan: PlanId,
+}
+
+/// A job, as far as its plan needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) repository: String,
+    pub(crate) url: String,
+    pub(crate) base_ref: BranchRef,
+    pub(crate) base_oid: Oid,
+    pub(crate) path: String,
+    /// The attempt that ended it; 0 if none did.
+    attempt: u32,
+    /// How it ended.
+    pub(crate) end: Option<End>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Succeeded { patch: Option<BlobRef>, diff_stat: DiffStat },
+    Failed(Failure),
+    TimedOut { limit_ms: u64 },
+    Canceled,
+}
+
+/// Why a story cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoryError {
+    /// The log.
+    #[error("the log cannot be read")]
+    Follow(#[from] FollowError),
+    /// An event.
+    #[error("event {sequence} of the execution cannot be read")]
+    Undecodable {
+        /// Where it stands.
+        sequence: u64,
+        /// Why.
+        source: Undecodable,
+    },
+}
+
+impl Story {
+    /// Reads an execution's story up to the log's end.
+    pub(crate) async fn read(broker: &Broker, execution: ExecutionId) -> Result<Self, StoryError> {
+        let token = execution.token();
+        let own = EXECUTION_EVENTS.iter().map(|name| format!("ev.execution.{token}.{name}"));
+        let jobs = JOB_EVENTS.iter().map(|name| format!("ev.execution.{token}.job.*.{name}"));
+        let filters: Vec<String> = own.chain(jobs).collect();
+        let mut events = broker.follow_events(&filters, Start::After(0));
+        let mut story = Self::default();
+        while !events.caught_up() {
+            for message in events.next().await?.messages {
+                let sequence = message.sequence;
+                let recorded =
+                    message.event().map_err(|source| StoryError::Undecodable { sequence, source })?;
+                story.apply(&recorded);
+            }
+        }
+        Ok(story)
+    }
+
+    /// Takes an event in.
+    pub(crate) fn apply(&mut self, recorded: &Recorded) {
+        match (&recorded.aggregate, &recorded.event) {
+            (Aggregate::Execution(id), Event::Execution(event)) => match event {
+                execution::Event::Requested(requested) => self.requested = Some(requested.clone()),
+                execution::Event::Resolved(resolved) => self.scope = Some(resolved.scope.clone()),
+                execution::Event::Completed(_) => self.complete(*id, recorded.id),
+                execution::Event::CancelRequested(_) => {}
+            },
+            (Aggregate::Job(_, id), Event::Job(event)) => self.apply_job(*id, event),
+            _ => {}
+        }
+    }
+
+    fn complete(&mut self, execution: ExecutionId, event: EventId) {
+        let execution = execution.to_string();
+        let attempts = self.current.iter().map(|(id, job)| format!("{id}.{}", job.attempt));
+        let parts: Vec<String> = std::iter::once(execution).chain(attempts).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let plan = PlanId::derived(&parts);
+        self.earlier.extend(self.completed.map(|earlier| earlier.plan));
+        self.earlier.remove(&plan);
+        self.completed = Some(Completion { event, plan });
+        self.jobs = self.current.clone();
+    }
+
+    fn apply_job(&mut self, id: JobId, event: &job::Event) {
+        if let job::Event::Queued(Queued { workspace }) = event {
+            let workspace = workspace.clone();
+            self.current.entry(id).or_insert(Job {
+                repository: workspace.repository,
+                url: workspace.url,
+                base_ref: workspace.base_ref,
+                base_oid: workspace.base_oid,
+                path: workspace.path,
+                attempt: 0,
+                end: None,
+            });
+        }
+        let Some(job) = self.current.get_mut(&id) else { return };
+        let (attempt, end) = match event {
+            job::Event::Succeeded(end) => {
+                (end.attempt, End::Succeeded { patch: end.patch.clone(), diff_stat: end.diff_stat })
+            }
+            job::Event::Failed(end) => (end.attempt, End::Failed(end.failure.clone())),
+            job::Event::TimedOut(end) => (end.attempt, End::TimedOut { limit_ms: end.limit_ms }),
+            job::Event::Canceled(end) => (end.attempt.unwrap_or(job.attempt), End::Canceled),
+            job::Event::Retried(_) => {
+                job.end = None;
+                return;
+            }
+            _ => return,
+        };
+        job.attempt = attempt;
+        job.end = Some(end);
+    }
+}
+
+impl Job {
+    /// The place that it works in, as people would say it.
+    pub(crate) fn place(&self) -> String {
+        let branch = self.base_ref.short();
+        match self.path.as_str() {
+            "" => format!("the root on {branch}"),
+            path => format!("`{path}` on {branch}"),
+        }
+    }
+}
