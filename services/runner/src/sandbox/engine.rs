@@ -1,47 +1,166 @@
 //! The connection to the engine.
+//!
+//! Owns how the engine is found, and whose a container is. Never keeps a connection open between requests, so an engine
+//! that comes back is found by the next request. Invariant: a container of another runner, or of another data folder's
+//! runner of the same name, is never removed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::{API_DEFAULT_VERSION, Docker};
 use events::beat::Running;
 use events::id::RunnerId;
+use tokio::sync::Mutex;
 
-use super::{Container, ContainerSpec, Image, ImageSource, Trouble};
+use super::image::Images;
+use super::trouble::{explain, is};
+
+/// Where an engine is unless somebody says otherwise.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// How long the engine may take to answer. Starting a container on a busy host takes seconds, not minutes.
+const ANSWER_SECONDS: u64 = 120;
+
+const RUNNER: &str = "patchwave.runner";
+const HOME: &str = "patchwave.home";
+const EXECUTION: &str = "patchwave.execution";
+const JOB: &str = "patchwave.job";
+const ATTEMPT: &str = "patchwave.attempt";
 
 /// A container engine. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Engine {}
+pub(crate) struct Engine(Arc<Inner>);
+
+struct Inner {
+    docker: Docker,
+    address: String,
+    runner: RunnerId,
+    home: String,
+    images: Images,
+    /// Held while an image is looked into, because that container belongs to no attempt and looks like a leftover.
+    looking: Mutex<()>,
+}
 
 impl Engine {
-    /// Connects to the engine and agrees on a version of its API.
+    /// Connects to the engine and agrees on a version of its API. `home` is the runner's data folder, which tells its
+    /// containers from those of a runner that has the same name elsewhere.
     ///
     /// # Errors
     /// When it cannot be reached, with what to do about it.
-    pub(crate) async fn connect(_host: Option<&str>, _runner: &RunnerId) -> Result<Self> {
-        anyhow::bail!("not yet")
+    pub(crate) async fn connect(host: Option<&str>, runner: &RunnerId, home: &Path) -> Result<Self> {
+        let named = host.map(str::to_owned).or_else(|| std::env::var("DOCKER_HOST").ok());
+        let address = named.filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.to_owned());
+        let doing = "connect to the container engine";
+        let docker = if address.starts_with("unix://") {
+            Docker::connect_with_unix(&address, ANSWER_SECONDS, API_DEFAULT_VERSION)
+        } else if address.starts_with("tcp://") || address.starts_with("http://") {
+            Docker::connect_with_http(&address, ANSWER_SECONDS, API_DEFAULT_VERSION)
+        } else {
+            bail!(
+                "the engine's address `{address}` starts with neither unix:// nor tcp://: correct --docker-host or \
+                 DOCKER_HOST"
+            );
+        };
+        let docker = docker.map_err(|error| explain(&address, doing, error))?;
+        let docker = docker.negotiate_version().await.map_err(|error| explain(&address, doing, error))?;
+        let home = std::path::absolute(home).context("cannot tell where the data folder is")?;
+        let home = home.to_string_lossy().into_owned();
+        let images = Images::default();
+        Ok(Self(Arc::new(Inner { docker, address, runner: runner.clone(), home, images, looking: Mutex::default() })))
     }
 
     /// Asks whether it answers now.
     pub(crate) async fn ping(&self) -> Result<()> {
-        anyhow::bail!("not yet")
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.docker().ping()).await;
+        let answer = answer.unwrap_or(Err(bollard::errors::Error::RequestTimeoutError));
+        answer.map(drop).map_err(|error| self.explain("ask the container engine whether it is there", error))
     }
 
-    /// Removes the containers of this runner's attempts that are not in `keep`, and says how many it found.
-    pub(crate) async fn remove_leftovers(&self, _keep: &HashSet<Running>) -> Result<usize> {
-        anyhow::bail!("not yet")
+    /// Removes the containers of this runner's attempts that are not in `keep`, and says how many it removed.
+    pub(crate) async fn remove_leftovers(&self, keep: &HashSet<Running>) -> Result<usize> {
+        let _nobody_looks = self.0.looking.lock().await;
+        let labels = vec![format!("{RUNNER}={}", self.0.runner), format!("{HOME}={}", self.0.home)];
+        let options =
+            ListContainersOptionsBuilder::new().all(true).filters(&HashMap::from([("label", labels)])).build();
+        let found = self.docker().list_containers(Some(options)).await;
+        let found = found.map_err(|error| self.explain("list the containers", error))?;
+        let mut removed = 0;
+        for container in found {
+            let of = container.labels.as_ref().and_then(attempt);
+            let (Some(id), false) = (container.id, of.is_some_and(|attempt| keep.contains(&attempt))) else {
+                continue;
+            };
+            self.remove(&id).await?;
+            removed += 1;
+        }
+        Ok(removed)
     }
 
-    /// Makes an image ready: present, pulled, or built. `note` is told of the progress, a line at a time.
-    pub(crate) async fn image(
+    /// Removes a container, whatever runs in it. One that is gone already is no error.
+    pub(super) async fn remove(&self, id: &str) -> Result<()> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match self.docker().remove_container(id, Some(options)).await {
+            // 409: somebody else removes it right now.
+            Err(error) if !is(&error, 404) && !is(&error, 409) => {
+                Err(self.explain("remove a container", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The labels that say whose a container is.
+    pub(super) fn owner_labels(&self) -> HashMap<String, String> {
+        HashMap::from([
+            (RUNNER.to_owned(), self.0.runner.to_string()),
+            (HOME.to_owned(), self.0.home.clone()),
+        ])
+    }
+
+    /// The same, with the attempt.
+    pub(super) fn attempt_labels(
         &self,
-        _source: &ImageSource,
-        _note: &mut (dyn FnMut(String) + Send),
-    ) -> Result<Image, Trouble> {
-        Err(Trouble::Engine(anyhow::anyhow!("not yet")))
+        execution: events::id::ExecutionId,
+        attempt: &Running,
+    ) -> HashMap<String, String> {
+        let mut labels = self.owner_labels();
+        labels.insert(EXECUTION.to_owned(), execution.to_string());
+        labels.insert(JOB.to_owned(), attempt.job.to_string());
+        labels.insert(ATTEMPT.to_owned(), attempt.attempt.to_string());
+        labels
     }
 
-    /// Creates a container without starting it; the workspace's files need not be there yet.
-    pub(crate) async fn create(&self, _spec: &ContainerSpec<'_>) -> Result<Container, Trouble> {
-        Err(Trouble::Engine(anyhow::anyhow!("not yet")))
+    /// The library's handle.
+    pub(super) fn docker(&self) -> &Docker {
+        &self.0.docker
     }
+
+    /// Where the engine is, for messages.
+    pub(super) fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    /// What is known of images.
+    pub(super) fn images(&self) -> &Images {
+        &self.0.images
+    }
+
+    /// Keeps a container that belongs to no attempt from being taken for a leftover.
+    pub(super) async fn look(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.looking.lock().await
+    }
+
+    /// Says what failed, and what to do where the engine does not answer.
+    pub(super) fn explain(&self, doing: &str, error: bollard::errors::Error) -> anyhow::Error {
+        explain(&self.0.address, doing, error)
+    }
+}
+
+/// The attempt that the labels name.
+fn attempt(labels: &HashMap<String, String>) -> Option<Running> {
+    let job = labels.get(JOB)?.parse().ok()?;
+    Some(Running { job, attempt: labels.get(ATTEMPT)?.parse().ok()? })
 }

@@ -9,6 +9,7 @@ mod engine;
 mod image;
 mod process;
 mod shell;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -91,6 +92,7 @@ pub(crate) enum Main {
 
 /// Takes what a step writes.
 pub(crate) trait Output: Send {
-    /// Takes the next bytes. No more are read before this is done, and the step waits once the pipes are full.
+    /// Takes the next bytes, never none. No more are read before this is done, and the step waits once the pipes are
+    /// full. It should not take seconds: the engine waits no longer for the last bytes of a container that has ended.
     fn write(&mut self, stream: Stream, bytes: Bytes) -> BoxFuture<'_, ()>;
 }

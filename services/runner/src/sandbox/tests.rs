@@ -1,1 +1,1 @@
-//! (follows)
+//! Tests on the real engine.

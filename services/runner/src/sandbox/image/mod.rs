@@ -1,0 +1,161 @@
+//! Images: how a step's image comes to be on the engine.
+//!
+//! Owns pulling and building. Never removes an image. Invariant: whatever many jobs ask for at once is inspected, pulled
+//! or built once, and a container is created from the id that was found, so that a tag which moves meanwhile changes
+//! nothing.
+
+mod build;
+mod pull;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use events::job::Failure;
+
+use super::shell::{self, Shell};
+use super::trouble::is;
+use super::{Engine, ImageSource, Trouble};
+
+/// For how long an image is believed to be there without asking again: an execution's many jobs ask once.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// How many sources are remembered; more than that many at once is no case to be fast in.
+const REMEMBERED: usize = 1_000;
+
+/// An image that the engine has. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    /// Its id, which is the digest of its configuration.
+    pub(crate) id: Arc<str>,
+    /// What it has to run scripts with.
+    pub(super) shell: Option<Shell>,
+}
+
+impl Image {
+    /// The shells, or the failure of an image that has none.
+    pub(super) fn shell(&self) -> Result<Shell, Trouble> {
+        self.shell.ok_or_else(|| {
+            Trouble::image(
+                "the image has no shell: neither /bin/bash nor /bin/sh is in it",
+                "A step's script needs a shell. Use an image that has one, such as `alpine` or `debian`.",
+            )
+        })
+    }
+}
+
+/// What is known of images.
+#[derive(Default)]
+pub(super) struct Images {
+    slots: Mutex<HashMap<ImageSource, Arc<tokio::sync::Mutex<Slot>>>>,
+    /// By image id.
+    shells: Mutex<HashMap<Arc<str>, Option<Shell>>>,
+}
+
+/// What is known of one source. Whoever holds it finds out; the others wait.
+#[derive(Default)]
+struct Slot {
+    ready: Option<(Image, Instant)>,
+    /// Told to those who waited; whoever asks later tries again.
+    failed: Option<(Failure, Instant)>,
+}
+
+impl Images {
+    fn slot(&self, source: &ImageSource) -> Arc<tokio::sync::Mutex<Slot>> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= REMEMBERED && !slots.contains_key(source) {
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        slots.entry(source.clone()).or_default().clone()
+    }
+
+    /// Forgets all images, because one that was believed to be there is not.
+    pub(super) fn forget(&self) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn known_shell(&self, id: &str) -> Option<Option<Shell>> {
+        self.shells.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+    }
+}
+
+impl Engine {
+    /// Makes an image ready: present, pulled, or built. `note` is told of the progress, a line at a time.
+    pub(crate) async fn image(
+        &self,
+        source: &ImageSource,
+        note: &mut (dyn FnMut(String) + Send),
+    ) -> Result<Image, Trouble> {
+        let asked = Instant::now();
+        let slot = self.images().slot(source);
+        let mut slot = match slot.try_lock() {
+            Ok(slot) => slot,
+            Err(_) => slot.lock().await,
+        };
+        if let Some((image, at)) = &slot.ready
+            && at.elapsed() < FRESH
+        {
+            return Ok(image.clone());
+        }
+        if let Some((failure, at)) = &slot.failed
+            && *at >= asked
+        {
+            return Err(Trouble::User(failure.clone()));
+        }
+        let found = self.find_image(source, note).await;
+        *slot = match &found {
+            Ok(image) => Slot { ready: Some((image.clone(), Instant::now())), failed: None },
+            Err(Trouble::User(failure)) => {
+                Slot { ready: None, failed: Some((failure.clone(), Instant::now())) }
+            }
+            Err(Trouble::Engine(_)) => Slot::default(),
+        };
+        found
+    }
+
+    async fn find_image(
+        &self,
+        source: &ImageSource,
+        note: &mut (dyn FnMut(String) + Send),
+    ) -> Result<Image, Trouble> {
+        let name = match source {
+            ImageSource::Reference(reference) => {
+                pull::validate(reference)?;
+                reference.clone()
+            }
+            ImageSource::Dockerfile(text) => build::name(text),
+        };
+        let id = match self.present(&name).await? {
+            Some(id) => id,
+            None => {
+                match source {
+                    ImageSource::Reference(reference) => pull::pull(self, reference, note).await?,
+                    ImageSource::Dockerfile(text) => build::build(self, &name, text, note).await?,
+                }
+                self.present(&name).await?.ok_or_else(|| {
+                    Trouble::Engine(anyhow::anyhow!("the image `{name}` was removed right after it came"))
+                })?
+            }
+        };
+        let shell = match self.images().known_shell(&id) {
+            Some(shell) => shell,
+            None => {
+                let shell = shell::find(self, &id).await?;
+                let mut shells = self.images().shells.lock().unwrap_or_else(PoisonError::into_inner);
+                shells.insert(id.clone(), shell);
+                shell
+            }
+        };
+        Ok(Image { id, shell })
+    }
+
+    /// The id of an image that the engine has.
+    async fn present(&self, name: &str) -> Result<Option<Arc<str>>, Trouble> {
+        match self.docker().inspect_image(name).await {
+            Ok(found) => Ok(found.id.map(Arc::from)),
+            Err(error) if is(&error, 404) => Ok(None),
+            Err(error) if is(&error, 400) => Err(pull::invalid(name)),
+            Err(error) => Err(Trouble::Engine(self.explain(&format!("inspect the image `{name}`"), error))),
+        }
+    }
+}

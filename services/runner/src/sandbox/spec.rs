@@ -1,0 +1,130 @@
+//! What the engine is told about a container.
+//!
+//! Owns the container's limits, mounts and main process: all that a step may do is said in [`host_config`]. Never talks
+//! to the engine. Invariant: no value of a user's stands where it could be taken for an option or a separator.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+};
+
+use super::shell::Shell;
+use super::{ContainerSpec, Main, WORK};
+
+/// Where the scripts are in a container.
+const SCRIPTS: &str = "/.patchwave";
+
+/// How many processes and threads a container may have.
+const PIDS: i64 = 4096;
+
+/// Keeps a container alive and takes in its orphans. It reads an input that nobody writes to, in a child, because a shell
+/// collects orphans only while it waits for a child. A signal to everybody in the container does not end it.
+const IDLE: &str = "while (trap '' HUP INT QUIT TERM; read line); [ $? -gt 128 ]; do :; done";
+
+/// Runs one script as the main process would be run by exec: as a child, because the first process of a container
+/// ignores the signals that it has no handler for. The shell's own words about a child's death go nowhere.
+const ONE: &str = r#"exec 3>&2 2>/dev/null; "$0" "$1" 2>&3 3>&-; exit $?"#;
+
+/// The whole description of a container.
+pub(super) fn body(
+    spec: &ContainerSpec<'_>,
+    scripts: &Path,
+    shell: Option<Shell>,
+    labels: HashMap<String, String>,
+) -> Result<ContainerCreateBody> {
+    let own = |lines: &str| shell.map(|shell| vec![shell.own.to_owned(), "-c".to_owned(), lines.to_owned()]);
+    let (entrypoint, cmd, env) = match &spec.main {
+        Main::Idle => (own(IDLE), None, None),
+        Main::Script { env, .. } => {
+            let with = shell.map(|shell| vec![shell.scripts.to_owned(), script_path(0)]);
+            (own(ONE), with, Some(env))
+        }
+        Main::Entrypoint { args, env } => (None, args.clone(), Some(env)),
+        Main::Command { command, env } => {
+            // An empty text takes the image's entrypoint away, as the command line of Docker does.
+            (Some(vec![String::new()]), Some(command.clone()), Some(env))
+        }
+    };
+    let idle = spec.main == Main::Idle;
+    Ok(ContainerCreateBody {
+        image: Some(spec.image.id.to_string()),
+        // What an image says of its user cannot write the workspace, which is root's.
+        user: Some("0:0".to_owned()),
+        working_dir: Some(spec.workdir.clone()),
+        entrypoint,
+        cmd,
+        env: env.map(|env| variables(env)),
+        labels: Some(labels),
+        open_stdin: Some(idle),
+        attach_stdout: Some(!idle),
+        attach_stderr: Some(!idle),
+        // A check that an image brings would run beside the steps for nothing.
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
+        host_config: Some(host_config(spec, scripts)?),
+        ..Default::default()
+    })
+}
+
+/// What a container may do: the one place for limits and rights.
+fn host_config(spec: &ContainerSpec<'_>, scripts: &Path) -> Result<HostConfig> {
+    let mut mounts = vec![mount(spec.files, WORK, false)?, mount(scripts, SCRIPTS, true)?];
+    for (from, to) in spec.cache_dirs {
+        mounts.push(mount(from, to, false)?);
+    }
+    for (from, to) in spec.read_only_files {
+        mounts.push(mount(from, to, true)?);
+    }
+    Ok(HostConfig {
+        privileged: Some(false),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        pids_limit: Some(PIDS),
+        mounts: Some(mounts),
+        // The output is read as it comes; the engine need not write it to its disk as well.
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        ..Default::default()
+    })
+}
+
+/// A mount by the engine's structured form, in which any character may stand.
+fn mount(from: &Path, to: &str, read_only: bool) -> Result<Mount> {
+    let from = std::path::absolute(from).with_context(|| format!("cannot find {}", from.display()))?;
+    let from = from.to_str().with_context(|| format!("the path {} is not UTF-8", from.display()))?;
+    Ok(Mount {
+        typ: Some(MountType::BIND),
+        source: Some(from.to_owned()),
+        target: Some(to.to_owned()),
+        read_only: Some(read_only),
+        ..Default::default()
+    })
+}
+
+/// Variables as the engine takes them.
+pub(super) fn variables(env: &[(String, String)]) -> Vec<String> {
+    env.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// Makes a folder that a container can look into, whatever the runner's umask.
+pub(super) fn make_folder(path: &Path) -> Result<()> {
+    let made = std::fs::create_dir_all(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)));
+    made.with_context(|| format!("cannot make the folder {}", path.display()))
+}
+
+/// Writes a script for the container, and returns its path there. A file, because an argument may have no more than
+/// 128 KiB, and because the standard input is the step's.
+pub(super) fn put(scripts: &Path, number: u32, text: &str) -> Result<String> {
+    let inside = script_path(number);
+    let path = scripts.join(format!("script-{}", number + 1));
+    let written = std::fs::write(&path, text)
+        .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)));
+    written.with_context(|| format!("cannot write the script {}", path.display()))?;
+    Ok(inside)
+}
+
+fn script_path(number: u32) -> String {
+    format!("{SCRIPTS}/script-{}", number + 1)
+}
