@@ -87,8 +87,28 @@ impl Broker {
     /// # Errors
     /// When it is larger than a message may be.
     pub async fn bury(&self, consumer: &str, message: &Message, reason: &str) -> Result<(), PublishError> {
+        self.bury_as("first", consumer, message, reason).await
+    }
+
+    /// Sets an event aside anew that could not be handled this time either, once per retry.
+    ///
+    /// # Errors
+    /// When it is larger than a message may be.
+    pub async fn bury_again(&self, consumer: &str, retry: &Retry, reason: &str) -> Result<(), PublishError> {
+        // An id of its own: the letter that was retried may be so young that its id would make this one a repetition.
+        let sequence = Message::delivered(&retry.message).map_or(0, |delivered| delivered.message.sequence);
+        self.bury_as(&format!("retry-{sequence}"), consumer, &retry.event, reason).await
+    }
+
+    async fn bury_as(
+        &self,
+        occasion: &str,
+        consumer: &str,
+        message: &Message,
+        reason: &str,
+    ) -> Result<(), PublishError> {
         let stream = if message.subject.starts_with("report.") { REPORTS } else { EVENTS };
-        let mut headers = identified(&format!("{consumer}.{stream}.{}", message.sequence));
+        let mut headers = identified(&format!("{consumer}.{stream}.{}.{occasion}", message.sequence));
         for (name, value) in message.headers().filter(|(name, _)| !name.starts_with("Nats-")) {
             headers.append(name.as_str(), value.as_str());
         }
