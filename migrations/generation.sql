@@ -82,7 +82,7 @@ CREATE TABLE jobs{g} (
     path TEXT NOT NULL,
     state TEXT NOT NULL, -- queued, assigned, running, succeeded, failed, canceled
     attempt BIGINT NOT NULL, -- the last one that was given out; 0 before the first
-    runner_id TEXT, -- the runner of the last attempt
+    runner_id TEXT, -- who has or had the last attempt; none while it waits
     failure_kind TEXT,
     failure_step BIGINT,
     failure_exit_code BIGINT,

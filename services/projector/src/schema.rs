@@ -40,7 +40,7 @@ pub struct Generation {
 pub async fn open(url: &str) -> anyhow::Result<AnyPool> {
     let pool = connect(url).await?;
     let mut connection = pool.acquire().await.context("the projection's database gives no connection")?;
-    prepare(&mut connection).await.context("the projection's tables cannot be made")?;
+    ensure(&mut connection).await.context("the projection's tables cannot be made")?;
     live(&mut connection).await?;
     drop(connection);
     Ok(pool)
@@ -85,7 +85,7 @@ async fn set_up(connection: &mut AnyConnection, sqlite: bool) -> sqlx::Result<()
 }
 
 /// Makes the first generation unless there is one.
-async fn prepare(connection: &mut AnyConnection) -> sqlx::Result<()> {
+pub(crate) async fn ensure(connection: &mut AnyConnection) -> sqlx::Result<()> {
     execute(connection, dialect(connection, GENERATIONS)).await?;
     if active(connection).await?.is_some() {
         return Ok(());

@@ -1,0 +1,351 @@
+//! The fold: what each event does to the rows.
+//!
+//! Owns the meaning of events in SQL. Never reads or writes the database itself, and never fails: what an event speaks of
+//! and nobody knows (its own event is a dead letter, for one) is passed over. Invariant: the rows depend on the events and
+//! their order alone, never on where a batch ends.
+
+mod job;
+
+use std::collections::BTreeSet;
+
+use events::envelope::Recorded;
+use events::execution::Reason;
+use events::id::{ExecutionId, PlanId, RepositoryId};
+use events::{Aggregate, Event, action, document, execution, plan, repository, runner};
+
+use crate::cache::{Cached, Fresh};
+use crate::columns::Word;
+use crate::rows::{
+    Action, ActionRevision, Attempt, ChangesetSpec, Execution, ExecutionSkip, Job, Plan, PlanMissing,
+    PlanUnchanged, Repository, RepositoryHead, Runner, Step,
+};
+
+/// A document that an event names.
+#[derive(Clone, Debug)]
+pub(crate) enum Document {
+    Scope(document::Scope),
+    Plan(document::Plan),
+}
+
+/// An event with what it takes to make rows of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) recorded: Recorded,
+    /// Absent where the event names none, and where it cannot be had: the event's own rows are made even so.
+    pub(crate) document: Option<Document>,
+}
+
+/// The rows that a batch makes and changes.
+#[derive(Default)]
+pub(crate) struct Fold {
+    pub(crate) actions: Cached<Action>,
+    pub(crate) revisions: Fresh<ActionRevision>,
+    pub(crate) executions: Cached<Execution>,
+    pub(crate) skips: Fresh<ExecutionSkip>,
+    pub(crate) jobs: Cached<Job>,
+    pub(crate) attempts: Cached<Attempt>,
+    pub(crate) steps: Cached<Step>,
+    pub(crate) plans: Cached<Plan>,
+    pub(crate) specs: Fresh<ChangesetSpec>,
+    pub(crate) missing: Fresh<PlanMissing>,
+    pub(crate) unchanged: Fresh<PlanUnchanged>,
+    pub(crate) repositories: Fresh<Repository>,
+    pub(crate) heads: Fresh<RepositoryHead>,
+    pub(crate) runners: Cached<Runner>,
+    /// Repositories whose rows go before the others are written.
+    pub(crate) removed: BTreeSet<RepositoryId>,
+}
+
+impl Fold {
+    /// Takes an event in. The rows that it changes must have been loaded.
+    pub(crate) fn apply(&mut self, taken: &Taken) {
+        let recorded = &taken.recorded;
+        match (&recorded.aggregate, &recorded.event) {
+            (Aggregate::Action(_), Event::Action(event)) => self.action(recorded, event),
+            (Aggregate::Execution(id), Event::Execution(event)) => self.execution(recorded, *id, event),
+            (Aggregate::Job(execution, id), Event::Job(event)) => {
+                self.job(recorded, (*execution, *id), event);
+            }
+            (Aggregate::Plan(id), Event::Plan(event)) => self.plan(recorded, *id, event),
+            (Aggregate::Repository(id), Event::Repository(event)) => self.repository(recorded, *id, event),
+            (Aggregate::Runner(_), Event::Runner(event)) => self.runner(recorded, event),
+            _ => {}
+        }
+        self.document(taken);
+    }
+
+    fn action(&mut self, recorded: &Recorded, event: &action::Event) {
+        let Aggregate::Action(id) = recorded.aggregate else { return };
+        match event {
+            action::Event::Created(created) => {
+                self.actions.put(Action {
+                    id,
+                    name: created.name.clone(),
+                    description: description(&created.definition),
+                    revision: 1,
+                    archived: false,
+                    created_at: recorded.time,
+                    updated_at: recorded.time,
+                    updated_sequence: recorded.sequence,
+                });
+                self.revision(recorded, 1, &created.definition);
+            }
+            action::Event::Revised(revised) => {
+                if let Some(action) = self.actions.change(&(id,)) {
+                    action.revision = revised.revision;
+                    action.description = description(&revised.definition);
+                    action.updated_at = recorded.time;
+                    action.updated_sequence = recorded.sequence;
+                }
+                self.revision(recorded, revised.revision, &revised.definition);
+            }
+            action::Event::Archived(action::Archived {}) => {
+                if let Some(action) = self.actions.change(&(id,)) {
+                    action.archived = true;
+                    action.updated_at = recorded.time;
+                    action.updated_sequence = recorded.sequence;
+                }
+            }
+        }
+    }
+
+    fn revision(&mut self, recorded: &Recorded, revision: u32, definition: &action::Definition) {
+        let Aggregate::Action(action_id) = recorded.aggregate else { return };
+        self.revisions.put(ActionRevision {
+            action_id,
+            revision,
+            file_name: definition.file_name.clone(),
+            source: definition.source.clone(),
+            given: json(&definition.given),
+            actor: recorded.actor.to_string(),
+            created_at: recorded.time,
+        });
+    }
+
+    fn execution(&mut self, recorded: &Recorded, id: ExecutionId, event: &execution::Event) {
+        if let execution::Event::Requested(requested) = event {
+            self.executions.put(requested_execution(recorded, id, requested));
+            return;
+        }
+        let Some(row) = self.executions.change(&(id,)) else { return };
+        match event {
+            execution::Event::Requested(_) => {}
+            execution::Event::Resolved(resolved) => {
+                row.resolved_at = Some(recorded.time);
+                row.workspaces = resolved.workspaces;
+                row.skipped = resolved.skipped;
+                row.unreachable = resolved.unreachable;
+                row.state = Word::Borrowed("running");
+            }
+            execution::Event::CancelRequested(execution::CancelRequested {}) => row.cancel_requested = true,
+            execution::Event::Completed(completed) => {
+                row.completed_at = Some(recorded.time);
+                row.state = Word::Borrowed(completed.outcome.as_str());
+            }
+        }
+    }
+
+    fn plan(&mut self, recorded: &Recorded, id: PlanId, event: &plan::Event) {
+        match event {
+            plan::Event::Created(created) => {
+                self.plans.put(Plan {
+                    id,
+                    execution_id: created.execution,
+                    state: Word::Borrowed("current"),
+                    superseded_by: None,
+                    changesets: created.changesets,
+                    missing: created.missing,
+                    unchanged: created.unchanged,
+                    created_at: recorded.time,
+                    document_sha256: created.document.sha256.to_string(),
+                    document_size: created.document.size,
+                });
+                if let Some(execution) = self.executions.change(&(created.execution,)) {
+                    execution.plan_id = Some(id);
+                }
+            }
+            plan::Event::Superseded(superseded) => {
+                if let Some(plan) = self.plans.change(&(id,)) {
+                    plan.state = Word::Borrowed("superseded");
+                    plan.superseded_by = Some(superseded.by);
+                }
+            }
+        }
+    }
+
+    fn repository(&mut self, recorded: &Recorded, id: RepositoryId, event: &repository::Event) {
+        match event {
+            repository::Event::Registered(registered) => self.repositories.put(Repository {
+                id,
+                name: registered.name.clone(),
+                url: registered.url.clone(),
+                registered_at: recorded.time,
+            }),
+            repository::Event::HeadMoved(moved) => self.heads.put(RepositoryHead {
+                repository_id: id,
+                branch: moved.branch.to_string(),
+                oid: moved.oid.to_string(),
+                moved_at: recorded.time,
+            }),
+            repository::Event::Removed(repository::Removed {}) => {
+                self.repositories.retain(|row| row.id != id);
+                self.heads.retain(|row| row.repository_id != id);
+                self.removed.insert(id);
+            }
+        }
+    }
+
+    fn runner(&mut self, recorded: &Recorded, event: &runner::Event) {
+        let Aggregate::Runner(id) = &recorded.aggregate else { return };
+        if let runner::Event::Registered(registered) = event {
+            self.runners.put(Runner {
+                id: id.clone(),
+                state: Word::Borrowed("registered"),
+                slots: registered.slots,
+                labels: json(&registered.labels),
+                version: registered.version.clone(),
+                incarnation: registered.incarnation.to_string(),
+                since: recorded.time,
+                reason: None,
+            });
+            return;
+        }
+        let Some(row) = self.runners.change(&(id.clone(),)) else { return };
+        row.since = recorded.time;
+        match event {
+            runner::Event::Registered(_) => {}
+            runner::Event::Draining(runner::Draining {}) => row.state = Word::Borrowed("draining"),
+            runner::Event::Gone(gone) => {
+                row.state = Word::Borrowed("gone");
+                row.reason = Some(gone.reason.clone());
+            }
+        }
+    }
+
+    /// Makes the rows of a document. They depend on nothing but the document, so that they can come later than the rest.
+    pub(crate) fn document(&mut self, taken: &Taken) {
+        match (&taken.recorded.aggregate, &taken.document) {
+            (Aggregate::Execution(id), Some(Document::Scope(scope))) => {
+                for (position, skipped) in (1..).zip(&scope.skipped) {
+                    self.skips.put(ExecutionSkip {
+                        execution_id: *id,
+                        position,
+                        repository: skipped.repository.clone(),
+                        reason: Word::Borrowed(skip_reason(skipped.reason)),
+                        message: skipped.message.clone(),
+                    });
+                }
+            }
+            (Aggregate::Plan(id), Some(Document::Plan(plan))) => self.plan_content(*id, plan),
+            _ => {}
+        }
+    }
+
+    fn plan_content(&mut self, plan_id: PlanId, plan: &document::Plan) {
+        for (position, spec) in (1..).zip(&plan.changeset_specs) {
+            self.specs.put(changeset_spec(plan_id, position, spec));
+        }
+        for (position, missing) in (1..).zip(&plan.missing) {
+            let (repository, reason) = (missing.repository.clone(), missing.reason.clone());
+            self.missing.put(PlanMissing { plan_id, position, job_id: missing.job, repository, reason });
+        }
+        for (position, unchanged) in (1..).zip(&plan.unchanged) {
+            let (repository, reason) = (unchanged.repository.clone(), unchanged.reason.clone());
+            self.unchanged.put(PlanUnchanged {
+                plan_id,
+                position,
+                job_id: unchanged.job,
+                repository,
+                reason,
+            });
+        }
+    }
+
+    /// Everything is written.
+    pub(crate) fn settle(&mut self) {
+        self.actions.settle();
+        self.revisions.settle();
+        self.executions.settle();
+        self.skips.settle();
+        self.jobs.settle();
+        self.attempts.settle();
+        self.steps.settle();
+        self.plans.settle();
+        self.specs.settle();
+        self.missing.settle();
+        self.unchanged.settle();
+        self.repositories.settle();
+        self.heads.settle();
+        self.runners.settle();
+        self.removed.clear();
+    }
+}
+
+fn requested_execution(recorded: &Recorded, id: ExecutionId, requested: &execution::Requested) -> Execution {
+    Execution {
+        id,
+        action_id: requested.action,
+        action_name: requested.action_name.clone(),
+        revision: requested.revision,
+        reason: Word::Borrowed(match requested.reason {
+            Reason::Manual => "manual",
+        }),
+        actor: recorded.actor.to_string(),
+        state: Word::Borrowed("requested"),
+        cancel_requested: false,
+        requested_at: recorded.time,
+        resolved_at: None,
+        completed_at: None,
+        requested_sequence: recorded.sequence,
+        workspaces: 0,
+        skipped: 0,
+        unreachable: 0,
+        queued: 0,
+        running: 0,
+        succeeded: 0,
+        failed: 0,
+        canceled: 0,
+        plan_id: None,
+    }
+}
+
+fn changeset_spec(plan_id: PlanId, position: u64, spec: &document::ChangesetSpec) -> ChangesetSpec {
+    ChangesetSpec {
+        plan_id,
+        position,
+        job_id: spec.job,
+        repository: spec.repository.clone(),
+        url: spec.url.clone(),
+        base_ref: spec.base_ref.to_string(),
+        base_oid: spec.base_oid.to_string(),
+        head_ref: spec.head_ref.to_string(),
+        title: spec.title.clone(),
+        body: spec.body.clone(),
+        message: spec.message.clone(),
+        author: spec.author.clone(),
+        patch_sha256: spec.patch.sha256.to_string(),
+        patch_size: spec.patch.size,
+        files: spec.diff_stat.files,
+        insertions: spec.diff_stat.insertions,
+        deletions: spec.diff_stat.deletions,
+    }
+}
+
+const fn skip_reason(reason: document::SkipReason) -> &'static str {
+    match reason {
+        document::SkipReason::Unreachable => "unreachable",
+        document::SkipReason::Empty => "empty",
+        document::SkipReason::NoBranch => "no_branch",
+        document::SkipReason::Ignored => "ignored",
+    }
+}
+
+/// What an action is for, in its own words; empty where the definition says nothing, or is one that this build refuses.
+fn description(definition: &action::Definition) -> String {
+    spec::parse(&definition.into()).map(|parsed| parsed.definition.description).unwrap_or_default()
+}
+
+/// Small maps of texts; there is nothing in them that JSON could not say.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,210 @@
+//! Reading the log: messages decoded, documents fetched, in parts of a bounded size.
+//!
+//! Owns the task that reads ahead while the part before is written. Never writes; what cannot be read goes along with its
+//! reason, for whoever writes to decide. Invariant: parts come in the order of the log and leave nothing out.
+
+use std::time::Duration;
+
+use broker::{BlobError, Broker, Checkpoint, FollowError, Follower, Message, Start};
+use events::blob::BlobRef;
+use events::envelope::Recorded;
+use events::{Event, Undecodable, execution, plan, subject};
+use futures::{StreamExt as _, stream};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::fold::{Document, Taken};
+
+/// How many parts wait to be written.
+const AHEAD: usize = 4;
+
+/// The most events that are written at once.
+const EVENTS: usize = 8_000;
+
+/// The most bytes of documents in a part.
+const DOCUMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How many documents are fetched at a time.
+const FETCHES: usize = 16;
+
+/// Events that go together into one transaction.
+pub(crate) struct Part {
+    pub(crate) events: Vec<Taken>,
+    /// What could not be read, and why.
+    pub(crate) unread: Vec<(Message, String)>,
+    /// The last message that it covers.
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self { events: Vec::new(), unread: Vec::new(), checkpoint: Checkpoint::START }
+    }
+}
+
+impl Part {
+    /// Adds a message that was read; returns the size of its document.
+    fn add(&mut self, read: Read) -> u64 {
+        self.events.extend(read.event);
+        self.unread.extend(read.unread);
+        self.checkpoint = read.checkpoint;
+        read.document_bytes
+    }
+}
+
+/// A reader of the log from a place on.
+pub(crate) struct Intake {
+    parts: mpsc::Receiver<Result<Part, FollowError>>,
+    /// What was read beyond the end of the last part.
+    rest: Option<Part>,
+    _reader: AbortOnDropHandle<()>,
+}
+
+impl Intake {
+    /// Reads everything after a sequence, and what will come.
+    pub(crate) fn after(broker: &Broker, sequence: u64) -> Self {
+        let follower = broker.follow_events(&[subject::ALL_EVENTS.to_owned()], Start::After(sequence));
+        let (sender, parts) = mpsc::channel(AHEAD);
+        let reader = tokio::spawn(read(broker.clone(), follower, sender));
+        Self { parts, rest: None, _reader: AbortOnDropHandle::new(reader) }
+    }
+
+    /// Waits for the next part; takes along what is there already. Safe to cancel.
+    ///
+    /// # Errors
+    /// When the log is gone.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Part> {
+        let mut part = match self.rest.take() {
+            Some(part) => part,
+            None => {
+                self.parts.recv().await.ok_or_else(|| anyhow::anyhow!("the reader of the log ended"))??
+            }
+        };
+        while part.events.len() < EVENTS {
+            let Ok(more) = self.parts.try_recv() else { break };
+            let more = more?;
+            part.events.extend(more.events);
+            part.unread.extend(more.unread);
+            part.checkpoint = more.checkpoint;
+        }
+        Ok(part)
+    }
+
+    /// The same, but nothing after a sequence: the rest stays for later.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub(crate) async fn next_up_to(&mut self, sequence: u64) -> anyhow::Result<Part> {
+        let mut part = self.next().await?;
+        if part.checkpoint.sequence > sequence {
+            let cut = part.events.partition_point(|taken| taken.recorded.sequence <= sequence);
+            let events = part.events.split_off(cut);
+            let (unread, kept) =
+                part.unread.into_iter().partition(|(message, _)| message.sequence > sequence);
+            self.rest = Some(Part { events, unread, checkpoint: part.checkpoint });
+            part.unread = kept;
+            part.checkpoint = Checkpoint { sequence, event_id: None };
+        }
+        Ok(part)
+    }
+}
+
+async fn read(broker: Broker, mut follower: Follower, to: mpsc::Sender<Result<Part, FollowError>>) {
+    loop {
+        let batch = match follower.next().await {
+            Ok(batch) => batch,
+            Err(error) => {
+                let _ = to.send(Err(error)).await;
+                return;
+            }
+        };
+        let mut left = batch.messages.len();
+        let mut taken = stream::iter(batch.messages).map(|message| take(&broker, message)).buffered(FETCHES);
+        let mut part = Part::default();
+        let mut bytes = 0;
+        while let Some(read) = taken.next().await {
+            left -= 1;
+            bytes += part.add(read);
+            if bytes < DOCUMENT_BYTES && left > 0 {
+                continue;
+            }
+            bytes = 0;
+            if to.send(Ok(std::mem::take(&mut part))).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What came of a message.
+pub(crate) struct Read {
+    pub(crate) event: Option<Taken>,
+    pub(crate) unread: Option<(Message, String)>,
+    checkpoint: Checkpoint,
+    document_bytes: u64,
+}
+
+/// Reads a message, and the document that it names.
+pub(crate) async fn take(broker: &Broker, message: Message) -> Read {
+    let checkpoint = Checkpoint { sequence: message.sequence, event_id: message.event_id() };
+    let mut read = Read { event: None, unread: None, checkpoint, document_bytes: 0 };
+    match message.event() {
+        Ok(recorded) => {
+            let document = match named(&recorded) {
+                None => None,
+                Some(blob) => match fetch(broker, &recorded, blob).await {
+                    Ok(document) => {
+                        read.document_bytes = blob.size;
+                        Some(document)
+                    }
+                    Err(why) => {
+                        read.unread = Some((message, why));
+                        None
+                    }
+                },
+            };
+            read.event = Some(Taken { recorded, document });
+        }
+        Err(error @ Undecodable::UnknownType { .. }) => {
+            tracing::debug!(sequence = message.sequence, %error, "an event is passed over");
+        }
+        Err(error) => {
+            let why = chain(&error);
+            read.unread = Some((message, why));
+        }
+    }
+    read
+}
+
+/// The document that an event names.
+pub(crate) const fn named(recorded: &Recorded) -> Option<&BlobRef> {
+    match &recorded.event {
+        Event::Execution(execution::Event::Resolved(resolved)) => Some(&resolved.scope),
+        Event::Plan(plan::Event::Created(created)) => Some(&created.document),
+        _ => None,
+    }
+}
+
+/// Fetches a document, however long the broker is away; says why if it cannot be had at all.
+async fn fetch(broker: &Broker, recorded: &Recorded, blob: &BlobRef) -> Result<Document, String> {
+    loop {
+        let document = match &recorded.event {
+            Event::Execution(_) => broker.get_document(blob).await.map(Document::Scope),
+            _ => broker.get_document(blob).await.map(Document::Plan),
+        };
+        match document {
+            Ok(document) => return Ok(document),
+            Err(error @ (BlobError::Read(_) | BlobError::Publish(_) | BlobError::Io(_))) => {
+                tracing::debug!(error = chain(&error), "a document is fetched again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(chain(&error)),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

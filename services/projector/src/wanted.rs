@@ -1,0 +1,130 @@
+//! Which rows a batch changes that are not in memory yet.
+//!
+//! Owns the list of rows per event; nothing else knows what an event will touch. Invariant: an event that makes a row
+//! wants none, so that a first event never costs a look.
+
+use std::collections::HashSet;
+
+use events::envelope::Recorded;
+use events::id::{ExecutionId, JobId};
+use events::{Aggregate, Event, action, execution, job, plan, runner};
+
+use crate::cache::Cached;
+use crate::fold::{Fold, Taken};
+use crate::rows::{Action, Attempt, Execution, Job, Plan, Row, Runner, Step};
+
+/// The rows of one table.
+struct Keys<R: Row> {
+    /// Made in this batch.
+    born: HashSet<R::Key>,
+    /// To be read.
+    missing: HashSet<R::Key>,
+}
+
+impl<R: Row> Default for Keys<R> {
+    fn default() -> Self {
+        Self { born: HashSet::new(), missing: HashSet::new() }
+    }
+}
+
+impl<R: Row> Keys<R> {
+    fn born(&mut self, key: R::Key) {
+        self.born.insert(key);
+    }
+
+    fn want(&mut self, key: R::Key, cached: &mut Cached<R>) {
+        if !self.born.contains(&key) && !cached.want(&key) {
+            self.missing.insert(key);
+        }
+    }
+}
+
+/// The rows to be read for a batch, by table.
+#[derive(Default)]
+pub(crate) struct Wanted {
+    actions: Keys<Action>,
+    executions: Keys<Execution>,
+    jobs: Keys<Job>,
+    attempts: Keys<Attempt>,
+    steps: Keys<Step>,
+    plans: Keys<Plan>,
+    runners: Keys<Runner>,
+}
+
+macro_rules! missing {
+    ($($name:ident: $row:ty),+) => {
+        $(pub(crate) fn $name(&self) -> Vec<<$row as Row>::Key> {
+            self.$name.missing.iter().cloned().collect()
+        })+
+    };
+}
+
+impl Wanted {
+    missing! {
+        actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan, runners: Runner
+    }
+
+    /// What a batch wants.
+    pub(crate) fn by(events: &[Taken], fold: &mut Fold) -> Self {
+        let mut wanted = Self::default();
+        for taken in events {
+            wanted.event(&taken.recorded, fold);
+        }
+        wanted
+    }
+
+    fn event(&mut self, recorded: &Recorded, fold: &mut Fold) {
+        match (&recorded.aggregate, &recorded.event) {
+            (Aggregate::Action(id), Event::Action(action::Event::Created(_))) => self.actions.born((*id,)),
+            (Aggregate::Action(id), _) => self.actions.want((*id,), &mut fold.actions),
+            (Aggregate::Execution(id), Event::Execution(execution::Event::Requested(_))) => {
+                self.executions.born((*id,));
+            }
+            (Aggregate::Execution(id), _) => self.executions.want((*id,), &mut fold.executions),
+            (Aggregate::Job(execution, id), Event::Job(event)) => self.job(*execution, *id, event, fold),
+            (Aggregate::Plan(id), Event::Plan(plan::Event::Created(created))) => {
+                self.plans.born((*id,));
+                self.executions.want((created.execution,), &mut fold.executions);
+            }
+            (Aggregate::Plan(id), _) => self.plans.want((*id,), &mut fold.plans),
+            (Aggregate::Runner(id), Event::Runner(runner::Event::Registered(_))) => {
+                self.runners.born((id.clone(),));
+            }
+            (Aggregate::Runner(id), _) => self.runners.want((id.clone(),), &mut fold.runners),
+            (Aggregate::Job(..) | Aggregate::Repository(_), _) => {}
+        }
+    }
+
+    fn job(&mut self, execution: ExecutionId, id: JobId, event: &job::Event, fold: &mut Fold) {
+        let attempt = match event {
+            job::Event::Queued(_) => {
+                self.jobs.born((id,));
+                self.executions.want((execution,), &mut fold.executions);
+                return;
+            }
+            job::Event::StepStarted(step) => return self.steps.born((id, step.attempt, step.step)),
+            job::Event::StepFinished(step) => {
+                return self.steps.want((id, step.attempt, step.step), &mut fold.steps);
+            }
+            job::Event::LogSealed(sealed) => {
+                return self.attempts.want((id, sealed.attempt), &mut fold.attempts);
+            }
+            job::Event::Assigned(assigned) => {
+                self.attempts.born((id, assigned.attempt));
+                None
+            }
+            job::Event::Started(event) => Some(event.attempt),
+            job::Event::Succeeded(event) => Some(event.attempt),
+            job::Event::Failed(event) => Some(event.attempt),
+            job::Event::Lost(event) => Some(event.attempt),
+            job::Event::TimedOut(event) => Some(event.attempt),
+            job::Event::Canceled(event) => event.attempt,
+            job::Event::CancelRequested(_) | job::Event::Retried(_) => None,
+        };
+        if let Some(attempt) = attempt {
+            self.attempts.want((id, attempt), &mut fold.attempts);
+        }
+        self.jobs.want((id,), &mut fold.jobs);
+        self.executions.want((execution,), &mut fold.executions);
+    }
+}
