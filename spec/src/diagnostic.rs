@@ -244,3 +244,48 @@ pub(crate) fn nearest<'k>(unknown: &str, known: &[&'k str]) -> Option<&'k str> {
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let known = ["name", "branch", "branches", "changesetTemplate"];
+        for (unknown, expected) in [
+            ("nmae", Some("name")),
+            ("NAME", Some("name")),
+            ("brnch", Some("branch")),
+            ("branchs", Some("branch")),
+            ("branchess", Some("branches")),
+            ("changeset_template", Some("changesetTemplate")),
+            ("x", None),
+            ("title", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(unknown, &known), expected, "{unknown}");
+        }
+        assert_eq!(nearest(&"name".repeat(1000), &known), None);
+    }
+
+    #[test]
+    fn a_message_repeats_one_short_line() {
+        assert_eq!(shown("short"), "short");
+        assert_eq!(shown("one line\n"), "one line");
+        assert_eq!(shown("one\ntwo"), "one…");
+        assert_eq!(shown(&"é".repeat(61)), format!("{}…", "é".repeat(60)));
+        assert_eq!(shown(""), "");
+    }
+
+    #[test]
+    fn codes_are_words_with_meanings() {
+        for code in Code::ALL {
+            let word = |c: char| c.is_ascii_lowercase() || c == '-';
+            assert!(code.as_str().chars().all(word), "{code:?}");
+            assert!(code.meaning().ends_with('.') && !code.meaning().starts_with(' '), "{code:?}");
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
+}

@@ -182,3 +182,62 @@ impl Report {
 fn order((text, problem): &(usize, Problem)) -> (usize, usize, usize, Code, &str) {
     (*text, problem.range.start, problem.range.end, problem.code, &problem.message)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_place_counts_lines_and_characters(text in "[ax\u{e9}\u{1f600}\n]{0,60}", times in 1_usize..60) {
+            let text = text.repeat(times);
+            let source = SourceText::new("t", &text);
+            for (at, _) in text.char_indices().chain([(text.len(), ' ')]).step_by(7) {
+                let before = &text[..at];
+                let line = before.matches('\n').count() + 1;
+                let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+                prop_assert_eq!(source.place(at), Place { line: number(line), column: number(column) });
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_of_exactly_some_blocks_has_places_to_its_end() {
+        for length in [0, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK] {
+            let text = "x".repeat(length);
+            let place = SourceText::new("t", &text).place(length + 10);
+            assert_eq!(place, Place { line: 1, column: number(length + 1) });
+        }
+    }
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_not_shown() {
+        let text = "a\u{1b}[31m\u{202e}b\tc\r\n";
+        let mut report = Report::default();
+        report.add(0, Problem::new(Code::InvalidValue, 1..2, "m\u{7}"));
+        let found = report.finish(&[SourceText::new("f\u{1b}", text)]).into_list().remove(0);
+        assert_eq!(found.excerpt, "a\u{fffd}[31m\u{fffd}b c");
+        assert_eq!((found.file.as_str(), found.message.as_str()), ("f\u{fffd}", "m\u{fffd}"));
+    }
+
+    #[test]
+    fn errors_are_kept_before_warnings_and_shown_in_the_order_of_the_text() {
+        let mut report = Report::default();
+        (0..MAX_DIAGNOSTICS).for_each(|at| {
+            report.add(0, Problem::new(Code::VersionForm, at..at + 1, "w").warning());
+        });
+        report.add(0, Problem::new(Code::InvalidValue, 50..51, "e"));
+        report.add(0, Problem::new(Code::InvalidValue, 50..51, "e"));
+        let text = "x".repeat(MAX_DIAGNOSTICS);
+        let found = report.finish(&[SourceText::new("t", &text)]);
+        assert_eq!(found.omitted(), 1);
+        let errors: Vec<_> =
+            found.as_slice().iter().filter(|found| found.severity == Severity::Error).collect();
+        assert_eq!(errors.len(), 1);
+        assert!(found.as_slice().is_sorted_by_key(|found| found.column));
+    }
+}

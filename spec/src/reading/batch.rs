@@ -61,7 +61,8 @@ pub(super) fn definition(walk: &mut Walk<'_>, root: &Node) -> Option<Definition>
     let on = fields.get("on").map(|node| scope::on(walk, node)).unwrap_or_default();
     let steps = fields.get("steps").map(|node| step::steps(walk, node)).unwrap_or_default();
     let template = fields.get("changesetTemplate");
-    if template.is_none() && fields.get("steps").is_some() {
+    let has_steps = |node: &Node| matches!(&node.kind, NodeKind::List(steps) if !steps.is_empty());
+    if template.is_none() && fields.get("steps").is_some_and(has_steps) {
         walk.problem(
             Problem::new(Code::MissingKey, fields.place("steps"), "`steps` need a `changesetTemplate`")
                 .hint("it says what becomes of the changes: `title`, `branch` and `commit.message` at least"),

@@ -3,6 +3,8 @@
 //! Owns its keys and the forms of `published`. Checks here whatever does not depend on a repository; the rest is
 //! checked when it is rendered.
 
+use std::ops::Range;
+
 use events::git::is_valid_branch;
 
 use super::walk::{Field, Fields, Shape, Walk};
@@ -62,14 +64,16 @@ fn required(walk: &mut Walk<'_>, fields: &Fields<'_>, key: &'static str, at: &st
 }
 
 fn check_branch(walk: &mut Walk<'_>, branch: &Template, node: &Node) {
-    let Some(name) = branch.constant().map(str::trim) else { return };
-    if !is_valid_branch(without_prefix(name)) {
-        let message = format!("`{}` is not a branch name", shown(name));
-        walk.problem(
-            Problem::new(Code::InvalidValue, node.anchor(), message)
-                .hint("git's rules are in `git help check-ref-format`"),
-        );
-    }
+    let problem = branch.constant().and_then(|name| branch_problem(node.anchor(), name.trim()));
+    problem.into_iter().for_each(|problem| walk.problem(problem));
+}
+
+/// What keeps a text, with or without `refs/heads/`, from being a branch.
+pub(super) fn branch_problem(range: Range<usize>, name: &str) -> Option<Problem> {
+    (!is_valid_branch(without_prefix(name))).then(|| {
+        Problem::new(Code::InvalidValue, range, format!("`{}` is not a branch name", shown(name)))
+            .hint("git's rules are in `git help check-ref-format`")
+    })
 }
 
 fn author(walk: &mut Walk<'_>, node: &Node) -> Option<Author> {

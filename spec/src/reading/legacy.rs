@@ -6,12 +6,11 @@
 
 use std::collections::HashSet;
 
-use events::git::is_valid_branch;
-
 use super::batch::name_problem;
+use super::changeset::branch_problem;
 use super::step::{absolute, image_problem};
 use super::walk::{self, Fields, Shape, Walk};
-use crate::changeset::{ChangesetTemplate, Publication, Published, without_prefix};
+use crate::changeset::{ChangesetTemplate, Publication, Published};
 use crate::definition::{Action, Container, Definition, Kind, Scope, Step};
 use crate::diagnostic::{Code, Problem, nearest, shown};
 use crate::document::{Node, NodeKind};
@@ -231,15 +230,9 @@ fn check_name(walk: &mut Walk<'_>, name: &str) -> bool {
 }
 
 fn check_branch(walk: &mut Walk<'_>, branch: &str) -> bool {
-    if is_valid_branch(without_prefix(branch)) {
-        return true;
-    }
     let range = 0..walk.given_text(walk::GIVEN_BRANCH).len();
-    let message = format!("`{}` is not a branch name", shown(branch));
-    walk.given_problem(
-        walk::GIVEN_BRANCH,
-        Problem::new(Code::InvalidValue, range, message)
-            .hint("git's rules are in `git help check-ref-format`"),
-    );
-    false
+    let problem = branch_problem(range, branch);
+    let valid = problem.is_none();
+    problem.into_iter().for_each(|problem| walk.given_problem(walk::GIVEN_BRANCH, problem));
+    valid
 }

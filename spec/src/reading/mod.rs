@@ -11,11 +11,12 @@ mod scope;
 mod step;
 mod walk;
 
+use walk::Walk;
+
 use crate::definition::Parsed;
 use crate::diagnostic::{Code, Diagnostics, Problem};
 use crate::document::{self, Node, NodeKind, Syntax};
 use crate::source::{Given, Source};
-use walk::Walk;
 
 /// The largest file: together with what else an event says it must fit into a message of the broker.
 const MAX_BYTES: usize = 512 << 10;
@@ -23,7 +24,7 @@ const MAX_BYTES: usize = 512 << 10;
 /// The largest text given beside the file.
 const MAX_GIVEN_BYTES: usize = 64 << 10;
 
-/// Keys of a batch spec that no legacy action file can have, in the order in which they tell one.
+/// Keys of a batch spec that nobody would write into a legacy action file.
 const BATCH_KEYS: &[&str] =
     &["changesetTemplate", "on", "version", "workspaces", "transformChanges", "importChangesets"];
 
@@ -71,15 +72,23 @@ fn syntax(source: &Source<'_>) -> Syntax {
 
 /// Whether a document is a legacy action file: what is misspelt in it must not make it the other format.
 fn is_legacy(root: &Node, syntax: Syntax) -> bool {
-    let NodeKind::Map(entries) = &root.kind else { return syntax == Syntax::Json };
-    let has = |wanted: &str| entries.iter().any(|(key, _)| key.text == wanted);
-    if BATCH_KEYS.iter().any(|key| has(key)) {
+    let NodeKind::Map(_) = &root.kind else { return syntax == Syntax::Json };
+    if BATCH_KEYS.iter().any(|key| value(root, key).is_some()) {
         return false;
     }
-    let steps = entries.iter().find(|(key, _)| key.text == "steps").map(|(_, node)| &node.kind);
-    let typed = |step: &Node| matches!(&step.kind, NodeKind::Map(entries) if entries.iter().any(|(key, _)| key.text == "type"));
-    let typed = matches!(steps, Some(NodeKind::List(steps)) if steps.iter().any(|step| typed(step)));
-    has("scopeQuery") || typed || (syntax == Syntax::Json && !has("name"))
+    let steps = match value(root, "steps").map(|node| &node.kind) {
+        Some(NodeKind::List(steps)) => &steps[..],
+        _ => &[],
+    };
+    value(root, "scopeQuery").is_some()
+        || steps.iter().any(|step| value(step, "type").is_some())
+        || (syntax == Syntax::Json && value(root, "name").is_none())
+}
+
+/// The value of a key, if the node is a map that has it.
+fn value<'n>(node: &'n Node, wanted: &str) -> Option<&'n Node> {
+    let NodeKind::Map(entries) = &node.kind else { return None };
+    entries.iter().find(|(key, _)| key.text == wanted).map(|(_, value)| &**value)
 }
 
 fn refuse_long_given(walk: &mut Walk<'_>) {

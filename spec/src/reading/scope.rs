@@ -4,10 +4,8 @@
 
 use std::collections::HashSet;
 
-use events::git::is_valid_branch;
-
+use super::changeset::branch_problem;
 use super::walk::{Shape, Walk};
-use crate::changeset::without_prefix;
 use crate::definition::Scope;
 use crate::diagnostic::{Code, Problem, shown};
 use crate::document::Node;
@@ -97,13 +95,11 @@ fn branches(walk: &mut Walk<'_>, node: &Node) -> Vec<String> {
 
 fn branch(walk: &mut Walk<'_>, node: &Node, key: &'static str) -> Option<String> {
     let name = walk.filled(node, key)?.trim();
-    if is_valid_branch(without_prefix(name)) {
-        return Some(name.to_owned());
+    match branch_problem(node.anchor(), name) {
+        None => Some(name.to_owned()),
+        Some(problem) => {
+            walk.problem(problem);
+            None
+        }
     }
-    let message = format!("`{}` is not a branch name", shown(name));
-    walk.problem(
-        Problem::new(Code::InvalidValue, node.anchor(), message)
-            .hint("git's rules are in `git help check-ref-format`"),
-    );
-    None
 }

@@ -3,7 +3,7 @@
 //! Owns the words for what any key can have wrong, and the way from a field's text to a template. Never knows a key of
 //! a format by name. Invariant: a method that gives `None` has reported why.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use crate::definition::{Definition, Parsed};
@@ -20,7 +20,7 @@ pub(super) const GIVEN_BRANCH: usize = 2;
 pub(super) const GIVEN_TITLE: usize = 3;
 pub(super) const GIVEN_BODY: usize = 4;
 pub(super) const GIVEN_MESSAGE: usize = 5;
-pub(super) const GIVEN: std::ops::RangeInclusive<usize> = GIVEN_NAME..=GIVEN_MESSAGE;
+pub(super) const GIVEN: RangeInclusive<usize> = GIVEN_NAME..=GIVEN_MESSAGE;
 
 /// What a walk has found so far.
 pub(super) struct Walk<'a> {
@@ -40,7 +40,7 @@ pub(super) struct Shape {
     pub(super) elsewhere: &'static [(&'static str, &'static str)],
 }
 
-/// The entries of a map whose keys are all known.
+/// A map that was compared with its shape.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'n> {
     node: &'n Node,

@@ -169,3 +169,56 @@ impl Parser<'_> {
         if ranges.is_empty() { Err("`[…]` is empty") } else { Ok(Set::Ranges { negated, ranges }) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the pattern language means, said as simply as possible: without `[…]`, in exponential time.
+    fn meant(pattern: &[char], text: &[char]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            ['*', rest @ ..] => (0..=text.len()).any(|taken| meant(rest, &text[taken..])),
+            ['?', rest @ ..] => !text.is_empty() && meant(rest, &text[1..]),
+            ['{', rest @ ..] => {
+                let end = rest.iter().position(|c| *c == '}').unwrap();
+                let mut alternatives = rest[..end].split(|c| *c == ',');
+                alternatives.any(|alternative| meant(&[alternative, &rest[end + 1..]].concat(), text))
+            }
+            [c, rest @ ..] => text.first() == Some(c) && meant(rest, &text[1..]),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_glob_matches_what_it_means(
+            pattern in "([ab/*?]|\\{[ab*?]{0,2}(,[ab*?]{0,2}){0,2}\\}){0,6}",
+            text in "[ab/]{0,8}",
+        ) {
+            let chars: Vec<char> = pattern.chars().collect();
+            let expected = meant(&chars, &text.chars().collect::<Vec<_>>());
+            prop_assert_eq!(Glob::new(&pattern).unwrap().matches(&text), expected);
+        }
+
+        #[test]
+        fn any_pattern_is_parsed_or_refused(pattern in "[\\[\\]{},!*?\\\\a-]{0,20}", text in any::<String>()) {
+            if let Ok(glob) = Glob::new(&pattern) {
+                glob.matches(&text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_is_not_one_is_refused() {
+        for pattern in ["[", "[]", "[!]", "[b-a]", "{", "{a,", "a\\", "[\\", &"{".repeat(17)] {
+            assert!(Glob::new(pattern).is_err(), "{pattern}");
+        }
+        assert!(Glob::new("a}b,c]").is_ok_and(|glob| glob.matches("a}b,c]")));
+    }
+}

@@ -152,7 +152,7 @@ fn a_name_is_enough() {
 
 #[test]
 fn a_key_that_says_nothing_is_as_if_it_were_not_there() {
-    let text = "name: least\nversion:\ndescription: ~\non:\nsteps: null\nworkspaces:\nchangesetTemplate:\n\
+    let text = "name: least\nversion:\ndescription: ~\non:\nsteps: []\nworkspaces:\nchangesetTemplate:\n\
                 patchwave:\n";
     assert_eq!(accepted(batch(text)), accepted(batch("name: least")));
 }

@@ -10,3 +10,4 @@ mod given;
 mod language;
 mod legacy;
 mod properties;
+mod wild;
