@@ -1,0 +1,118 @@
+//! Applying a definition: a new action, its next revision, or nothing new.
+
+use events::action::{self, Action, Definition};
+use events::envelope::{Recorded, event_id};
+use events::id::ActionId;
+use events::rejection::Code;
+use events::{Aggregate, Event};
+use serde_json::{Value, json};
+use spec::{Diagnostic, Parsed, Source};
+
+use super::{Commands, Done, Request, now};
+use crate::fault::Fault;
+
+/// The most bytes that a definition's text may have.
+const DEFINITION_BYTES: usize = 256 * 1024;
+
+/// The most bytes of everything that is given beside it.
+const GIVEN_BYTES: usize = 64 * 1024;
+
+/// The longest name of a file.
+const FILE_NAME_BYTES: usize = 255;
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// The action.
+    pub(crate) done: Done,
+    /// Whether it was not so before.
+    pub(crate) changed: bool,
+    /// What should be written differently.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Commands {
+    /// Makes a definition the newest of its action.
+    pub(crate) async fn apply_action(
+        &self,
+        definition: Definition,
+        mutation_id: Option<&str>,
+    ) -> Result<Applied, Fault> {
+        let request = Request::new("applyAction", mutation_id)?;
+        check_size(&definition)?;
+        let Parsed { definition: parsed, warnings } = parse(&definition)?;
+        let id = ActionId::named(&parsed.name);
+        let aggregate = Aggregate::Action(id);
+        let origin = request.origin(id.to_string());
+        let event = event_id(origin.command, &aggregate);
+        // A command that is in the log already is done, whatever came after it.
+        let mut before = None;
+        let decided = self.broker.decide(&aggregate, &origin, now(), |history| {
+            before = history.iter().find(|recorded| recorded.id == event).map(|recorded| recorded.sequence);
+            if before.is_some() {
+                return Ok(None);
+            }
+            let apply = action::Command::Apply { name: parsed.name.clone(), definition: definition.clone() };
+            Ok(action::decide(&fold(history), apply)?.map(Event::Action))
+        });
+        let decided = self.bounded(&request, async { Ok(decided.await?) }).await?;
+        let done = Done { id: id.to_string(), sequence: before.unwrap_or(decided.sequence) };
+        let changed = decided.event.is_some() || before.is_some();
+        Ok(Applied { done, changed, warnings: warnings.iter().map(ToString::to_string).collect() })
+    }
+}
+
+/// The action that a history amounts to.
+pub(super) fn fold(history: &[Recorded]) -> Action {
+    history.iter().fold(Action::default(), |action, recorded| match &recorded.event {
+        Event::Action(event) => action::evolve(action, event),
+        _ => action,
+    })
+}
+
+/// Reads a definition, or says everything that is wrong with it.
+pub(super) fn parse(definition: &Definition) -> Result<Parsed, Fault> {
+    spec::parse(&Source::from(definition)).map_err(|diagnostics| {
+        let list: Vec<Value> = diagnostics.as_slice().iter().map(shown).collect();
+        let hint = "Mend what is marked, and apply it again. Nothing was changed.";
+        Fault::new(Code::InvalidDefinition, diagnostics.to_string(), hint)
+            .detail("diagnostics", list)
+            .detail("omitted", diagnostics.omitted())
+    })
+}
+
+/// A diagnostic for programs, and as it is shown.
+fn shown(diagnostic: &Diagnostic) -> Value {
+    let mut value = serde_json::to_value(diagnostic).unwrap_or_else(|_| json!({}));
+    if let Value::Object(fields) = &mut value {
+        fields.insert("rendered".to_owned(), diagnostic.to_string().into());
+    }
+    value
+}
+
+fn check_size(definition: &Definition) -> Result<(), Fault> {
+    let Definition { file_name, source, given } = definition;
+    let bad_name = file_name.is_empty() || file_name.len() > FILE_NAME_BYTES;
+    if bad_name || file_name.contains(char::is_control) {
+        return Err(Fault::invalid(
+            format!("`fileName` is empty, longer than {FILE_NAME_BYTES} bytes, or not printable"),
+            "Give the name of the definition's file.",
+        ));
+    }
+    if source.len() > DEFINITION_BYTES {
+        return Err(Fault::new(
+            Code::InvalidDefinition,
+            format!("the definition has {} bytes, {DEFINITION_BYTES} are the most", source.len()),
+            "Move what is long, such as scripts, into the steps' images.",
+        ));
+    }
+    let events::action::Given { name, branch, title, body, message } = given;
+    let given = [name, branch, title, body, message].into_iter().flatten().map(String::len).sum::<usize>();
+    if given > GIVEN_BYTES {
+        return Err(Fault::invalid(
+            format!("what is given beside the definition has {given} bytes, {GIVEN_BYTES} are the most"),
+            "Shorten the title, the body or the message.",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Commands: what people ask for, decided and appended.
+//!
+//! Owns the ids. A request with a mutation id makes the same command, the same event and the same execution however often
+//! it comes; one without is new each time. Never answers for the projection.
+
+mod apply_action;
+mod create_execution;
+
+use std::future::Future;
+use std::time::Duration;
+
+use broker::Broker;
+use chrono::{SubsecRound as _, Utc};
+use events::envelope::{Actor, Origin};
+use events::id::CommandId;
+
+pub(crate) use create_execution::CreateExecution;
+
+use crate::actor;
+use crate::fault::Fault;
+
+/// How long a command may wait for the broker.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest mutation id.
+const MUTATION_ID_BYTES: usize = 200;
+
+/// Carries out commands.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands {
+    broker: Broker,
+}
+
+/// A command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// What it made or changed.
+    pub(crate) id: String,
+    /// Where that stands in the log.
+    pub(crate) sequence: u64,
+}
+
+/// Who asks for what.
+struct Request<'a> {
+    mutation: &'static str,
+    mutation_id: Option<&'a str>,
+    actor: Actor,
+}
+
+impl<'a> Request<'a> {
+    fn new(mutation: &'static str, mutation_id: Option<&'a str>) -> Result<Self, Fault> {
+        let good =
+            |id: &&str| !id.is_empty() && id.len() <= MUTATION_ID_BYTES && !id.contains(char::is_control);
+        if mutation_id.is_some_and(|id| !good(&id)) {
+            return Err(Fault::invalid(
+                format!("`mutationId` is empty, longer than {MUTATION_ID_BYTES} bytes, or not printable"),
+                "Give a UUID, say, and the same one when the request is repeated.",
+            ));
+        }
+        Ok(Self { mutation, mutation_id, actor: actor::of_request() })
+    }
+
+    /// What every id of this request is derived from; nothing when it can never come again.
+    fn parts(&self) -> Option<[&str; 3]> {
+        self.mutation_id.map(|id| [self.mutation, self.actor.as_str(), id])
+    }
+
+    fn origin(&self, correlation: String) -> Origin {
+        let command = match self.parts() {
+            Some(parts) => CommandId::derived(&parts),
+            None => CommandId::from_uuid(uuid::Uuid::now_v7()),
+        };
+        Origin { command, actor: self.actor.clone(), correlation, causation: None, trace_parent: None }
+    }
+}
+
+impl Commands {
+    pub(crate) const fn new(broker: Broker) -> Self {
+        Self { broker }
+    }
+
+    /// Waits for a command, but not for ever.
+    async fn bounded<T>(
+        &self,
+        request: &Request<'_>,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut connection = self.broker.connection();
+        let up = connection.wait_for(|connection| connection.up);
+        let up = tokio::time::timeout(PATIENCE, up).await.is_ok_and(|up| up.is_ok());
+        if !up {
+            return Err(Fault::broker_unavailable("the broker cannot be reached; nothing was changed"));
+        }
+        tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+            let again = match request.mutation_id {
+                Some(_) => "repeat the request with the same `mutationId`, which carries it out once",
+                None => "look whether it was before you repeat it",
+            };
+            let message = "the broker does not store; it is not known whether the command was carried out";
+            Err(Fault::broker_unavailable(format!("{message}: {again}")))
+        })
+    }
+}
+
+/// Now, in the precision in which events keep it.
+fn now() -> events::Timestamp {
+    Utc::now().trunc_subsecs(6)
+}

@@ -1,0 +1,45 @@
+//! Answers that are none: a fault as JSON.
+//!
+//! Owns the one shape, `{"error": {"code", "message", "hint"}}`, and the status beside it.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use events::rejection::Code;
+use serde_json::json;
+
+use crate::fault::Fault;
+
+/// A fault under a status of its own.
+pub(super) fn refuse(status: StatusCode, fault: &Fault) -> Response {
+    let (message, code, hint) = fault.parts();
+    (status, Json(json!({ "error": { "code": code, "message": message, "hint": hint } }))).into_response()
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Ours { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Rejected { rejection, .. } => match rejection.code {
+                Code::NotFound => StatusCode::NOT_FOUND,
+                Code::Busy | Code::BrokerUnavailable | Code::StaleProjection => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+                _ => StatusCode::BAD_REQUEST,
+            },
+        };
+        refuse(status, &self)
+    }
+}
+
+const HINT: &str = "POST /graphql, or GET /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, \
+                    /plans/{id}/changesets/{position}/patch, /healthz.";
+
+pub(super) async fn no_such_path() -> Response {
+    Fault::new(Code::NotFound, "there is nothing under this path", HINT).into_response()
+}
+
+pub(super) async fn no_such_method() -> Response {
+    let fault = Fault::invalid("this path does not take this method", HINT);
+    refuse(StatusCode::METHOD_NOT_ALLOWED, &fault)
+}

@@ -1,0 +1,168 @@
+//! The routes of the streams.
+//!
+//! Owns what their paths and parameters mean.
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use events::blob::{BlobKind, BlobRef};
+use events::id::{ExecutionId, InvalidId, JobId, PlanId};
+use events::rejection::Code;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Gateway;
+use crate::fault::Fault;
+use crate::projection::{Bound, Statement};
+use crate::schema::malformed;
+use crate::stream::{self, log};
+
+const BYTES: &str = "application/octet-stream";
+const EVENTS: &str = "application/x-ndjson";
+
+/// Which attempt a log is of.
+const ATTEMPT: HeaderName = HeaderName::from_static("patchwave-attempt");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    #[serde(default)]
+    after: u64,
+}
+
+/// `GET /executions/{id}/events?after=SEQ`
+pub(super) async fn events(
+    State(gateway): State<Gateway>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Fault> {
+    let execution: ExecutionId = read_id(&id)?;
+    let EventsQuery { after } = read_query(&uri)?;
+    let permit = permit(&gateway)?;
+    let events = stream::events::read(&gateway.broker, execution, after).await?;
+    let body = stream::body(events, gateway.stop, permit);
+    Ok(([(header::CONTENT_TYPE, EVENTS)], body).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct LogQuery {
+    attempt: Option<u32>,
+    #[serde(default)]
+    from_line: u64,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// `GET /jobs/{id}/log?attempt=N&fromLine=L&follow=true`
+pub(super) async fn log(
+    State(gateway): State<Gateway>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Fault> {
+    let job: JobId = read_id(&id)?;
+    let LogQuery { attempt, from_line, follow } = read_query(&uri)?;
+    let permit = permit(&gateway)?;
+    let JobRow { execution, .. } = job_row(&gateway, job).await?;
+    let request = log::Request { execution: read_id(&execution)?, job, attempt, from_line, follow };
+    let (attempt, bytes) = log::read(&gateway.broker, request).await?;
+    let headers = [(header::CONTENT_TYPE, BYTES.to_owned()), (ATTEMPT, attempt.to_string())];
+    Ok((headers, stream::body(bytes, gateway.stop, permit)).into_response())
+}
+
+/// `GET /jobs/{id}/patch`
+pub(super) async fn job_patch(
+    State(gateway): State<Gateway>,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let job: JobId = read_id(&id)?;
+    let JobRow { patch, .. } = job_row(&gateway, job).await?;
+    match patch {
+        Some(blob) => patch_response(gateway, blob).await,
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+/// `GET /plans/{id}/changesets/{position}/patch`
+pub(super) async fn changeset_patch(
+    State(gateway): State<Gateway>,
+    Path((id, position)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    let plan: PlanId = read_id(&id)?;
+    let missing = || {
+        let hint = "`patchwave plan show` lists a plan's changesets.";
+        Fault::new(Code::NotFound, format!("{plan} has no changeset {position}"), hint)
+    };
+    let place: i64 = position.parse().map_err(|_| missing())?;
+    let statement = Statement::new("SELECT patch_sha256, patch_size FROM changeset_specs WHERE plan_id = ")
+        .text(plan.to_string())
+        .sql(" AND position = ")
+        .bind(Bound::Int(place));
+    let row = gateway.projection.select::<PatchRow>(statement).await?.pop();
+    let blob = row.and_then(|PatchRow(blob)| blob).ok_or_else(missing)?;
+    patch_response(gateway, blob).await
+}
+
+async fn patch_response(gateway: Gateway, blob: BlobRef) -> Result<Response, Fault> {
+    let permit = permit(&gateway)?;
+    let size = blob.size.to_string();
+    let bytes = stream::patch::read(&gateway.broker, blob).await?;
+    let body: Body = stream::body(bytes, gateway.stop, permit);
+    Ok(([(header::CONTENT_TYPE, BYTES.to_owned()), (header::CONTENT_LENGTH, size)], body).into_response())
+}
+
+/// What the projection knows of a job's streams.
+struct JobRow {
+    execution: String,
+    patch: Option<BlobRef>,
+}
+
+impl FromRow<'_, AnyRow> for JobRow {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        let PatchRow(patch) = PatchRow::from_row(row)?;
+        Ok(Self { execution: row.try_get("execution_id")?, patch })
+    }
+}
+
+struct PatchRow(Option<BlobRef>);
+
+impl FromRow<'_, AnyRow> for PatchRow {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        let sha256: Option<String> = row.try_get("patch_sha256")?;
+        let Some(sha256) = sha256 else { return Ok(Self(None)) };
+        let sha256 = sha256.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let size: i64 = row.try_get("patch_size")?;
+        let size = u64::try_from(size).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Self(Some(BlobRef { kind: BlobKind::Patch, sha256, size })))
+    }
+}
+
+async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
+    let statement = Statement::new("SELECT execution_id, patch_sha256, patch_size FROM jobs WHERE id = ")
+        .text(job.to_string());
+    gateway.projection.select(statement).await?.pop().ok_or_else(|| {
+        let hint = "`patchwave execution show` lists an execution's jobs.";
+        Fault::new(Code::NotFound, format!("there is no job {job}"), hint)
+    })
+}
+
+fn read_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Fault> {
+    text.parse().map_err(malformed)
+}
+
+fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Fault> {
+    let query = Query::<T>::try_from_uri(uri);
+    query
+        .map(|Query(query)| query)
+        .map_err(|rejection| Fault::invalid(rejection.body_text(), "Check the parameters behind the `?`."))
+}
+
+fn permit(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Fault> {
+    gateway.streams.clone().try_acquire_owned().map_err(|_| {
+        Fault::new(Code::Busy, "too many streams are open", "Close some, or try again in a moment.")
+    })
+}

@@ -1,0 +1,249 @@
+//! Lists: by pages where they may be long, whole where they are short, and many of them in one statement.
+//!
+//! Owns the cursor. A page begins behind a row's key, never at a count, so that rows which come meanwhile neither hide
+//! others nor show them twice.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use async_graphql::dataloader::Loader;
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+
+use super::{Bound, Projection, Statement};
+use crate::fault::Fault;
+
+/// The most rows on one page.
+pub(crate) const MAX_PAGE: i32 = 500;
+
+/// How many pages one statement reads; SQLite takes 500 parts.
+const PAGES_AT_ONCE: usize = 100;
+
+/// Rows that are read by pages.
+pub(crate) trait Listed: for<'r> FromRow<'r, AnyRow> + Clone + Send + Sync + Unpin + 'static {
+    /// The view.
+    const VIEW: &'static str;
+    /// The column of the thing that has the list, where there is one.
+    const PARENT: Option<&'static str>;
+    /// The columns that order the list and tell its rows apart.
+    const KEY: &'static [&'static str];
+    /// Whether the newest comes first.
+    const DESCENDING: bool;
+
+    /// The row's key.
+    fn key(&self) -> Cursor;
+}
+
+/// Where a page begins: behind the row of this key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Cursor(pub(crate) Vec<Bound>);
+
+impl Cursor {
+    /// The opaque text.
+    pub(crate) fn encode(&self) -> String {
+        let values: Vec<serde_json::Value> = self
+            .0
+            .iter()
+            .map(|value| match value {
+                Bound::Int(value) => (*value).into(),
+                Bound::Text(value) => value.clone().into(),
+            })
+            .collect();
+        hex::encode(serde_json::Value::from(values).to_string())
+    }
+
+    /// Reads the text of a list whose key looks like this one.
+    fn decode(text: &str, columns: usize) -> Option<Self> {
+        let values: Vec<serde_json::Value> = serde_json::from_slice(&hex::decode(text).ok()?).ok()?;
+        let values: Option<Vec<Bound>> = values
+            .into_iter()
+            .map(|value| match value {
+                serde_json::Value::String(text) => Some(Bound::Text(text)),
+                other => other.as_i64().map(Bound::Int),
+            })
+            .collect();
+        values.filter(|values| values.len() == columns).map(Self)
+    }
+}
+
+/// Which page of which list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PageKey {
+    parent: Option<String>,
+    first: i32,
+    after: Option<Cursor>,
+}
+
+impl PageKey {
+    /// Reads what a request says about a page.
+    pub(crate) fn new<T: Listed>(
+        parent: Option<String>,
+        first: i32,
+        after: Option<&str>,
+    ) -> Result<Self, Fault> {
+        if !(1..=MAX_PAGE).contains(&first) {
+            return Err(Fault::invalid(
+                format!("`first` is {first}"),
+                format!("Ask for 1 to {MAX_PAGE} at once, and for the rest with `after`."),
+            ));
+        }
+        let decode = |text: &str| {
+            let cursor = Cursor::decode(text, T::KEY.len()).filter(|cursor| cursor.fits::<T>());
+            cursor.ok_or_else(|| {
+                Fault::invalid(
+                    "`after` is not a cursor of this list",
+                    "Give an `endCursor` of the same list.",
+                )
+            })
+        };
+        Ok(Self { parent, first, after: after.map(decode).transpose()? })
+    }
+}
+
+impl Cursor {
+    /// Sequences and positions are numbers, all else is text: another kind would be compared in no useful way.
+    fn fits<T: Listed>(&self) -> bool {
+        self.0.iter().zip(T::KEY).all(|(value, column)| {
+            let number = column.ends_with("sequence") || *column == "position";
+            number == matches!(value, Bound::Int(_))
+        })
+    }
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub(crate) struct Page<T> {
+    /// Its rows, in order.
+    pub(crate) rows: Vec<T>,
+    /// Whether there are rows behind it.
+    pub(crate) more: bool,
+}
+
+/// A row and the number of the page that it belongs to.
+struct Piece<T>(i64, T);
+
+impl<'r, T: FromRow<'r, AnyRow>> FromRow<'r, AnyRow> for Piece<T> {
+    fn from_row(row: &'r AnyRow) -> sqlx::Result<Self> {
+        Ok(Self(row.try_get("piece")?, T::from_row(row)?))
+    }
+}
+
+/// Reads many pages at once.
+async fn pages<T: Listed>(
+    projection: &Projection,
+    keys: &[PageKey],
+) -> Result<HashMap<PageKey, Page<T>>, Fault> {
+    let mut pages = HashMap::with_capacity(keys.len());
+    for keys in keys.chunks(PAGES_AT_ONCE) {
+        let mut found: Vec<Page<T>> = keys.iter().map(|_| Page { rows: Vec::new(), more: false }).collect();
+        for Piece(number, row) in projection.select::<Piece<T>>(statement::<T>(keys)).await? {
+            let place = usize::try_from(number).unwrap_or(usize::MAX);
+            let (Some(page), Some(key)) = (found.get_mut(place), keys.get(place)) else { continue };
+            // One row more than asked for says that there are more.
+            page.more = page.rows.len() >= usize::try_from(key.first).unwrap_or_default();
+            if !page.more {
+                page.rows.push(row);
+            }
+        }
+        pages.extend(keys.iter().cloned().zip(found));
+    }
+    Ok(pages)
+}
+
+/// One part per page, each of which is a short walk along an index.
+fn statement<T: Listed>(keys: &[PageKey]) -> Statement {
+    let direction = if T::DESCENDING { " DESC" } else { "" };
+    let order = T::KEY.iter().map(|column| format!("{column}{direction}")).collect::<Vec<_>>().join(", ");
+    let behind = format!("({}) {} (", T::KEY.join(", "), if T::DESCENDING { "<" } else { ">" });
+    let mut statement = Statement::new("SELECT * FROM (");
+    for (number, key) in keys.iter().enumerate() {
+        let union = if number == 0 { "" } else { " UNION ALL " };
+        statement = statement.sql(&format!(
+            "{union}SELECT {number} AS piece, p{number}.* FROM (SELECT * FROM {} WHERE 1 = 1",
+            T::VIEW
+        ));
+        if let (Some(column), Some(parent)) = (T::PARENT, &key.parent) {
+            statement = statement.sql(&format!(" AND {column} = ")).text(parent);
+        }
+        if let Some(after) = &key.after {
+            statement = statement.sql(&format!(" AND {behind}")).list(after.0.iter().cloned()).sql(")");
+        }
+        statement =
+            statement.sql(&format!(" ORDER BY {order} LIMIT {}) AS p{number}", i64::from(key.first) + 1));
+    }
+    statement.sql(&format!(") AS pieces ORDER BY piece, {order}"))
+}
+
+/// Loads pages of lists of many parents at once.
+pub(crate) struct PagesOf<T>(Projection, PhantomData<fn() -> T>);
+
+impl<T> PagesOf<T> {
+    pub(crate) const fn new(projection: Projection) -> Self {
+        Self(projection, PhantomData)
+    }
+}
+
+impl<T: Listed> Loader<PageKey> for PagesOf<T> {
+    type Value = Page<T>;
+    type Error = Fault;
+
+    async fn load(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page<T>>, Fault> {
+        pages(&self.0, keys).await
+    }
+}
+
+/// Rows that belong to something and are read whole.
+pub(crate) trait Children:
+    for<'r> FromRow<'r, AnyRow> + Clone + Send + Sync + Unpin + 'static
+{
+    /// The view.
+    const VIEW: &'static str;
+    /// The column of the thing that has the list.
+    const PARENT: &'static str;
+    /// The column that orders the list.
+    const ORDER: &'static str;
+
+    /// The thing that has it.
+    fn parent(&self) -> &str;
+}
+
+/// Loads the lists of many parents at once.
+pub(crate) struct ChildrenOf<T>(Projection, PhantomData<fn() -> T>);
+
+impl<T> ChildrenOf<T> {
+    pub(crate) const fn new(projection: Projection) -> Self {
+        Self(projection, PhantomData)
+    }
+}
+
+impl<T: Children> Loader<String> for ChildrenOf<T> {
+    type Value = Vec<T>;
+    type Error = Fault;
+
+    async fn load(&self, parents: &[String]) -> Result<HashMap<String, Vec<T>>, Fault> {
+        let (view, parent, order) = (T::VIEW, T::PARENT, T::ORDER);
+        let statement = Statement::new(&format!("SELECT * FROM {view} WHERE {parent} IN ("))
+            .list(parents.iter().cloned().map(Bound::Text))
+            .sql(&format!(") ORDER BY {parent}, {order}"));
+        let mut lists: HashMap<String, Vec<T>> = HashMap::with_capacity(parents.len());
+        for row in self.0.select::<T>(statement).await? {
+            lists.entry(row.parent().to_owned()).or_default().push(row);
+        }
+        Ok(lists)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back() {
+        let cursor = Cursor(vec![Bound::Text("example.org/a'b".to_owned()), Bound::Int(7)]);
+        assert_eq!(Cursor::decode(&cursor.encode(), 2), Some(cursor.clone()));
+        assert_eq!(Cursor::decode(&cursor.encode(), 1), None);
+        for nonsense in ["", "zz", "5b5d5d", "6e756c6c"] {
+            assert_eq!(Cursor::decode(nonsense, 1), None, "{nonsense}");
+        }
+    }
+}

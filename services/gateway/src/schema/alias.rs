@@ -1,0 +1,56 @@
+//! The limit on aliases: the same field many times in one request.
+//!
+//! Owns the count of fields at the top of all operations and of aliases anywhere. The limit on complexity bounds the size
+//! of an answer; this one bounds how many statements and commands make it.
+
+use std::sync::Arc;
+
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextParseQuery};
+use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
+use async_graphql::{ServerError, ServerResult, Variables};
+
+/// How many aliases and how many fields at the top one request may have.
+const LIMIT: usize = 50;
+
+/// Refuses requests with too many aliases.
+pub(crate) struct AliasLimit;
+
+impl ExtensionFactory for AliasLimit {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Self)
+    }
+}
+
+#[async_graphql::async_trait::async_trait]
+impl Extension for AliasLimit {
+    async fn parse_query(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        query: &str,
+        variables: &Variables,
+        next: NextParseQuery<'_>,
+    ) -> ServerResult<ExecutableDocument> {
+        let document = next.run(ctx, query, variables).await?;
+        let operations = document.operations.iter().map(|(_, operation)| &operation.node.selection_set.node);
+        let top: usize = operations.clone().map(|set| set.items.len()).sum();
+        let fragments = document.fragments.values().map(|fragment| &fragment.node.selection_set.node);
+        let aliases: usize = operations.chain(fragments).map(aliases).sum();
+        if top.max(aliases) > LIMIT {
+            let message = format!("the query has more than {LIMIT} aliases, or fields at its top");
+            return Err(ServerError::new(message, None));
+        }
+        Ok(document)
+    }
+}
+
+/// How many aliases there are in a selection. The parser bounds its depth.
+fn aliases(set: &SelectionSet) -> usize {
+    let each = set.items.iter().map(|item| match &item.node {
+        Selection::Field(field) => {
+            usize::from(field.node.alias.is_some()) + aliases(&field.node.selection_set.node)
+        }
+        Selection::InlineFragment(fragment) => aliases(&fragment.node.selection_set.node),
+        Selection::FragmentSpread(_) => 0,
+    });
+    each.sum()
+}

@@ -1,0 +1,173 @@
+//! Executions as they are shown.
+
+use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+
+use super::job::Job;
+use super::plan::Plan;
+use super::scalar::{Connection, DateTime, int, states};
+use super::{children, page, page_cost};
+use crate::projection::{Bound, Children, Cursor, Listed};
+
+states! {
+    /// How far an execution is.
+    ExecutionState {
+        /// It is being found out where it works.
+        Requested = "requested",
+        /// Its jobs wait or run.
+        Running = "running",
+        /// Every job succeeded.
+        Succeeded = "succeeded",
+        /// Some succeeded, some did not.
+        PartiallyFailed = "partially_failed",
+        /// None succeeded.
+        Failed = "failed",
+        /// It was canceled.
+        Canceled = "canceled",
+    }
+}
+
+/// One run of one revision of an action.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct Execution {
+    id: ID,
+    action_id: ID,
+    action_name: String,
+    /// The revision that it runs.
+    revision: i32,
+    /// Why it was started.
+    reason: String,
+    /// Who started it.
+    actor: String,
+    state: ExecutionState,
+    /// Whether it is to stop.
+    cancel_requested: bool,
+    requested_at: DateTime,
+    /// When it was known where it works.
+    resolved_at: Option<DateTime>,
+    completed_at: Option<DateTime>,
+    counts: ExecutionCounts,
+    #[graphql(skip)]
+    plan_id: Option<String>,
+    #[graphql(skip)]
+    requested_sequence: i64,
+}
+
+/// How many of what.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct ExecutionCounts {
+    /// Where it works: one job each.
+    workspaces: i32,
+    /// Repositories that were left out, which is nobody's fault.
+    skipped: i32,
+    /// Repositories that could not be reached.
+    unreachable: i32,
+    queued: i32,
+    /// Assigned jobs count as well.
+    running: i32,
+    succeeded: i32,
+    failed: i32,
+    canceled: i32,
+}
+
+impl FromRow<'_, AnyRow> for Execution {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        let count = |column| row.try_get(column).map(int);
+        Ok(Self {
+            id: ID(row.try_get("id")?),
+            action_id: ID(row.try_get("action_id")?),
+            action_name: row.try_get("action_name")?,
+            revision: count("revision")?,
+            reason: row.try_get("reason")?,
+            actor: row.try_get("actor")?,
+            state: ExecutionState::of(row)?,
+            cancel_requested: row.try_get::<i64, _>("cancel_requested")? != 0,
+            requested_at: DateTime(row.try_get("requested_at")?),
+            resolved_at: row.try_get::<Option<String>, _>("resolved_at")?.map(DateTime),
+            completed_at: row.try_get::<Option<String>, _>("completed_at")?.map(DateTime),
+            counts: ExecutionCounts {
+                workspaces: count("workspaces")?,
+                skipped: count("skipped")?,
+                unreachable: count("unreachable")?,
+                queued: count("queued")?,
+                running: count("running")?,
+                succeeded: count("succeeded")?,
+                failed: count("failed")?,
+                canceled: count("canceled")?,
+            },
+            plan_id: row.try_get("plan_id")?,
+            requested_sequence: row.try_get("requested_sequence")?,
+        })
+    }
+}
+
+impl Listed for Execution {
+    const VIEW: &'static str = "executions";
+    const PARENT: Option<&'static str> = Some("action_id");
+    const KEY: &'static [&'static str] = &["requested_sequence"];
+    const DESCENDING: bool = true;
+
+    fn key(&self) -> Cursor {
+        Cursor(vec![Bound::Int(self.requested_sequence)])
+    }
+}
+
+#[ComplexObject]
+impl Execution {
+    /// Its jobs by repository.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 100)] first: i32,
+        after: Option<String>,
+    ) -> Result<Connection<Job>> {
+        page(ctx, Some(&self.id), first, after).await
+    }
+
+    /// The repositories that got no job, and why.
+    #[graphql(complexity = "10 * child_complexity")]
+    async fn skipped(&self, ctx: &Context<'_>) -> Result<Vec<SkippedRepository>> {
+        children(ctx, &self.id).await
+    }
+
+    /// Its newest plan, once there is one.
+    async fn plan(&self, ctx: &Context<'_>) -> Result<Option<Plan>> {
+        let Some(plan) = &self.plan_id else { return Ok(None) };
+        Ok(children(ctx, plan).await?.pop())
+    }
+}
+
+/// A repository that got no job.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct SkippedRepository {
+    repository: String,
+    reason: String,
+    /// The reason in words, with what to do about it.
+    message: String,
+    #[graphql(skip)]
+    execution_id: String,
+}
+
+impl FromRow<'_, AnyRow> for SkippedRepository {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            repository: row.try_get("repository")?,
+            reason: row.try_get("reason")?,
+            message: row.try_get("message")?,
+            execution_id: row.try_get("execution_id")?,
+        })
+    }
+}
+
+impl Children for SkippedRepository {
+    const VIEW: &'static str = "execution_skips";
+    const PARENT: &'static str = "execution_id";
+    const ORDER: &'static str = "position";
+
+    fn parent(&self) -> &str {
+        &self.execution_id
+    }
+}

@@ -1,0 +1,245 @@
+//! Jobs and their attempts as they are shown.
+
+use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+
+use super::children;
+use super::scalar::{DateTime, Sequence, int, sequence, states};
+use crate::projection::{Bound, Children, Cursor, Listed};
+
+states! {
+    /// How far a job is.
+    JobState {
+        Queued = "queued",
+        Assigned = "assigned",
+        Running = "running",
+        Succeeded = "succeeded",
+        Failed = "failed",
+        Canceled = "canceled",
+    }
+}
+
+states! {
+    /// How far an attempt is.
+    AttemptState {
+        Assigned = "assigned",
+        Running = "running",
+        Succeeded = "succeeded",
+        Failed = "failed",
+        /// Lost through no fault of the job.
+        Lost = "lost",
+        TimedOut = "timed_out",
+        Canceled = "canceled",
+    }
+}
+
+/// One workspace of an execution: a branch of a repository, and a folder in it.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct Job {
+    id: ID,
+    execution_id: ID,
+    repository: String,
+    /// Where the repository is cloned from.
+    url: String,
+    base_ref: String,
+    /// The commit to which the branch pointed when the execution was resolved.
+    base_oid: String,
+    /// The folder; empty for the root.
+    path: String,
+    state: JobState,
+    /// The last attempt that was given out; 0 before the first.
+    attempt: i32,
+    /// Who has or had that attempt.
+    runner: Option<String>,
+    failure: Option<Failure>,
+    diff_stat: Option<DiffStat>,
+    has_patch: bool,
+    queued_at: DateTime,
+    started_at: Option<DateTime>,
+    ended_at: Option<DateTime>,
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Failure {
+    kind: String,
+    /// The step, from 1.
+    step: Option<i32>,
+    exit_code: Option<i32>,
+    message: String,
+    /// What to do about it; may be empty.
+    hint: String,
+}
+
+/// How large a patch is.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct DiffStat {
+    pub(super) files: i32,
+    pub(super) insertions: Sequence,
+    pub(super) deletions: Sequence,
+}
+
+impl FromRow<'_, AnyRow> for Job {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        let number = |column| row.try_get::<Option<i64>, _>(column);
+        let kind: Option<String> = row.try_get("failure_kind")?;
+        let text =
+            |column| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, _>(column)?.unwrap_or_default());
+        let failure = match kind {
+            Some(kind) => Some(Failure {
+                kind,
+                step: number("failure_step")?.map(int),
+                exit_code: number("failure_exit_code")?.map(int),
+                message: text("failure_message")?,
+                hint: text("failure_hint")?,
+            }),
+            None => None,
+        };
+        let diff_stat = match (number("files")?, number("insertions")?, number("deletions")?) {
+            (Some(files), Some(insertions), Some(deletions)) => Some(DiffStat {
+                files: int(files),
+                insertions: sequence(insertions),
+                deletions: sequence(deletions),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            id: ID(row.try_get("id")?),
+            execution_id: ID(row.try_get("execution_id")?),
+            repository: row.try_get("repository")?,
+            url: row.try_get("url")?,
+            base_ref: row.try_get("base_ref")?,
+            base_oid: row.try_get("base_oid")?,
+            path: row.try_get("path")?,
+            state: JobState::of(row)?,
+            attempt: int(row.try_get("attempt")?),
+            runner: row.try_get("runner_id")?,
+            failure,
+            diff_stat,
+            has_patch: row.try_get::<Option<String>, _>("patch_sha256")?.is_some(),
+            queued_at: DateTime(row.try_get("queued_at")?),
+            started_at: row.try_get::<Option<String>, _>("started_at")?.map(DateTime),
+            ended_at: row.try_get::<Option<String>, _>("ended_at")?.map(DateTime),
+        })
+    }
+}
+
+impl Listed for Job {
+    const VIEW: &'static str = "jobs";
+    const PARENT: Option<&'static str> = Some("execution_id");
+    const KEY: &'static [&'static str] = &["repository", "id"];
+    const DESCENDING: bool = false;
+
+    fn key(&self) -> Cursor {
+        Cursor(vec![Bound::Text(self.repository.clone()), Bound::Text(self.id.0.clone())])
+    }
+}
+
+#[ComplexObject]
+impl Job {
+    /// Every attempt, oldest first.
+    #[graphql(complexity = "2 * child_complexity")]
+    async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>> {
+        children(ctx, &self.id).await
+    }
+}
+
+/// One try.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct Attempt {
+    /// From 1.
+    number: i32,
+    runner: String,
+    state: AttemptState,
+    /// Why it did not succeed.
+    reason: Option<String>,
+    assigned_at: DateTime,
+    started_at: Option<DateTime>,
+    ended_at: Option<DateTime>,
+    /// Whether its log is stored for good.
+    log_sealed: bool,
+    log_lines: Option<Sequence>,
+    log_bytes: Option<Sequence>,
+    #[graphql(skip)]
+    job_id: String,
+}
+
+impl FromRow<'_, AnyRow> for Attempt {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            number: int(row.try_get("number")?),
+            runner: row.try_get("runner_id")?,
+            state: AttemptState::of(row)?,
+            reason: row.try_get("reason")?,
+            assigned_at: DateTime(row.try_get("assigned_at")?),
+            started_at: row.try_get::<Option<String>, _>("started_at")?.map(DateTime),
+            ended_at: row.try_get::<Option<String>, _>("ended_at")?.map(DateTime),
+            log_sealed: row.try_get::<Option<String>, _>("sealed_sha256")?.is_some(),
+            log_lines: row.try_get::<Option<i64>, _>("log_lines")?.map(sequence),
+            log_bytes: row.try_get::<Option<i64>, _>("log_bytes")?.map(sequence),
+            job_id: row.try_get("job_id")?,
+        })
+    }
+}
+
+impl Children for Attempt {
+    const VIEW: &'static str = "attempts";
+    const PARENT: &'static str = "job_id";
+    const ORDER: &'static str = "number";
+
+    fn parent(&self) -> &str {
+        &self.job_id
+    }
+}
+
+#[ComplexObject]
+impl Attempt {
+    /// The steps that began, in order.
+    #[graphql(complexity = "5 * child_complexity")]
+    async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<AttemptStep>> {
+        let mut steps: Vec<AttemptStep> = children(ctx, &self.job_id).await?;
+        steps.retain(|step| step.attempt == self.number);
+        Ok(steps)
+    }
+}
+
+/// A step of an attempt.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct AttemptStep {
+    /// From 1.
+    number: i32,
+    started_at: DateTime,
+    /// Absent while it runs.
+    exit_code: Option<i32>,
+    duration_ms: Option<Sequence>,
+    #[graphql(skip)]
+    job_id: String,
+    #[graphql(skip)]
+    attempt: i32,
+}
+
+impl FromRow<'_, AnyRow> for AttemptStep {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            number: int(row.try_get("number")?),
+            started_at: DateTime(row.try_get("started_at")?),
+            exit_code: row.try_get::<Option<i64>, _>("exit_code")?.map(int),
+            duration_ms: row.try_get::<Option<i64>, _>("duration_ms")?.map(sequence),
+            job_id: row.try_get("job_id")?,
+            attempt: int(row.try_get("attempt")?),
+        })
+    }
+}
+
+impl Children for AttemptStep {
+    const VIEW: &'static str = "steps";
+    const PARENT: &'static str = "job_id";
+    const ORDER: &'static str = "attempt, number";
+
+    fn parent(&self) -> &str {
+        &self.job_id
+    }
+}

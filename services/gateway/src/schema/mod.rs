@@ -1,0 +1,122 @@
+//! The schema: what GraphQL offers.
+//!
+//! Owns the types, which are the contract with every client and pinned in `schema.graphql`, and the limits on what one
+//! request may cost. Never decides: mutations hand over to `command`.
+
+mod action;
+mod alias;
+mod execution;
+mod job;
+mod mutation;
+mod plan;
+mod query;
+mod runner;
+mod scalar;
+
+use async_graphql::dataloader::DataLoader;
+use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, SchemaBuilder};
+use sqlx::FromRow;
+use sqlx::any::AnyRow;
+
+use crate::command::Commands;
+use crate::fault::Fault;
+use crate::projection::{Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement};
+pub(crate) use query::malformed;
+use scalar::{Connection, Sequence};
+
+/// The schema with its resolvers.
+pub(crate) type Graph = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+
+/// How many fields one answer may have, roughly.
+const MAX_COMPLEXITY: usize = 100_000;
+
+/// How deep a query may go: enough for an introspection.
+const MAX_DEPTH: usize = 16;
+
+fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
+    Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+        .limit_complexity(MAX_COMPLEXITY)
+        .limit_depth(MAX_DEPTH)
+        .limit_directives(20)
+        .extension(alias::AliasLimit)
+}
+
+/// The schema over a projection.
+pub(crate) fn graph(projection: &Projection, commands: Commands) -> Graph {
+    fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
+        DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
+    }
+    fn lists<T: Children>(projection: &Projection) -> DataLoader<ChildrenOf<T>> {
+        DataLoader::new(ChildrenOf::new(projection.clone()), tokio::spawn)
+    }
+    builder()
+        .data(projection.clone())
+        .data(commands)
+        .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
+        .data(pages::<action::Action>(projection))
+        .data(pages::<execution::Execution>(projection))
+        .data(pages::<job::Job>(projection))
+        .data(pages::<plan::ChangesetSpec>(projection))
+        .data(lists::<execution::SkippedRepository>(projection))
+        .data(lists::<job::Attempt>(projection))
+        .data(lists::<job::AttemptStep>(projection))
+        .data(lists::<plan::Plan>(projection))
+        .data(lists::<plan::MissingRepository>(projection))
+        .data(lists::<plan::UnchangedRepository>(projection))
+        .finish()
+}
+
+/// What a page of a list costs: its nodes.
+fn page_cost(first: i32, child_complexity: usize) -> usize {
+    usize::try_from(first.clamp(1, MAX_PAGE)).unwrap_or(1).saturating_mul(child_complexity)
+}
+
+/// A page of a list.
+async fn page<T: Listed + OutputType>(
+    ctx: &Context<'_>,
+    parent: Option<&str>,
+    first: i32,
+    after: Option<String>,
+) -> Result<Connection<T>> {
+    let key = PageKey::new::<T>(parent.map(str::to_owned), first, after.as_deref())?;
+    let page = ctx.data::<DataLoader<PagesOf<T>>>()?.load_one(key).await?;
+    let page = page.ok_or_else(|| Fault::ours(anyhow::anyhow!("a page of {} was not read", T::VIEW)))?;
+    Ok(page.into())
+}
+
+/// A list that is read whole.
+async fn children<T: Children>(ctx: &Context<'_>, parent: &str) -> Result<Vec<T>> {
+    let list = ctx.data::<DataLoader<ChildrenOf<T>>>()?.load_one(parent.to_owned()).await?;
+    Ok(list.unwrap_or_default())
+}
+
+/// One thing, once the projection is at least as far as was asked.
+async fn by_id<T>(ctx: &Context<'_>, view: &str, id: String, at_least: Option<Sequence>) -> Result<Option<T>>
+where
+    T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
+{
+    let projection = ctx.data::<Projection>()?;
+    if let Some(Sequence(sequence)) = at_least {
+        projection.reach(sequence).await?;
+    }
+    let statement = Statement::new(&format!("SELECT * FROM {view} WHERE id = ")).text(id);
+    Ok(projection.select(statement).await?.pop())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::SDLExportOptions;
+
+    use super::builder;
+
+    #[test]
+    fn the_schema_is_the_one_that_clients_know() {
+        let sdl = builder().finish().sdl_with_options(SDLExportOptions::new().use_space_ident());
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.graphql");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(path, &sdl).expect("the schema is written");
+        }
+        let golden = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(sdl == golden, "schema.graphql differs: UPDATE_GOLDEN=1 cargo test -p gateway schema");
+    }
+}

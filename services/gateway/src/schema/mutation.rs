@@ -1,0 +1,119 @@
+//! Mutations: commands, and what they did.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use events::action::{Definition, Given};
+
+use super::action::Action;
+use super::by_id;
+use super::execution::Execution;
+use super::scalar::Sequence;
+use crate::command::{Commands, CreateExecution, Done};
+use crate::fault::Fault;
+use crate::projection::{Projection, stale};
+
+/// Everything that can be asked for.
+pub(crate) struct Mutation;
+
+/// A definition to apply.
+#[derive(InputObject)]
+pub(crate) struct ApplyActionInput {
+    /// The name of the file; its ending tells the format.
+    file_name: String,
+    /// Its text.
+    source: String,
+    /// What a legacy action file needs beside it.
+    given: Option<GivenInput>,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// What a legacy action file cannot say.
+#[derive(Default, InputObject)]
+pub(crate) struct GivenInput {
+    name: Option<String>,
+    branch: Option<String>,
+    title: Option<String>,
+    body: Option<String>,
+    message: Option<String>,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub(crate) struct ApplyActionPayload {
+    action: Action,
+    /// Whether it was not so before.
+    changed: bool,
+    /// What should be written differently.
+    warnings: Vec<String>,
+    sequence: Sequence,
+}
+
+/// What to run, and where.
+#[derive(InputObject)]
+pub(crate) struct CreateActionExecutionInput {
+    action_id: ID,
+    /// The revision; absent: the newest.
+    revision: Option<i32>,
+    /// Clone URLs or absolute paths; empty: what the definition's `on` says.
+    repositories: Option<Vec<String>>,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub(crate) struct CreateActionExecutionPayload {
+    execution: Execution,
+    sequence: Sequence,
+}
+
+#[Object]
+impl Mutation {
+    /// Makes this definition the newest of its action, and the action if there is none.
+    async fn apply_action(&self, ctx: &Context<'_>, input: ApplyActionInput) -> Result<ApplyActionPayload> {
+        let GivenInput { name, branch, title, body, message } = input.given.unwrap_or_default();
+        let given = Given { name, branch, title, body, message };
+        let definition = Definition { file_name: input.file_name, source: input.source, given };
+        let applied = ctx.data::<Commands>()?.apply_action(definition, input.mutation_id.as_deref()).await?;
+        let action = written(ctx, "actions", &applied.done).await?;
+        let sequence = Sequence(applied.done.sequence);
+        Ok(ApplyActionPayload { action, changed: applied.changed, warnings: applied.warnings, sequence })
+    }
+
+    /// Runs an action.
+    async fn create_action_execution(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateActionExecutionInput,
+    ) -> Result<CreateActionExecutionPayload> {
+        let create = CreateExecution {
+            action: input.action_id.parse().map_err(super::malformed)?,
+            revision: input.revision,
+            repositories: input.repositories.unwrap_or_default(),
+        };
+        let done = ctx.data::<Commands>()?.create_execution(create, input.mutation_id.as_deref()).await?;
+        let execution = written(ctx, "executions", &done).await?;
+        Ok(CreateActionExecutionPayload { execution, sequence: Sequence(done.sequence) })
+    }
+}
+
+/// What a command wrote, once it can be read.
+async fn written<T>(ctx: &Context<'_>, view: &str, done: &Done) -> Result<T>
+where
+    T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
+{
+    let Done { id, sequence } = done;
+    match ctx.data::<Projection>()?.reach(*sequence).await {
+        Err(Fault::Rejected { .. }) => {
+            let message = format!(
+                "the command was carried out, as {id} at sequence {sequence}, but the projection has not reached it in time"
+            );
+            return Err(stale(message).detail("sequence", *sequence).detail("id", id.as_str()).into());
+        }
+        other => other?,
+    }
+    let missing = || {
+        anyhow::anyhow!("the projection passed sequence {sequence} and has no {id}: was the event set aside?")
+    };
+    Ok(by_id(ctx, view, id.clone(), None).await?.ok_or_else(|| Fault::ours(missing()))?)
+}

@@ -1,0 +1,186 @@
+//! Plans as they are shown.
+
+use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+
+use super::job::DiffStat;
+use super::scalar::{Connection, DateTime, int, sequence, states};
+use super::{children, page, page_cost};
+use crate::projection::{Bound, Children, Cursor, Listed};
+
+states! {
+    /// Whether a plan is its execution's newest.
+    PlanState {
+        Current = "current",
+        Superseded = "superseded",
+    }
+}
+
+/// What an execution's patches would become if they were published.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct Plan {
+    id: ID,
+    execution_id: ID,
+    state: PlanState,
+    /// The plan that took its place.
+    superseded_by: Option<ID>,
+    created_at: DateTime,
+    /// How many changeset specs it has.
+    changesets: i32,
+}
+
+impl FromRow<'_, AnyRow> for Plan {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: ID(row.try_get("id")?),
+            execution_id: ID(row.try_get("execution_id")?),
+            state: PlanState::of(row)?,
+            superseded_by: row.try_get::<Option<String>, _>("superseded_by")?.map(ID),
+            created_at: DateTime(row.try_get("created_at")?),
+            changesets: int(row.try_get("changesets")?),
+        })
+    }
+}
+
+/// Plans are loaded many at once by their own ids.
+impl Children for Plan {
+    const VIEW: &'static str = "plans";
+    const PARENT: &'static str = "id";
+    const ORDER: &'static str = "created_at";
+
+    fn parent(&self) -> &str {
+        &self.id
+    }
+}
+
+#[ComplexObject]
+impl Plan {
+    /// One for each pull request to be, in the plan's order.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn changeset_specs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 100)] first: i32,
+        after: Option<String>,
+    ) -> Result<Connection<ChangesetSpec>> {
+        page(ctx, Some(&self.id), first, after).await
+    }
+
+    /// What should be in the plan and is not.
+    #[graphql(complexity = "10 * child_complexity")]
+    async fn missing(&self, ctx: &Context<'_>) -> Result<Vec<MissingRepository>> {
+        children(ctx, &self.id).await
+    }
+
+    /// Where there was nothing to change.
+    #[graphql(complexity = "10 * child_complexity")]
+    async fn unchanged(&self, ctx: &Context<'_>) -> Result<Vec<UnchangedRepository>> {
+        children(ctx, &self.id).await
+    }
+}
+
+/// What one pull request would be.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct ChangesetSpec {
+    /// From 1.
+    position: i32,
+    job_id: ID,
+    repository: String,
+    url: String,
+    /// The branch that it targets.
+    base_ref: String,
+    /// The commit that the patch applies to.
+    base_oid: String,
+    /// The branch that it is pushed to.
+    head_ref: String,
+    title: String,
+    body: String,
+    /// The commit's message.
+    message: String,
+    author: Option<String>,
+    diff_stat: DiffStat,
+}
+
+impl FromRow<'_, AnyRow> for ChangesetSpec {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            position: int(row.try_get("position")?),
+            job_id: ID(row.try_get("job_id")?),
+            repository: row.try_get("repository")?,
+            url: row.try_get("url")?,
+            base_ref: row.try_get("base_ref")?,
+            base_oid: row.try_get("base_oid")?,
+            head_ref: row.try_get("head_ref")?,
+            title: row.try_get("title")?,
+            body: row.try_get("body")?,
+            message: row.try_get("message")?,
+            author: row.try_get("author")?,
+            diff_stat: DiffStat {
+                files: int(row.try_get("files")?),
+                insertions: sequence(row.try_get("insertions")?),
+                deletions: sequence(row.try_get("deletions")?),
+            },
+        })
+    }
+}
+
+impl Listed for ChangesetSpec {
+    const VIEW: &'static str = "changeset_specs";
+    const PARENT: Option<&'static str> = Some("plan_id");
+    const KEY: &'static [&'static str] = &["position"];
+    const DESCENDING: bool = false;
+
+    fn key(&self) -> Cursor {
+        Cursor(vec![Bound::Int(self.position.into())])
+    }
+}
+
+/// Makes a list of repositories with a reason, as a plan has two.
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident, $view:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, SimpleObject)]
+        pub(crate) struct $name {
+            /// The job; absent where the repository did not get one.
+            job_id: Option<ID>,
+            repository: String,
+            reason: String,
+            #[graphql(skip)]
+            plan_id: String,
+        }
+
+        impl FromRow<'_, AnyRow> for $name {
+            fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+                Ok(Self {
+                    job_id: row.try_get::<Option<String>, _>("job_id")?.map(ID),
+                    repository: row.try_get("repository")?,
+                    reason: row.try_get("reason")?,
+                    plan_id: row.try_get("plan_id")?,
+                })
+            }
+        }
+
+        impl Children for $name {
+            const VIEW: &'static str = $view;
+            const PARENT: &'static str = "plan_id";
+            const ORDER: &'static str = "position";
+
+            fn parent(&self) -> &str {
+                &self.plan_id
+            }
+        }
+    };
+}
+
+reasons!(
+    /// A repository that should be in the plan and is not.
+    MissingRepository,
+    "plan_missing"
+);
+reasons!(
+    /// A repository that is as the action wants it.
+    UnchangedRepository,
+    "plan_unchanged"
+);

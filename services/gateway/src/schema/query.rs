@@ -1,0 +1,102 @@
+//! Queries: the ways in.
+
+use async_graphql::{Context, ID, Object, Result};
+use events::id::{ActionId, ExecutionId, JobId, PlanId};
+
+use super::action::Action;
+use super::execution::Execution;
+use super::job::Job;
+use super::plan::Plan;
+use super::runner::Runner;
+use super::scalar::{Connection, Sequence};
+use super::{by_id, page, page_cost};
+use crate::fault::Fault;
+use crate::projection::{Projection, Statement};
+
+/// Everything that is shown.
+pub(crate) struct Query;
+
+#[Object]
+impl Query {
+    /// The actions; the one that changed last comes first.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn actions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 50)] first: i32,
+        after: Option<String>,
+    ) -> Result<Connection<Action>> {
+        page(ctx, None, first, after).await
+    }
+
+    /// The action with this id or this name.
+    async fn action(
+        &self,
+        ctx: &Context<'_>,
+        id: Option<ID>,
+        name: Option<String>,
+        at_least: Option<Sequence>,
+    ) -> Result<Option<Action>> {
+        let id = match (id, name) {
+            (Some(id), None) => id.parse::<ActionId>().map_err(malformed)?,
+            (None, Some(name)) => ActionId::named(&name),
+            _ => {
+                return Err(Fault::invalid(
+                    "an action is named by its id or by its name",
+                    "Give one of both.",
+                )
+                .into());
+            }
+        };
+        by_id(ctx, "actions", id.to_string(), at_least).await
+    }
+
+    /// The executions, newest first.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn executions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 50)] first: i32,
+        after: Option<String>,
+        action_id: Option<ID>,
+    ) -> Result<Connection<Execution>> {
+        let action = action_id.map(|id| id.parse::<ActionId>().map_err(malformed)).transpose()?;
+        let action = action.map(|action| action.to_string());
+        page(ctx, action.as_deref(), first, after).await
+    }
+
+    /// The execution with this id.
+    async fn execution(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        at_least: Option<Sequence>,
+    ) -> Result<Option<Execution>> {
+        let id = id.parse::<ExecutionId>().map_err(malformed)?;
+        by_id(ctx, "executions", id.to_string(), at_least).await
+    }
+
+    /// The job with this id.
+    async fn job(&self, ctx: &Context<'_>, id: ID, at_least: Option<Sequence>) -> Result<Option<Job>> {
+        let id = id.parse::<JobId>().map_err(malformed)?;
+        by_id(ctx, "jobs", id.to_string(), at_least).await
+    }
+
+    /// The plan with this id.
+    async fn plan(&self, ctx: &Context<'_>, id: ID, at_least: Option<Sequence>) -> Result<Option<Plan>> {
+        let id = id.parse::<PlanId>().map_err(malformed)?;
+        by_id(ctx, "plans", id.to_string(), at_least).await
+    }
+
+    /// The runners by name.
+    #[graphql(complexity = "10 * child_complexity")]
+    async fn runners(&self, ctx: &Context<'_>) -> Result<Vec<Runner>> {
+        let projection = ctx.data::<Projection>()?;
+        Ok(projection.select(Statement::new("SELECT * FROM runners ORDER BY id")).await?)
+    }
+}
+
+/// The rejection of a text that is no id of the kind that is needed.
+pub(crate) fn malformed(error: events::id::InvalidId) -> Fault {
+    Fault::invalid(error.to_string(), "Copy the whole id, kind and underscore included.")
+}

@@ -1,0 +1,103 @@
+//! The scalars, the enums' way from text, and what every list has.
+//!
+//! Owns how a value of a row is shown. What does not fit where GraphQL has 32 bits is shown as the largest that does.
+
+use async_graphql::{InputValueError, InputValueResult, OutputType, Scalar, ScalarType, SimpleObject, Value};
+
+use crate::projection::{Listed, Page};
+
+/// A place in the log, or another count that may need more than 32 bits. A JSON number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sequence(pub(crate) u64);
+
+#[Scalar(name = "Sequence")]
+impl ScalarType for Sequence {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let number = match &value {
+            Value::Number(number) => number.as_u64(),
+            _ => None,
+        };
+        number.map(Self).ok_or_else(|| InputValueError::expected_type(value))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Number(self.0.into())
+    }
+}
+
+/// A point in time, UTC, as RFC 3339 text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DateTime(pub(crate) String);
+
+#[Scalar(name = "DateTime")]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// A count of a row as a place in the log or the like.
+pub(crate) fn sequence(value: i64) -> Sequence {
+    Sequence(u64::try_from(value).unwrap_or_default())
+}
+
+/// A count of a row as GraphQL's `Int`.
+pub(crate) fn int(value: i64) -> i32 {
+    i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// Where a page ends.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct PageInfo {
+    /// Whether there is more behind it.
+    has_next_page: bool,
+    /// What to give as `after` to get it.
+    end_cursor: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Debug, SimpleObject)]
+#[graphql(concrete(name = "ActionConnection", params(super::action::Action)))]
+#[graphql(concrete(name = "ExecutionConnection", params(super::execution::Execution)))]
+#[graphql(concrete(name = "JobConnection", params(super::job::Job)))]
+#[graphql(concrete(name = "ChangesetSpecConnection", params(super::plan::ChangesetSpec)))]
+pub(crate) struct Connection<T: OutputType> {
+    nodes: Vec<T>,
+    page_info: PageInfo,
+}
+
+impl<T: Listed + OutputType> From<Page<T>> for Connection<T> {
+    fn from(page: Page<T>) -> Self {
+        let end_cursor = page.rows.last().map(|row| row.key().encode());
+        Self { nodes: page.rows, page_info: PageInfo { has_next_page: page.more, end_cursor } }
+    }
+}
+
+/// Makes an enum of states whose text in the projection is its name in snake case.
+macro_rules! states {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, async_graphql::Enum)]
+        pub(crate) enum $name {
+            $($(#[$variant_meta])* $variant,)+
+        }
+
+        impl $name {
+            /// Reads the column `state` of a row.
+            pub(crate) fn of(row: &sqlx::any::AnyRow) -> sqlx::Result<Self> {
+                match sqlx::Row::try_get::<String, _>(row, "state")?.as_str() {
+                    $($text => Ok(Self::$variant),)+
+                    other => Err(sqlx::Error::Decode(format!("unknown state `{other}`").into())),
+                }
+            }
+        }
+    };
+}
+pub(crate) use states;
