@@ -99,7 +99,7 @@ impl Fixture {
         let workspace = self.workspace(mode).await;
         change(&workspace.files());
         let patch = patch::compute(&workspace, &self.commit.base_oid, 1 << 30).await;
-        workspace.close(&self.trash).unwrap();
+        workspace::discard(workspace.scratch(), &self.trash).unwrap();
         patch.unwrap()
     }
 

@@ -4,11 +4,57 @@
 //! connects to a code host: what a job needs is in its ticket and in blobs. Invariant: an attempt's final report is sent
 //! only after each byte of its log is stored and its patch can be read.
 
+mod attempt;
+mod attempts;
+mod beats;
 #[cfg(test)]
 mod fixture;
 mod git;
+mod health;
+mod journal;
+mod log;
+mod outbox;
 mod patch;
 mod sandbox;
+mod service;
+#[cfg(test)]
+mod tests;
 mod trash;
 mod tree_cache;
 mod workspace;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use broker::Broker;
+use events::id::RunnerId;
+use tokio_util::sync::CancellationToken;
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The runner's name.
+    pub id: RunnerId,
+    /// Its own folder: attempts in hand, cached trees, workspaces. Overlays need a file system such as ext4 there.
+    pub dir: PathBuf,
+    /// How many jobs it runs at once.
+    pub slots: u32,
+    /// What jobs can ask for.
+    pub labels: BTreeMap<String, String>,
+    /// The container engine; absent: `DOCKER_HOST`, else the default socket.
+    pub docker_host: Option<String>,
+    /// How many bytes of checked-out trees it keeps for later jobs.
+    pub tree_cache_bytes: u64,
+}
+
+/// The size of the cache of trees unless it is set otherwise: 20 GiB.
+pub const DEFAULT_TREE_CACHE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
+
+/// Runs until it is told to stop. Then it takes no more tickets, lets what runs go on for half a minute, and abandons
+/// the rest with a reason, so that other runners take it up at once.
+///
+/// # Errors
+/// When git is missing, the folder cannot be written, or another runner works in it.
+pub async fn run(config: Config, broker: Broker, stop: CancellationToken) -> anyhow::Result<()> {
+    service::Service::open(config, broker).await?.run(stop).await
+}

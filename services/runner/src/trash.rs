@@ -35,14 +35,6 @@ impl Trash {
         }
     }
 
-    /// Deletes a folder and waits until it is gone.
-    pub(crate) async fn delete(&self, path: &Path) -> Result<()> {
-        match self.throw(path)? {
-            Some(thrown) => thrown.delete().await,
-            None => Ok(()),
-        }
-    }
-
     /// Deletes what an earlier process left.
     pub(crate) async fn empty(&self) -> Result<()> {
         for entry in std::fs::read_dir(&self.dir).context("cannot read the trash")? {

@@ -157,11 +157,6 @@ impl Workspace {
     pub(crate) fn scratch(&self) -> &Path {
         &self.layers.root
     }
-
-    /// Takes the files away. The space is given back later.
-    pub(crate) fn close(self, trash: &Trash) -> Result<()> {
-        discard(&self.layers.root, trash)
-    }
 }
 
 /// Unmounts and throws away a workspace's folder, whoever left it there.
@@ -214,7 +209,8 @@ mod tests {
             let (root, files) = (workspace.scratch().to_owned(), workspace.files());
             fs::write(files.join("file"), "changed\n").unwrap();
             fs::remove_dir_all(files.join(".git")).unwrap();
-            workspace.close(&fixture.trash).unwrap();
+            drop(workspace);
+            discard(&root, &fixture.trash).unwrap();
             assert!(!root.exists());
             let tree = fixture.tree().await.files();
             assert_eq!(fs::read_to_string(tree.join("file")).unwrap(), "as it was\n");

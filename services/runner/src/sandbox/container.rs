@@ -136,7 +136,8 @@ impl Container {
             let _ = self.signal("TERM").await;
         }
         let Some(shell) = self.0.shell else { return };
-        let asking = CreateExecOptions { cmd: Some(vec![shell.own, "-c", "kill -TERM -1"]), ..Default::default() };
+        let asking =
+            CreateExecOptions { cmd: Some(vec![shell.own, "-c", "kill -TERM -1"]), ..Default::default() };
         let detached = StartExecOptions { detach: true, ..Default::default() };
         if let Ok(exec) = self.engine().docker().create_exec(self.id(), asking).await {
             let _ = self.engine().docker().start_exec(&exec.id, Some(detached)).await;

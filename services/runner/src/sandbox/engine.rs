@@ -70,7 +70,14 @@ impl Engine {
         let home = std::path::absolute(home).context("cannot tell where the data folder is")?;
         let home = home.to_string_lossy().into_owned();
         let images = Images::default();
-        Ok(Self(Arc::new(Inner { docker, address, runner: runner.clone(), home, images, looking: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            docker,
+            address,
+            runner: runner.clone(),
+            home,
+            images,
+            looking: Mutex::default(),
+        })))
     }
 
     /// Asks whether it answers now.
@@ -84,8 +91,10 @@ impl Engine {
     pub(crate) async fn remove_leftovers(&self, keep: &HashSet<Running>) -> Result<usize> {
         let _nobody_looks = self.0.looking.lock().await;
         let labels = vec![format!("{RUNNER}={}", self.0.runner), format!("{HOME}={}", self.0.home)];
-        let options =
-            ListContainersOptionsBuilder::new().all(true).filters(&HashMap::from([("label", labels)])).build();
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&HashMap::from([("label", labels)]))
+            .build();
         let found = self.docker().list_containers(Some(options)).await;
         let found = found.map_err(|error| self.explain("list the containers", error))?;
         let mut removed = 0;

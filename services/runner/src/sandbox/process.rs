@@ -76,7 +76,8 @@ impl Container {
         env: &[(String, String)],
         output: &mut dyn Output,
     ) -> Result<i64, Trouble> {
-        let shell = self.shell().ok_or_else(|| Trouble::Engine(anyhow!("a script in an image without a shell")))?;
+        let shell =
+            self.shell().ok_or_else(|| Trouble::Engine(anyhow!("a script in an image without a shell")))?;
         let script = self.put_script(script).map_err(Trouble::Engine)?;
         let doing = "run the step's script";
         let options = CreateExecOptions {
@@ -101,12 +102,7 @@ impl Container {
     }
 
     /// Passes a step's output on until its process has ended.
-    async fn follow(
-        &self,
-        exec: &str,
-        mut pieces: Pieces,
-        output: &mut dyn Output,
-    ) -> Result<i64, Trouble> {
+    async fn follow(&self, exec: &str, mut pieces: Pieces, output: &mut dyn Output) -> Result<i64, Trouble> {
         let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -155,7 +155,11 @@ mod tests {
         for (status, message, kind) in [
             (400, missing, Some(FailureKind::Image)),
             (500, "OCI runtime create failed: exec /bin/x: exec format error", Some(FailureKind::Image)),
-            (400, "chdir to cwd (\"/work/a\") set in config.json failed: not a directory", Some(FailureKind::Workspace)),
+            (
+                400,
+                "chdir to cwd (\"/work/a\") set in config.json failed: not a directory",
+                Some(FailureKind::Workspace),
+            ),
             (400, "No command specified".to_lowercase().as_str(), Some(FailureKind::Image)),
             (400, "exec: write /run/x: no space left on device", None),
             (500, "driver failed", None),

@@ -452,7 +452,7 @@ async fn a_folder_too_deep_for_a_path_is_the_jobs_fault() {
         assert!(status.unwrap().success());
         let error = patch::compute(&workspace, &fixture.commit.base_oid, 1 << 30).await.unwrap_err();
         assert!(matches!(error, patch::Error::TooDeep(_)), "{error}");
-        workspace.close(&fixture.trash).unwrap();
+        crate::workspace::discard(workspace.scratch(), &fixture.trash).unwrap();
         fixture.trash.empty().await.unwrap();
     }
 }
@@ -464,7 +464,7 @@ async fn a_patch_beyond_the_limit_is_refused() {
     write(workspace.files().join("large"), "line\n".repeat(10_000));
     let error = patch::compute(&workspace, &fixture.commit.base_oid, 20_000).await.unwrap_err();
     assert!(matches!(error, patch::Error::TooLarge { limit_bytes: 20_000 }), "{error}");
-    workspace.close(&fixture.trash).unwrap();
+    crate::workspace::discard(workspace.scratch(), &fixture.trash).unwrap();
 }
 
 #[tokio::test]
@@ -509,6 +509,6 @@ async fn changed_files_are_listed_by_what_happened() {
         // What was listed does not stand in the way of the patch.
         let patch = patch::compute(&workspace, &fixture.commit.base_oid, 1 << 30).await.unwrap();
         assert_eq!(patch.stat.files, 5);
-        workspace.close(&fixture.trash).unwrap();
+        crate::workspace::discard(workspace.scratch(), &fixture.trash).unwrap();
     }
 }

@@ -28,10 +28,10 @@ pub(super) async fn build(
     note: &mut (dyn FnMut(String) + Send),
 ) -> Result<(), Trouble> {
     note(format!("building the image {name} from the Dockerfile"));
-    let options = BuildImageOptionsBuilder::new().dockerfile("Dockerfile").t(name).rm(true).forcerm(true).build();
-    let context = context(text).map_err(|error| {
-        Trouble::Engine(anyhow::Error::new(error).context("cannot pack the Dockerfile"))
-    })?;
+    let options =
+        BuildImageOptionsBuilder::new().dockerfile("Dockerfile").t(name).rm(true).forcerm(true).build();
+    let context = context(text)
+        .map_err(|error| Trouble::Engine(anyhow::Error::new(error).context("cannot pack the Dockerfile")))?;
     let mut lines = engine.docker().build_image(options, None, Some(bollard::body_full(context)));
     let mut last = VecDeque::new();
     while let Some(line) = lines.next().await {

@@ -130,7 +130,9 @@ pub(super) fn read(reference: &str, said: &str) -> Option<Trouble> {
             ),
         ));
     }
-    if has(&["not found", "manifest unknown", "name unknown", "does not exist"]) && !has(&["server misbehaving"]) {
+    if has(&["not found", "manifest unknown", "name unknown", "does not exist"])
+        && !has(&["server misbehaving"])
+    {
         return Some(Trouble::image(
             format!("there is no image `{reference}`: {said}"),
             "Check the name and the tag.",
@@ -147,7 +149,9 @@ pub(super) fn read(reference: &str, said: &str) -> Option<Trouble> {
 
 fn unreachable(reference: &str, said: &str) -> Trouble {
     Trouble::image(
-        format!("the image `{reference}` is not on the runner's host, and its registry cannot be reached: {said}"),
+        format!(
+            "the image `{reference}` is not on the runner's host, and its registry cannot be reached: {said}"
+        ),
         format!(
             "Check the network of the runner's host, or put the image there without one: `docker save {reference} -o \
              image.tar` where it is, then `docker load -i image.tar` on the runner's host. Then retry the job."
@@ -166,7 +170,9 @@ mod tests {
         for name in ["alpine", "alpine:3", "r.example.com:5000/a/b_c:1.2-x", "a@sha256:00ff", "sha256:00ff"] {
             assert!(validate(name).is_ok(), "{name}");
         }
-        for name in ["", "-rm", "../containers/json", "a//b", "a?b", "a b", "a\nb", "a%2e", "a/../b", "/a", "ä", "a/"] {
+        for name in
+            ["", "-rm", "../containers/json", "a//b", "a?b", "a b", "a\nb", "a%2e", "a/../b", "/a", "ä", "a/"]
+        {
             assert!(validate(name).is_err(), "{name}");
         }
     }
@@ -175,7 +181,8 @@ mod tests {
     fn what_the_engine_says_becomes_what_to_do() {
         let unknown = "pull access denied for x, repository does not exist or may require 'docker login': denied: \
                        requested access to the resource is denied";
-        let away = "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host";
+        let away =
+            "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host";
         for (said, hint) in [
             (unknown, "docker login"),
             ("manifest for x:9 not found: manifest unknown: manifest unknown", "Check the name"),
@@ -185,7 +192,9 @@ mod tests {
             ("invalid reference format: repository name must be lowercase", "lower case"),
         ] {
             match read("x", said) {
-                Some(Trouble::User(failure)) => assert!(failure.hint.contains(hint), "{said}: {}", failure.hint),
+                Some(Trouble::User(failure)) => {
+                    assert!(failure.hint.contains(hint), "{said}: {}", failure.hint)
+                }
                 other => panic!("{said}: {other:?}"),
             }
         }

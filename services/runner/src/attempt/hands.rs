@@ -1,0 +1,68 @@
+//! The hands of an attempt: the containers that it holds.
+//!
+//! Owns what has to be killed and removed when the work on an attempt is cut off. Invariant: a container that was created
+//! is in here before anything runs in it.
+
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::sandbox::Container;
+
+/// The containers of one attempt.
+#[derive(Default)]
+pub(super) struct Hands {
+    containers: Mutex<Containers>,
+    stopping: CancellationToken,
+}
+
+#[derive(Default)]
+struct Containers {
+    all: Vec<Container>,
+    /// The one in which a step runs right now.
+    busy: Option<Container>,
+}
+
+impl Hands {
+    /// Takes a new container.
+    pub(super) fn take(&self, container: &Container) {
+        self.lock().all.push(container.clone());
+    }
+
+    /// Notes in which container a step runs, if any.
+    pub(super) fn set_busy(&self, container: Option<&Container>) {
+        self.lock().busy = container.cloned();
+    }
+
+    /// Whether no further step may begin.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Lets no further step begin, and ends the one that runs; none if there is no such.
+    pub(super) fn stop(&self, grace: Duration) -> Option<impl Future<Output = ()> + use<>> {
+        self.stopping.cancel();
+        let container = self.lock().busy.clone()?;
+        Some(async move {
+            if let Err(error) = container.kill(grace).await {
+                tracing::warn!(error = format!("{error:#}"), "a step cannot be killed");
+            }
+        })
+    }
+
+    /// Removes all containers. What cannot be removed is left for a later sweep.
+    pub(super) async fn let_go(&self) {
+        let containers = std::mem::take(&mut *self.lock());
+        for container in containers.all {
+            if let Err(error) = container.remove().await {
+                tracing::warn!(error = format!("{error:#}"), "a container cannot be removed yet");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Containers> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,252 @@
+//! One attempt: from its ticket to its final report.
+//!
+//! Owns the order of an attempt's end: nothing runs any more, the log is stored, the patch is stored, then the end is
+//! reported, and only then the attempt is forgotten. Whatever an attempt's end is, it is told once, or not at all when
+//! nobody wants to hear it.
+
+mod hands;
+mod runs;
+mod story;
+mod work;
+
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use broker::BlobError;
+use events::blob::{BlobKind, BlobRef};
+use events::job::{DiffStat, Failure};
+use events::log::LogEnd;
+use events::report::What;
+use futures::FutureExt as _;
+
+use crate::attempts::{Halt, Halted};
+use crate::journal::{Leftover, attempt_of};
+use crate::log::Log;
+use crate::outbox::Outbox;
+use crate::patch::Patch;
+use crate::service::Shared;
+use crate::workspace;
+use hands::Hands;
+use work::{Broken, Work};
+
+/// How long a step may take to end after SIGTERM before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the work on an attempt may take to notice that its container is gone.
+const NOTICE: Duration = Duration::from_secs(5);
+
+/// The folder of an attempt's workspace inside the attempt's own.
+pub(crate) fn workspace_of(folder: &Path) -> PathBuf {
+    folder.join("workspace")
+}
+
+/// How an attempt ended.
+enum End {
+    Succeeded(Patch),
+    Failed(Failure),
+    TimedOut,
+    Abandoned(String),
+    /// It was taken away.
+    Silent,
+}
+
+/// Runs an attempt to its end, and tells it.
+pub(crate) async fn run(shared: Arc<Shared>, begun: Leftover, mut halted: Halted) {
+    let live = AssertUnwindSafe(live(&shared, &begun, &mut halted)).catch_unwind().await;
+    match live {
+        Ok(Ok(())) => forget(&shared, &begun).await,
+        Ok(Err(error)) => {
+            let reason = format!("{error:#}");
+            tracing::error!(job.id = %begun.ticket.job, error = reason, "an attempt cannot be told about");
+            shared.health.broke(&reason);
+            forget(&shared, &begun).await;
+        }
+        Err(_) => {
+            tracing::error!(job.id = %begun.ticket.job, "an attempt ended by a fault of the runner");
+            tell_leftover(&shared, &begun, "a fault of the runner ended it", &mut halted).await;
+        }
+    }
+}
+
+/// Concludes an attempt that an earlier process left: sends what was not sent, and gives it up if it had not ended.
+pub(crate) async fn conclude(shared: Arc<Shared>, leftover: Leftover, mut halted: Halted) {
+    tell_leftover(&shared, &leftover, "the runner was restarted", &mut halted).await;
+}
+
+async fn tell_leftover(shared: &Shared, leftover: &Leftover, reason: &str, halted: &mut Halted) {
+    let told = async {
+        let mut outbox = outbox(shared, leftover)?;
+        if !outbox.is_complete() {
+            let log = log(shared, leftover)?;
+            log.tell(&format!("this attempt was abandoned: {reason}")).await;
+            outbox.push(What::Abandoned { reason: reason.to_owned(), log: log.close().await? });
+        }
+        outbox.close().await
+    };
+    let told: Result<()> = tokio::select! {
+        told = told => told,
+        () = halted.abandon() => Ok(()),
+    };
+    if let Err(error) = told {
+        let error = format!("{error:#}");
+        tracing::error!(job.id = %leftover.ticket.job, error, "an attempt cannot be told about");
+    }
+    forget(shared, leftover).await;
+}
+
+fn outbox(shared: &Shared, begun: &Leftover) -> Result<Outbox> {
+    let id = (begun.ticket.execution, attempt_of(&begun.ticket));
+    Outbox::open(&begun.folder, shared.broker.clone(), shared.runner.clone(), id)
+}
+
+fn log(shared: &Shared, begun: &Leftover) -> Result<Log> {
+    let attempt = attempt_of(&begun.ticket);
+    Log::open(&begun.folder, shared.broker.clone(), shared.runner.clone(), attempt)
+}
+
+/// Gives back all that an attempt took.
+async fn forget(shared: &Shared, begun: &Leftover) {
+    let id = attempt_of(&begun.ticket);
+    clean(shared, &begun.folder);
+    if let Err(error) = shared.journal.end(&id) {
+        let error = format!("{error:#}");
+        tracing::warn!(job.id = %id.job, error, "files of an ended attempt stay until the next start");
+    }
+    shared.attempts.release(&id);
+}
+
+fn clean(shared: &Shared, folder: &Path) {
+    if let Err(error) = workspace::discard(&workspace_of(folder), &shared.trash) {
+        tracing::warn!(error = format!("{error:#}"), "a workspace stays until the next start");
+    }
+}
+
+async fn live(shared: &Shared, begun: &Leftover, halted: &mut Halted) -> Result<()> {
+    let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun)?);
+    outbox.push(What::Started);
+    let hands = Hands::default();
+    let end =
+        work_to_the_end(Work { shared, begun, log: &log, outbox: &mut outbox, hands: &hands }, halted).await;
+    let orderly = matches!(end, End::Succeeded(_));
+    match &end {
+        End::Abandoned(reason) => {
+            shared.health.broke(reason);
+            tracing::warn!(job.id = %begun.ticket.job, attempt = begun.ticket.attempt, reason, "an attempt is abandoned");
+        }
+        _ => shared.health.went_well(),
+    }
+    let tell = tell(shared, begun, (log, outbox), end);
+    let tell = async {
+        tokio::select! {
+            told = tell => told,
+            () = halted.abandon() => Ok(()),
+        }
+    };
+    let clean = async {
+        hands.let_go().await;
+        clean(shared, &begun.folder);
+    };
+    let (told, ()) = tokio::join!(tell, clean);
+    if !orderly {
+        // A container whose creation was interrupted is known to the engine alone.
+        shared.health.sweep(&shared.attempts, &attempt_of(&begun.ticket)).await;
+    }
+    told
+}
+
+/// Works until the job has ended or must.
+async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
+    let (log, hands) = (work.log, work.hands);
+    let limit = Duration::from_millis(work.begun.ticket.timeout_ms);
+    let mut perform = std::pin::pin!(work.perform());
+    let end = tokio::select! {
+        patch = &mut perform => return match patch {
+            Ok(patch) => End::Succeeded(patch),
+            Err(Broken::User(failure)) => End::Failed(failure),
+            Err(Broken::Ours(error)) => End::Abandoned(format!("{error:#}")),
+        },
+        () = tokio::time::sleep(limit) => End::TimedOut,
+        reason = log.failed() => End::Abandoned(reason),
+        halt = halted.halt() => match halt {
+            Halt::Abandon => End::Silent,
+            Halt::Drain => End::Abandoned("the runner was stopped before the job had ended".to_owned()),
+        },
+    };
+    if let Some(kill) = hands.stop(GRACE) {
+        // What the step says while it dies still belongs to its log.
+        let dying = async { tokio::join!(kill, &mut perform) };
+        if tokio::time::timeout(GRACE + NOTICE, dying).await.is_err() {
+            tracing::warn!("a step did not end after it was killed");
+        }
+    }
+    end
+}
+
+/// Stores what belongs to the end, and then reports it.
+async fn tell(shared: &Shared, begun: &Leftover, (log, mut outbox): (Log, Outbox), end: End) -> Result<()> {
+    let limit_ms = begun.ticket.timeout_ms;
+    match &end {
+        End::Succeeded(patch) => tell_left_out(&log, patch).await,
+        End::Failed(failure) => log.tell(&failure.message).await,
+        End::TimedOut => {
+            let seconds = limit_ms as f64 / 1_000.0;
+            log.tell(&format!("the job's limit of {seconds} s was reached: everything was stopped")).await;
+        }
+        End::Abandoned(reason) => log.tell(&format!("this attempt was abandoned: {reason}")).await,
+        End::Silent => return Ok(()),
+    }
+    let patch = async {
+        match &end {
+            End::Succeeded(patch) if !patch.bytes.is_empty() => store(shared, &patch.bytes).await.map(Some),
+            _ => Ok(None),
+        }
+    };
+    let (log, patch) = tokio::join!(log.close(), patch);
+    outbox.push(last_word(end, log?, patch?, limit_ms));
+    outbox.close().await
+}
+
+fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>, limit_ms: u64) -> What {
+    match end {
+        End::Succeeded(Patch { stat, .. }) => {
+            // A stat without a patch would count changes that nobody can apply.
+            let diff_stat = if patch.is_some() { stat } else { DiffStat::default() };
+            What::Succeeded { patch, diff_stat, log }
+        }
+        End::Failed(failure) => What::Failed { failure, log },
+        End::TimedOut => What::TimedOut { limit_ms, log },
+        End::Abandoned(reason) => What::Abandoned { reason, log },
+        End::Silent => What::Abandoned { reason: "it was taken away".to_owned(), log },
+    }
+}
+
+/// How many paths the log names that cannot be part of a patch.
+const NAMED: usize = 20;
+
+async fn tell_left_out(log: &Log, patch: &Patch) {
+    for left_out in patch.left_out.iter().take(NAMED) {
+        // A path may hold anything; the log shows it without what a terminal would act on.
+        let path = left_out.path.to_string_lossy().escape_debug().to_string();
+        log.tell(&format!("left out of the patch: {path}: {}", left_out.why)).await;
+    }
+    if patch.left_out.len() > NAMED {
+        log.tell(&format!("left out of the patch: {} more", patch.left_out.len() - NAMED)).await;
+    }
+}
+
+/// Stores a patch, however long the broker is away.
+async fn store(shared: &Shared, bytes: &[u8]) -> Result<BlobRef> {
+    loop {
+        match shared.broker.put_blob(BlobKind::Patch, bytes).await {
+            Ok(blob) => return Ok(blob),
+            Err(BlobError::Read(error)) => {
+                tracing::debug!(%error, "a patch cannot be stored yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

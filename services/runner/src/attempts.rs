@@ -1,0 +1,92 @@
+//! The attempts in hand: what the heartbeat speaks of and what can be stopped from outside.
+//!
+//! Owns the list and nothing of what is in it. Invariant: an attempt is in the list from the moment its ticket is on disk
+//! until the broker has its end and nothing of it runs.
+
+use std::collections::{HashMap, HashSet};
+
+use events::beat::Running;
+use tokio::sync::watch;
+
+/// Why an attempt has to stop before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// It is not this runner's any more: nobody wants to hear of it.
+    Abandon,
+    /// The runner stops.
+    Drain,
+}
+
+/// The attempts in hand.
+pub(crate) struct Attempts(watch::Sender<HashMap<Running, watch::Sender<Option<Halt>>>>);
+
+/// Tells an attempt that it has to stop.
+pub(crate) struct Halted(watch::Receiver<Option<Halt>>);
+
+impl Attempts {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(HashMap::new()))
+    }
+
+    /// Takes an attempt into the list; none if it is there already.
+    pub(crate) fn take(&self, attempt: &Running) -> Option<Halted> {
+        let mut halted = None;
+        self.0.send_if_modified(|attempts| {
+            if attempts.contains_key(attempt) {
+                return false;
+            }
+            let (sender, receiver) = watch::channel(None);
+            attempts.insert(attempt.clone(), sender);
+            halted = Some(Halted(receiver));
+            true
+        });
+        halted
+    }
+
+    /// Takes an attempt off the list.
+    pub(crate) fn release(&self, attempt: &Running) {
+        self.0.send_modify(|attempts| drop(attempts.remove(attempt)));
+    }
+
+    /// Lets an attempt stop; false if it is not in hand.
+    pub(crate) fn halt(&self, attempt: &Running, halt: Halt) -> bool {
+        self.0.borrow().get(attempt).map(|sender| sender.send_replace(Some(halt))).is_some()
+    }
+
+    /// Lets all stop.
+    pub(crate) fn halt_all(&self, halt: Halt) {
+        for sender in self.0.borrow().values() {
+            // What nobody wants to hear of stays so.
+            sender.send_if_modified(|now| now.is_none() && now.replace(halt).is_none());
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> HashSet<Running> {
+        self.0.borrow().keys().cloned().collect()
+    }
+
+    /// Waits until none is left.
+    pub(crate) async fn none_left(&self) {
+        // The sender is here, so this cannot fail.
+        let _ = self.0.subscribe().wait_for(HashMap::is_empty).await;
+    }
+}
+
+impl Halted {
+    /// Waits until the attempt has to stop.
+    pub(crate) async fn halt(&mut self) -> Halt {
+        match self.0.wait_for(Option::is_some).await.map(|halt| *halt) {
+            Ok(Some(halt)) => halt,
+            // It was taken off the list, by whoever asks.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Waits until nobody wants to hear of the attempt any more.
+    pub(crate) async fn abandon(&mut self) {
+        if self.0.wait_for(|halt| *halt == Some(Halt::Abandon)).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Health: whether this runner can take a job now, and in words why not.
+//!
+//! Owns the connection to the engine and the watch over it and the runner's folder. Whoever meets trouble says so, and no
+//! ticket is taken until a check was good again: a runner that cannot work must not burn the fleet's jobs one after the
+//! other. Invariant: containers that nobody in hand owns are removed before the first ticket is taken.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use events::beat::Running;
+use events::id::RunnerId;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::attempts::Attempts;
+use crate::sandbox::Engine;
+
+/// How often a runner in good health looks.
+const CALM: Duration = Duration::from_secs(5);
+
+/// How often one in trouble looks.
+const WORRIED: Duration = Duration::from_secs(1);
+
+/// How long the engine may take to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// How long a runner takes no tickets after jobs broke on it one after the other, although all looks well.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Below this a job would hardly get anywhere.
+const FREE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How the runner is.
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    /// The engine; absent until it was reached.
+    pub(crate) engine: Option<Engine>,
+    /// Why no tickets are taken; absent when all is well.
+    pub(crate) trouble: Option<String>,
+}
+
+/// The watch over the runner's health.
+pub(crate) struct Health {
+    state: watch::Sender<State>,
+    /// How many attempts broke in a row, and when the last did.
+    breaks: watch::Sender<(u32, Option<Instant>)>,
+    look: Notify,
+}
+
+/// What is watched.
+pub(crate) struct Patient {
+    pub(crate) runner: RunnerId,
+    pub(crate) docker_host: Option<String>,
+    pub(crate) folder: PathBuf,
+    pub(crate) attempts: Arc<Attempts>,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        Self { state: watch::Sender::default(), breaks: watch::Sender::new((0, None)), look: Notify::new() }
+    }
+
+    /// How the runner is, as a value to watch.
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Notes that an attempt broke through no fault of its own.
+    pub(crate) fn broke(&self, reason: &str) {
+        self.breaks.send_modify(|breaks| *breaks = (breaks.0.saturating_add(1), Some(Instant::now())));
+        self.state.send_modify(|state| state.trouble = Some(format!("an attempt broke: {reason}")));
+        self.look.notify_one();
+    }
+
+    /// Notes that an attempt came to an end of its own.
+    pub(crate) fn went_well(&self) {
+        self.breaks.send_if_modified(|breaks| std::mem::take(breaks).0 > 0);
+    }
+
+    /// Removes the containers that belong to no attempt in hand but the one that has just ended.
+    pub(crate) async fn sweep(&self, attempts: &Attempts, ended: &Running) {
+        let engine = self.state.borrow().engine.clone();
+        let mut keep = attempts.all();
+        keep.remove(ended);
+        if let Some(engine) = engine
+            && let Err(error) = engine.remove_leftovers(&keep).await
+        {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "containers that ended attempts left cannot be removed"
+            );
+        }
+    }
+
+    /// Looks once, so that what is published is true.
+    pub(crate) async fn look(&self, patient: &Patient) {
+        let was_well = {
+            let state = self.state.borrow();
+            state.engine.is_some() && state.trouble.is_none()
+        };
+        let engine = self.state.borrow().engine.clone();
+        let (engine, trouble) = match examine(engine, patient, was_well).await {
+            Ok(engine) => (Some(engine), self.pause()),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        self.state.send_if_modified(|state| {
+            let news = state.trouble != trouble || state.engine.is_none() != engine.is_none();
+            match (&trouble, was_well) {
+                (Some(trouble), true) => tracing::warn!(trouble, "no jobs are taken"),
+                (None, false) => tracing::info!("ready for jobs"),
+                _ => {}
+            }
+            if engine.is_some() {
+                state.engine = engine;
+            }
+            state.trouble = trouble;
+            news
+        });
+    }
+
+    /// Looks again and again.
+    pub(crate) async fn watch_over(&self, patient: &Patient) {
+        loop {
+            let calm = self.state.borrow().trouble.is_none();
+            tokio::select! {
+                () = tokio::time::sleep(if calm { CALM } else { WORRIED }) => {}
+                () = self.look.notified() => {}
+            }
+            self.look(patient).await;
+        }
+    }
+
+    /// Whether jobs that broke are a reason to wait although all looks well: longer each time.
+    fn pause(&self) -> Option<String> {
+        let (count, last) = *self.breaks.borrow();
+        let pause = WORRIED.saturating_mul(1 << count.min(6)).min(LONGEST_PAUSE);
+        let waits = count > 0 && last.is_some_and(|last| last.elapsed() < pause);
+        waits.then(|| format!("{count} attempts broke in a row: waiting {} s", pause.as_secs()))
+    }
+}
+
+async fn examine(engine: Option<Engine>, patient: &Patient, was_well: bool) -> Result<Engine> {
+    let folder = patient.folder.clone();
+    tokio::task::spawn_blocking(move || examine_folder(&folder))
+        .await
+        .context("the look at the folder failed")??;
+    let answer = async {
+        match engine {
+            Some(engine) => engine.ping().await.map(|()| engine),
+            None => Engine::connect(patient.docker_host.as_deref(), &patient.runner, &patient.folder).await,
+        }
+    };
+    let engine = tokio::time::timeout(ANSWER, answer)
+        .await
+        .context("the container engine does not answer: is it overloaded? `docker info` tells")??;
+    if !was_well {
+        let removed = engine.remove_leftovers(&patient.attempts.all()).await?;
+        if removed > 0 {
+            tracing::info!(removed, "removed containers that ended attempts had left");
+        }
+    }
+    Ok(engine)
+}
+
+/// Whether the runner's folder can be written.
+pub(crate) fn examine_folder(folder: &Path) -> Result<()> {
+    let probe = folder.join("probe.file");
+    let written = std::fs::write(&probe, [0; 4096]);
+    let written = written.and_then(|()| std::fs::remove_file(&probe));
+    written.with_context(|| {
+        format!(
+            "the runner's folder {} cannot be written: free some space or correct its rights",
+            folder.display()
+        )
+    })?;
+    let space = rustix::fs::statvfs(folder).context("the runner's folder cannot be looked at")?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < FREE_BYTES {
+        anyhow::bail!(
+            "only {} MiB are free at the runner's folder {}: free some space",
+            free / (1024 * 1024),
+            folder.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! The service: start, intake, the end.
+//!
+//! Owns the order of things: what an earlier process left is dealt with first; a ticket is taken only while a slot is
+//! free, and acknowledged only once it is on disk; at the end nothing is left running. Invariant: a ticket that was
+//! acknowledged is an attempt in hand or one that has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use broker::{Broker, Delivery, Queue};
+use events::beat::Running;
+use events::id::RunnerId;
+use events::ticket::{Control, Ticket};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt;
+use crate::attempts::{Attempts, Halt};
+use crate::beats::Heart;
+use crate::health::{Health, Patient, State, examine_folder};
+use crate::journal::{Journal, Leftover, attempt_of};
+use crate::trash::Trash;
+use crate::tree_cache::TreeCache;
+use crate::workspace::{self, Mode};
+use crate::{Config, git};
+
+/// How long attempts may go on after the runner was told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long their end may take after that. What is not told by then is told at the next start.
+const END: Duration = Duration::from_secs(20);
+
+/// What all attempts of a runner share.
+pub(crate) struct Shared {
+    pub(crate) runner: RunnerId,
+    pub(crate) broker: Broker,
+    pub(crate) journal: Journal,
+    pub(crate) attempts: Arc<Attempts>,
+    pub(crate) health: Health,
+    pub(crate) trees: TreeCache,
+    pub(crate) trash: Trash,
+    pub(crate) mode: Mode,
+}
+
+pub(crate) struct Service {
+    config: Config,
+    shared: Arc<Shared>,
+    leftovers: Vec<Leftover>,
+}
+
+impl Service {
+    /// Makes sure that all is there, and clears away what an earlier process left.
+    pub(crate) async fn open(config: Config, broker: Broker) -> Result<Self> {
+        let version = git::version().await?;
+        let dir = config.dir.clone();
+        let journal = Journal::open(&dir)?;
+        let dir = journal.root().to_owned();
+        if let Err(error) = examine_folder(&dir) {
+            tracing::warn!(error = format!("{error:#}"), "jobs will have to wait");
+        }
+        let trash = Trash::open(dir.join("trash"))?;
+        workspace::discard(&dir.join("probe"), &trash)?;
+        for folder in journal.folders()? {
+            workspace::discard(&attempt::workspace_of(&folder), &trash)?;
+        }
+        let leftovers = journal.leftovers()?;
+        let mode = workspace::probe(&dir)?;
+        let trees = TreeCache::open(dir.join("trees"), config.tree_cache_bytes, trash.clone())?;
+        tracing::info!(runner = %config.id, git = version, workspaces = ?mode, "runner starts");
+        let shared = Arc::new(Shared {
+            runner: config.id.clone(),
+            broker,
+            journal,
+            attempts: Arc::new(Attempts::new()),
+            health: Health::new(),
+            trees,
+            trash,
+            mode,
+        });
+        Ok(Self { config, shared, leftovers })
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut tasks = JoinSet::new();
+        for leftover in std::mem::take(&mut self.leftovers) {
+            if let Some(halted) = shared.attempts.take(&attempt_of(&leftover.ticket)) {
+                tasks.spawn(attempt::conclude(Arc::clone(&shared), leftover, halted));
+            }
+        }
+        let patient = Patient {
+            runner: shared.runner.clone(),
+            docker_host: self.config.docker_host.clone(),
+            folder: shared.journal.root().to_owned(),
+            attempts: Arc::clone(&shared.attempts),
+        };
+        shared.health.look(&patient).await;
+        let (draining, drains) = watch::channel(false);
+        tasks.spawn(self.heart(drains).beat());
+        tasks.spawn(empty(shared.trash.clone()));
+
+        let mut intake = Intake::new(Arc::clone(&shared), self.config.slots, tasks);
+        tokio::select! {
+            () = intake.run(&stop) => {}
+            () = controls(&shared) => {}
+            () = shared.health.watch_over(&patient) => {}
+        }
+        draining.send_replace(true);
+        // The tasks live as long as this does.
+        let _tasks = intake.into_tasks();
+        tokio::select! {
+            () = drain(&shared.attempts) => {}
+            () = controls(&shared) => {}
+        }
+        Ok(())
+    }
+
+    fn heart(&self, draining: watch::Receiver<bool>) -> Heart {
+        Heart {
+            broker: self.shared.broker.clone(),
+            runner: self.shared.runner.clone(),
+            slots: self.config.slots,
+            labels: self.config.labels.clone(),
+            attempts: Arc::clone(&self.shared.attempts),
+            state: self.shared.health.watch(),
+            draining,
+        }
+    }
+}
+
+async fn empty(trash: Trash) {
+    if let Err(error) = trash.empty().await {
+        tracing::warn!(error = format!("{error:#}"), "the trash cannot be emptied");
+    }
+}
+
+/// Lets attempts end by themselves for a while, then ends them.
+async fn drain(attempts: &Attempts) {
+    if tokio::time::timeout(DRAIN, attempts.none_left()).await.is_ok() {
+        return;
+    }
+    tracing::warn!(attempts = attempts.all().len(), "the runner stops: what still runs is abandoned");
+    attempts.halt_all(Halt::Drain);
+    if tokio::time::timeout(END, attempts.none_left()).await.is_err() {
+        tracing::warn!("not all ends could be told to the broker: the next start does");
+    }
+}
+
+/// Stops what the scheduler has taken away.
+async fn controls(shared: &Shared) {
+    let mut queue = shared.broker.controls(&shared.runner);
+    loop {
+        let delivery = queue.next().await;
+        match &delivery.value {
+            Ok(Control::Abandon { job, attempt }) => {
+                let attempt = Running { job: *job, attempt: *attempt };
+                if shared.attempts.halt(&attempt, Halt::Abandon) {
+                    tracing::info!(job.id = %attempt.job, attempt = attempt.attempt, "an attempt was taken away");
+                }
+            }
+            Err(error) => {
+                tracing::error!(queue = delivery.queue(), %error, "a control message cannot be read")
+            }
+        }
+        acknowledge(&delivery).await;
+    }
+}
+
+/// A message that is not acknowledged comes again, and is known then.
+async fn acknowledge<T>(delivery: &Delivery<T>) {
+    if let Err(error) = delivery.ack().await {
+        tracing::debug!(queue = delivery.queue(), %error, "a message is not acknowledged yet");
+    }
+}
+
+/// Takes tickets.
+struct Intake {
+    shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    state: watch::Receiver<State>,
+    tasks: JoinSet<()>,
+}
+
+impl Intake {
+    fn new(shared: Arc<Shared>, slots: u32, tasks: JoinSet<()>) -> Self {
+        let state = shared.health.watch();
+        Self { shared, slots: Arc::new(Semaphore::new(slots as usize)), state, tasks }
+    }
+
+    fn into_tasks(self) -> JoinSet<()> {
+        self.tasks
+    }
+
+    /// Takes tickets until it is told to stop; never in the middle of one.
+    async fn run(&mut self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(well(&mut self.state)).await.is_some() {
+            // One that is cut off in the middle of a request is not used again: a ticket that is on its way to it
+            // goes back to the queue.
+            let mut queue = self.shared.broker.tickets(&self.shared.runner);
+            while let Some((slot, delivery)) = self.next(&mut queue, stop).await {
+                self.take(&delivery, slot).await;
+                stop.run_until_cancelled(acknowledge(&delivery)).await;
+            }
+        }
+    }
+
+    /// Waits for a slot and then for a ticket; none when there is a reason to take no more.
+    async fn next(
+        &self,
+        queue: &mut Queue<Ticket>,
+        stop: &CancellationToken,
+    ) -> Option<(OwnedSemaphorePermit, Delivery<Ticket>)> {
+        let mut state = self.state.clone();
+        let next = async {
+            let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+            Some((slot, queue.next().await))
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            _ = state.wait_for(|state| state.trouble.is_some()) => None,
+            next = next => next,
+        }
+    }
+
+    /// Writes a ticket down and begins to work on it, unless it is known.
+    async fn take(&mut self, delivery: &Delivery<Ticket>, slot: OwnedSemaphorePermit) {
+        while self.tasks.try_join_next().is_some() {}
+        let ticket = match &delivery.value {
+            Ok(ticket) => ticket.clone(),
+            Err(error) => {
+                tracing::error!(queue = delivery.queue(), %error, "a ticket cannot be read: is this runner too old?");
+                return;
+            }
+        };
+        let id = attempt_of(&ticket);
+        if self.shared.journal.has_ended(&id) {
+            return;
+        }
+        let Some(halted) = self.shared.attempts.take(&id) else { return };
+        let shared = Arc::clone(&self.shared);
+        let begun = tokio::task::spawn_blocking(move || {
+            let folder = shared.journal.begin(&ticket)?;
+            Ok::<_, anyhow::Error>(Leftover { folder, ticket })
+        });
+        let shared = Arc::clone(&self.shared);
+        match begun.await.map_err(anyhow::Error::from).flatten() {
+            Ok(begun) => {
+                self.tasks.spawn(async move {
+                    attempt::run(shared, begun, halted).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::error!(job.id = %id.job, error = format!("{error:#}"), "a ticket cannot be taken on");
+                // The scheduler notices that nobody has it, and this runner takes no more until it can write.
+                shared.health.broke(&format!("{error:#}"));
+                shared.attempts.release(&id);
+            }
+        }
+    }
+}
+
+async fn well(state: &mut watch::Receiver<State>) {
+    if state.wait_for(|state| state.trouble.is_none()).await.is_err() {
+        std::future::pending().await
+    }
+}
