@@ -1,0 +1,17 @@
+//! The catalog on real git repositories and a real broker.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a failed unwrap is the test's failure"
+)]
+
+mod crash;
+mod fleet;
+mod hosts;
+mod http;
+mod local;
+mod repository;
+mod source;
+mod world;

@@ -1,0 +1,179 @@
+//! A broker, a catalog, and what a user would ask of them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use broker::server::{Server, ServerConfig, Sync, locate};
+use broker::{Broker, Start};
+use chrono::Utc;
+use events::action::{Definition, Given};
+use events::document::{Scope, SkipReason};
+use events::envelope::{Actor, NewEvent, Origin, Recorded};
+use events::execution::{self, Reason, Requested, Resolved};
+use events::id::{ActionId, CommandId, ExecutionId};
+use events::subject;
+use events::{Aggregate, Event};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Longer than anything here takes on a machine that is busy with other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    server: Server,
+    /// Who asks and reads.
+    pub(crate) gateway: Broker,
+    catalog: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("broker");
+        let config = ServerConfig { folder, port: None, runners: Vec::new(), sync: Sync::EverySecond };
+        let server = Server::start(nats_server(), config).await.unwrap();
+        connect(&server, "provisioner").await.provision().await.unwrap();
+        let gateway = connect(&server, "gateway").await;
+        let mut world = Self { dir, server, gateway, catalog: None };
+        world.start().await;
+        world
+    }
+
+    pub(crate) fn catalog_dir(&self) -> PathBuf {
+        self.dir.path().join("catalog")
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let stop = CancellationToken::new();
+        let broker = connect(&self.server, "catalog").await;
+        let config = catalog::Config { dir: self.catalog_dir() };
+        let task = tokio::spawn(catalog::run(config, broker, stop.clone()));
+        self.catalog = Some((stop, task));
+    }
+
+    /// Ends the catalog in the middle of whatever it does.
+    pub(crate) async fn kill(&mut self) {
+        let (_, task) = self.catalog.take().unwrap();
+        task.abort();
+        assert!(task.await.is_err_and(|error| error.is_cancelled()), "the catalog ended by itself");
+    }
+
+    /// Ends the catalog in an orderly way.
+    pub(crate) async fn stop(&mut self) {
+        let (stop, task) = self.catalog.take().unwrap();
+        stop.cancel();
+        tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap().unwrap();
+    }
+
+    pub(crate) async fn end(mut self) {
+        if self.catalog.is_some() {
+            self.stop().await;
+        }
+        assert_eq!(connect(&self.server, "operator").await.dead_letters().await.unwrap().len(), 0);
+        self.server.stop().await;
+    }
+
+    /// Asks for an execution over these repositories.
+    pub(crate) async fn request(&self, repositories: &[impl AsRef<str>]) -> ExecutionId {
+        let id = ExecutionId::from_uuid(Uuid::now_v7());
+        let requested = Requested {
+            action: ActionId::named("tidy"),
+            action_name: "tidy".to_owned(),
+            revision: 1,
+            definition: Definition {
+                file_name: "tidy.batch.yaml".to_owned(),
+                source: "name: tidy\n".to_owned(),
+                given: Given::default(),
+            },
+            repositories: repositories.iter().map(|text| text.as_ref().to_owned()).collect(),
+            reason: Reason::Manual,
+        };
+        let event = NewEvent {
+            aggregate: Aggregate::Execution(id),
+            event: Event::Execution(requested.into()),
+            time: Utc::now(),
+            origin: Origin {
+                command: CommandId::from_uuid(Uuid::now_v7()),
+                actor: Actor::user("anna"),
+                correlation: id.to_string(),
+                causation: None,
+                trace_parent: None,
+            },
+        };
+        self.gateway.append(&event, 0).await.unwrap();
+        id
+    }
+
+    /// Waits until an execution is resolved.
+    pub(crate) async fn resolved(&self, id: ExecutionId) -> (Resolved, Scope) {
+        let mut events = self.gateway.follow_events(&[subject::execution_story(id)], Start::After(0));
+        let wait = async {
+            loop {
+                for message in events.next().await.unwrap().messages {
+                    if let Event::Execution(execution::Event::Resolved(resolved)) =
+                        message.event().unwrap().event
+                    {
+                        return resolved;
+                    }
+                }
+            }
+        };
+        let resolved = tokio::time::timeout(PATIENCE, wait).await.expect("the execution is not resolved");
+        let scope: Scope = self.gateway.get_document(&resolved.scope).await.unwrap();
+        assert_eq!(resolved.workspaces as usize, scope.workspaces.len());
+        assert_eq!((resolved.skipped + resolved.unreachable) as usize, scope.skipped.len());
+        (resolved, scope)
+    }
+
+    pub(crate) async fn run(&self, repositories: &[impl AsRef<str>]) -> Scope {
+        let id = self.request(repositories).await;
+        self.resolved(id).await.1
+    }
+
+    /// The one repository's reason not to be in the execution.
+    pub(crate) async fn skip(&self, repository: &str) -> (SkipReason, String) {
+        let scope = self.run(&[repository]).await;
+        assert_eq!(scope.workspaces, []);
+        let [skipped] = scope.skipped.as_slice() else { panic!("{:?}", scope.skipped) };
+        (skipped.reason, skipped.message.clone())
+    }
+
+    /// The whole log of a kind.
+    pub(crate) async fn events(&self, filter: &str) -> Vec<Recorded> {
+        let mut events = self.gateway.follow_events(&[filter.to_owned()], Start::After(0));
+        let mut all = Vec::new();
+        while !events.caught_up() {
+            let batch = events.next().await.unwrap();
+            all.extend(batch.messages.iter().map(|message| message.event().unwrap()));
+        }
+        all
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+/// The one that operators would use, or else the one that set-up keeps at the root.
+fn nats_server() -> PathBuf {
+    let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/nats-server");
+    locate(None).or_else(|_| locate(Some(&cached))).unwrap()
+}
+
+async fn connect(server: &Server, user: &str) -> Broker {
+    let config = broker::Config {
+        url: server.url().to_owned(),
+        user: user.to_owned(),
+        password: server.passwords().get(user).unwrap().to_owned(),
+        role: user.to_owned(),
+        runner: None,
+        connect_timeout: PATIENCE,
+    };
+    Broker::connect(&config).await.unwrap()
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
