@@ -12,6 +12,7 @@ mod fleet;
 mod hosts;
 mod http;
 mod local;
+mod on;
 mod repository;
 mod source;
 mod world;

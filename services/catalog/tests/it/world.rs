@@ -77,6 +77,11 @@ impl World {
 
     /// Asks for an execution over these repositories.
     pub(crate) async fn request(&self, repositories: &[impl AsRef<str>]) -> ExecutionId {
+        self.request_as("name: tidy\n", repositories).await
+    }
+
+    /// Asks for an execution of this definition.
+    pub(crate) async fn request_as(&self, source: &str, repositories: &[impl AsRef<str>]) -> ExecutionId {
         let id = ExecutionId::from_uuid(Uuid::now_v7());
         let requested = Requested {
             action: ActionId::named("tidy"),
@@ -84,7 +89,7 @@ impl World {
             revision: 1,
             definition: Definition {
                 file_name: "tidy.batch.yaml".to_owned(),
-                source: "name: tidy\n".to_owned(),
+                source: source.to_owned(),
                 given: Given::default(),
             },
             repositories: repositories.iter().map(|text| text.as_ref().to_owned()).collect(),
