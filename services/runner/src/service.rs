@@ -27,7 +27,7 @@ use crate::workspace::{self, Mode};
 use crate::{Config, git};
 
 /// How long attempts may go on after the runner was told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// How long their end may take after that. What is not told by then is told at the next start.
 const END: Duration = Duration::from_secs(20);

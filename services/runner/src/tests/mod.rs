@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap is the test's failure")]
 
+mod faults;
+mod jobs;
+mod world;
+
 use events::action::{Definition, Given};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::id::{ExecutionId, JobId};

@@ -1,0 +1,191 @@
+//! Jobs from ticket to end.
+
+use events::job::FailureKind;
+use events::log::Stream;
+use events::report::What;
+
+use super::world::{IMAGE, World, runner_id, soon, stream};
+use crate::fixture::{git, shown};
+
+fn names(reports: &[events::report::Report]) -> Vec<String> {
+    reports
+        .iter()
+        .map(|report| match &report.what {
+            What::StepStarted { step } => format!("step {step}"),
+            What::StepFinished { step, exit_code, .. } => format!("step {step}: {exit_code}"),
+            What::Started => "started".to_owned(),
+            What::Succeeded { .. } => "succeeded".to_owned(),
+            What::Failed { .. } => "failed".to_owned(),
+            What::TimedOut { .. } => "timed out".to_owned(),
+            What::Abandoned { .. } => "abandoned".to_owned(),
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_becomes_reports_a_log_and_a_patch() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let scripts = ["echo one; echo two >&2; printf three", "echo changed >file; cat file; mkfifo pipe"];
+    let attempt = world.send(&world.scripts(&scripts)).await;
+
+    let What::Succeeded { patch, diff_stat, log } = world.end(&attempt).await else {
+        panic!("{:?}", world.heard(&attempt));
+    };
+
+    assert_eq!(
+        names(world.heard(&attempt)),
+        ["started", "step 1", "step 1: 0", "step 2", "step 2: 0", "succeeded"]
+    );
+    let numbers: Vec<u32> = world.heard(&attempt).iter().map(|report| report.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    let patch = world.reader.get_blob(&patch.unwrap()).await.unwrap();
+    assert!(shown(&patch).contains("-as it was\n+changed\n"), "{}", shown(&patch));
+    assert_eq!((diff_stat.files, diff_stat.insertions, diff_stat.deletions), (1, 1, 1));
+    let chunks = world.log(&attempt, &log).await;
+    assert_eq!(stream(&chunks, Stream::Stdout), "one\nthreechanged\n");
+    assert_eq!(stream(&chunks, Stream::Stderr), "two\n");
+    assert_eq!(
+        stream(&chunks, Stream::Runner),
+        "left out of the patch: pipe: git cannot hold a named pipe\n"
+    );
+    let of_step = |step| {
+        stream(&chunks.iter().filter(|chunk| chunk.step == step).cloned().collect::<Vec<_>>(), Stream::Stdout)
+    };
+    assert_eq!((of_step(1), of_step(2)), ("one\nthree".to_owned(), "changed\n".to_owned()));
+    world.beat(|beat| beat.running.is_empty() && beat.slots == 1 && beat.trouble.is_none()).await;
+    world.clean().await;
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_know_what_earlier_ones_did() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let ticket = world.ticket(&format!(
+        r#"- container: {IMAGE}
+  run: printf 'found it'; echo new >added; rm file
+- container: {IMAGE}
+  run: |
+    echo "${{{{ previous_step.stdout }}}} ${{{{ join previous_step.added_files "," }}}} ${{{{ join steps.deleted_files "," }}}}"
+- container: {IMAGE}
+  run: cat /config/who; echo "$BRANCH"
+  env:
+    BRANCH: ${{{{ repository.branch }}}}
+  files:
+    /config/who: ${{{{ repository.name }}}},
+"#
+    ));
+    let attempt = world.send(&ticket).await;
+    let What::Succeeded { log, patch, .. } = world.end(&attempt).await else {
+        panic!("{:?}", world.heard(&attempt));
+    };
+    let chunks = world.log(&attempt, &log).await;
+    let said = "found itfound it added file\nexample.org/fixture,main\n";
+    assert_eq!(stream(&chunks, Stream::Stdout), said);
+    assert_eq!(stream(&chunks, Stream::Runner), "");
+    let patch = world.reader.get_blob(&patch.unwrap()).await.unwrap();
+    let file = world.fixture.dir.path().join("patch");
+    std::fs::write(&file, patch).unwrap();
+    git(&world.fixture.dir.path().join("origin"), &["apply", "--index", file.to_str().unwrap()]);
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_fails_ends_the_job_with_what_to_do() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let attempt = world.send(&world.scripts(&["printf before; exit 3", "echo never"])).await;
+    let What::Failed { failure, log } = world.end(&attempt).await else { panic!("it fails") };
+    assert_eq!((failure.kind, failure.step, failure.exit_code), (FailureKind::StepExit, Some(1), Some(3)));
+    assert!(!failure.hint.is_empty());
+    let chunks = world.log(&attempt, &log).await;
+    assert_eq!(stream(&chunks, Stream::Stdout), "before");
+    assert_eq!(stream(&chunks, Stream::Runner), "\nstep 1 ended with exit code 3\n");
+    assert_eq!(names(world.heard(&attempt)), ["started", "step 1", "step 1: 3", "failed"]);
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_run_fails_with_its_kind() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(2)).await;
+    let mut unreadable = world.scripts(&["true"]);
+    unreadable.definition.source = "name: [".to_owned();
+    let template = world.ticket(&format!(
+        "- container: {IMAGE}\n  run: head -c 1100000 /dev/zero | tr '\\0' x\n- container: {IMAGE}\n  run: echo ${{{{ previous_step.stdout }}}}\n"
+    ));
+    for (ticket, kind, step) in
+        [(unreadable, FailureKind::Template, None), (template, FailureKind::Template, Some(2))]
+    {
+        let attempt = world.send(&ticket).await;
+        let What::Failed { failure, .. } = world.end(&attempt).await else { panic!("it fails") };
+        assert_eq!((failure.kind, failure.step), (kind, step), "{failure:?}");
+        assert!(!failure.hint.is_empty());
+    }
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_ends_everything_and_keeps_the_log() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let mut ticket = world.scripts(&["trap '' TERM; echo before; sleep 600 & wait; sleep 600"]);
+    ticket.timeout_ms = 3_000;
+    let attempt = world.send(&ticket).await;
+    let What::TimedOut { limit_ms, log } = world.end(&attempt).await else {
+        panic!("{:?}", world.heard(&attempt));
+    };
+    assert_eq!(limit_ms, 3_000);
+    let chunks = world.log(&attempt, &log).await;
+    assert_eq!(stream(&chunks, Stream::Stdout), "before\n");
+    assert!(stream(&chunks, Stream::Runner).contains("limit of 3 s"));
+    world.clean().await;
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_is_taken_away_stops_in_silence() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let attempt = world.send(&world.scripts(&["sleep 600"])).await;
+    world.report(&attempt, |what| matches!(what, What::StepStarted { .. })).await;
+    world.beat(|beat| beat.running == [attempt.clone()]).await;
+    let control = events::ticket::Control::Abandon { job: attempt.job, attempt: attempt.attempt };
+    world.scheduler.put_control(&runner_id(), &control).await.unwrap();
+    // The only slot is free again, and what comes after it was sent after all that the first had to say.
+    let next = world.send(&world.scripts(&["true"])).await;
+    world.end(&next).await;
+    assert_eq!(names(world.heard(&attempt)), ["started", "step 1"]);
+    world.clean().await;
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_tickets_are_taken_than_there_are_slots() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let first = world.send(&world.scripts(&["sleep 2"])).await;
+    let second = world.send(&world.scripts(&["true"])).await;
+    world.report(&first, |what| matches!(what, What::StepStarted { .. })).await;
+    world.beat(|beat| beat.running == [first.clone()]).await;
+    world.end(&first).await;
+    world.end(&second).await;
+    let (first, second) = (world.heard(&first).last().unwrap().time, world.heard(&second)[0].time);
+    assert!(second >= first);
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_without_an_engine_says_so_and_takes_nothing() {
+    let world = World::new().await;
+    let mut config = world.config(3);
+    config.docker_host = Some("unix:///nowhere/docker.sock".to_owned());
+    let runner = world.start(config).await;
+    world
+        .beat(|beat| {
+            beat.slots == 0 && beat.trouble.as_ref().is_some_and(|trouble| trouble.contains("/nowhere"))
+        })
+        .await;
+    soon("the end", runner.end()).await;
+}
