@@ -25,7 +25,7 @@ const IDLE: &str = "while (trap '' HUP INT QUIT TERM; read line); [ $? -gt 128 ]
 
 /// Runs one script as the main process would be run by exec: as a child, because the first process of a container
 /// ignores the signals that it has no handler for. The shell's own words about a child's death go nowhere.
-const ONE: &str = r#"exec 3>&2 2>/dev/null; "$0" "$1" 2>&3 3>&-; exit $?"#;
+const ONE: &str = r#"exec 3>&2 2>/dev/null; (exec "$0" "$1" 2>&3 3>&-); exit $?"#;
 
 /// The whole description of a container.
 pub(super) fn body(

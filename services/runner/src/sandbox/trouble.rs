@@ -58,7 +58,11 @@ fn advice(address: &str, error: &Error) -> Option<String> {
     if matches!(error, Error::SocketNotFoundError(_)) {
         return Some(absent(address));
     }
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut source: Option<&(dyn std::error::Error + 'static)> = match error {
+        // It passes its cause's words on as its own, and so leaves the cause itself out of the chain.
+        Error::IOError { err } => Some(err),
+        error => Some(error),
+    };
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return Some(match error.kind() {
@@ -100,7 +104,7 @@ pub(super) fn startup(address: &str, doing: &str, error: Error) -> Trouble {
     let said = brief(message);
     if message.contains("no space left on device") {
         Trouble::Engine(explain(address, doing, error))
-    } else if message.contains("chdir to cwd") || message.contains("Cwd must be an absolute path") {
+    } else if message.contains("chdir to cwd") || message.contains("container init: mkdir") {
         Trouble::user(
             FailureKind::Workspace,
             format!("the folder to work in cannot be entered: {said}"),
@@ -111,7 +115,7 @@ pub(super) fn startup(address: &str, doing: &str, error: Error) -> Trouble {
             format!("the image's program is for another processor: {said}"),
             "Use an image that was built for the runner's processor.",
         )
-    } else if message.contains("no command specified") {
+    } else if message.eq_ignore_ascii_case("no command specified") {
         Trouble::image(
             "the image says no program to run",
             "Give the step a command, or use an image that has an entrypoint.",
@@ -129,7 +133,10 @@ pub(super) fn startup(address: &str, doing: &str, error: Error) -> Trouble {
 /// The part of the engine's words that a person wants: the last links of the chain, not which layer called which.
 pub(super) fn brief(message: &str) -> &str {
     let message = message.trim().trim_end_matches(": unknown");
-    message.find("exec: ").or_else(|| message.find("chdir to cwd")).map_or(message, |at| &message[at..])
+    ["exec: ", "chdir to cwd", "mkdir "]
+        .iter()
+        .find_map(|word| message.find(word))
+        .map_or(message, |at| &message[at..])
 }
 
 /// Makes the trouble of an engine that broke off in the middle.
@@ -160,7 +167,8 @@ mod tests {
                 "chdir to cwd (\"/work/a\") set in config.json failed: not a directory",
                 Some(FailureKind::Workspace),
             ),
-            (400, "No command specified".to_lowercase().as_str(), Some(FailureKind::Image)),
+            (400, "container init: mkdir /work/a: not a directory: unknown", Some(FailureKind::Workspace)),
+            (400, "No command specified", Some(FailureKind::Image)),
             (400, "exec: write /run/x: no space left on device", None),
             (500, "driver failed", None),
         ] {

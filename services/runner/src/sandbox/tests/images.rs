@@ -96,7 +96,7 @@ async fn a_dockerfile_is_built_once() {
     assert_eq!(container.run_main(&mut heard).await.unwrap(), 0);
     assert_eq!(heard.text(), format!("{}\n", world.runner));
     container.remove().await.unwrap();
-    world.engine.docker().remove_image(&image.id, None, None).await.unwrap();
+    forget(&world.engine, &image.id).await;
 
     for (text, says) in [
         ("FROM sandbox-test:busybox\nRUN echo told; exit 3\n", "told"),

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions};
 use bytes::Bytes;
 use events::beat::Running;
 use events::id::{ExecutionId, JobId, RunnerId};
@@ -38,7 +38,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let runner: RunnerId = format!("test-{}", Uuid::now_v7().simple()).parse().unwrap();
         let engine = Engine::connect(None, &runner, dir.path()).await.unwrap();
-        let attempt = Running { job: JobId::from(Uuid::now_v7()), attempt: 3 };
+        let attempt = Running { job: JobId::from_uuid(Uuid::now_v7()), attempt: 3 };
         Self { dir, runner, engine, attempt }
     }
 
@@ -66,7 +66,7 @@ impl World {
         main: Main,
     ) -> ContainerSpec<'a> {
         ContainerSpec {
-            execution: ExecutionId::from(Uuid::now_v7()),
+            execution: ExecutionId::from_uuid(Uuid::now_v7()),
             attempt: &self.attempt,
             image,
             files,
@@ -204,7 +204,7 @@ async fn import(engine: &Engine, name: &str, tar: Vec<u8>) {
 
 /// An image that a test made, and that goes with it.
 async fn forget(engine: &Engine, name: &str) {
-    engine.docker().remove_image(name, None, None).await.unwrap();
+    engine.docker().remove_image(name, None::<RemoveImageOptions>, None).await.unwrap();
 }
 
 /// The failure of what must fail because of the user.

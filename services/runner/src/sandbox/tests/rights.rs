@@ -81,7 +81,7 @@ async fn a_step_has_no_more_rights_than_it_needs() {
     let main = world.container(Main::Script { script: script.to_owned(), env }).await;
     let mut heard = Heard::default();
     main.run_main(&mut heard).await.unwrap();
-    assert_eq!(heard.text(), "NoNewPrivs:\t1\n0\ntr\n\\0\n\\n\n");
+    assert_eq!(heard.text(), "NoNewPrivs:\t1\n0\n/bin/sh\n/.patchwave/script-1\n");
     let found = world.engine.docker().inspect_container(main.id(), None).await.unwrap();
     let config = found.host_config.unwrap();
     assert_eq!((config.privileged, config.pids_limit), (Some(false), Some(4096)));

@@ -127,7 +127,7 @@ async fn the_image_s_own_program_can_run_with_other_arguments() {
         container.remove().await.unwrap();
     }
     assert_eq!(heard.text(), "own words\nown -n other\nw\n");
-    world.engine.docker().remove_image(&image.id, None, None).await.unwrap();
+    forget(&world.engine, &image.id).await;
 }
 
 #[tokio::test]
