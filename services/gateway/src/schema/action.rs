@@ -75,7 +75,7 @@ impl Action {
     async fn executions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 20)] first: i32,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Execution>> {
         page(ctx, Some(&self.id), first, after).await

@@ -121,7 +121,7 @@ impl Execution {
     async fn jobs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 100)] first: i32,
+        #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Job>> {
         page(ctx, Some(&self.id), first, after).await

@@ -30,6 +30,9 @@ pub(crate) type Graph = Schema<query::Query, mutation::Mutation, EmptySubscripti
 /// How many fields one answer may have, roughly.
 const MAX_COMPLEXITY: usize = 100_000;
 
+/// How many come where a request says `null`; each list has a default of its own where it says nothing.
+const DEFAULT_PAGE: i32 = 50;
+
 /// How deep a query may go: enough for an introspection.
 const MAX_DEPTH: usize = 16;
 
@@ -67,18 +70,20 @@ pub(crate) fn graph(projection: &Projection, commands: Commands) -> Graph {
 }
 
 /// What a page of a list costs: its nodes.
-fn page_cost(first: i32, child_complexity: usize) -> usize {
-    usize::try_from(first.clamp(1, MAX_PAGE)).unwrap_or(1).saturating_mul(child_complexity)
+fn page_cost(first: Option<i32>, child_complexity: usize) -> usize {
+    usize::try_from(first.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE))
+        .unwrap_or(1)
+        .saturating_mul(child_complexity)
 }
 
 /// A page of a list.
 async fn page<T: Listed + OutputType>(
     ctx: &Context<'_>,
     parent: Option<&str>,
-    first: i32,
+    first: Option<i32>,
     after: Option<String>,
 ) -> Result<Connection<T>> {
-    let key = PageKey::new::<T>(parent.map(str::to_owned), first, after.as_deref())?;
+    let key = PageKey::new::<T>(parent.map(str::to_owned), first.unwrap_or(DEFAULT_PAGE), after.as_deref())?;
     let page = ctx.data::<DataLoader<PagesOf<T>>>()?.load_one(key).await?;
     let page = page.ok_or_else(|| Fault::ours(anyhow::anyhow!("a page of {} was not read", T::VIEW)))?;
     Ok(page.into())

@@ -62,7 +62,7 @@ impl Plan {
     async fn changeset_specs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 100)] first: i32,
+        #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<ChangesetSpec>> {
         page(ctx, Some(&self.id), first, after).await

@@ -23,7 +23,7 @@ impl Query {
     async fn actions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 50)] first: i32,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Action>> {
         page(ctx, None, first, after).await
@@ -56,7 +56,7 @@ impl Query {
     async fn executions(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 50)] first: i32,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
         after: Option<String>,
         action_id: Option<ID>,
     ) -> Result<Connection<Execution>> {

@@ -1,0 +1,72 @@
+//! What holds for every request.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_sites_and_other_forms_are_refused() {
+    let world = World::new().await;
+    let url = format!("{}/graphql", world.url);
+    let body = json!({ "query": "{ runners { id } }" }).to_string();
+    let post = || world.client().post(&url).body(body.clone());
+    let json = "application/json; charset=utf-8";
+    assert_eq!(post().header("content-type", json).send().await.unwrap().status(), 200);
+    assert_eq!(post().header("content-type", "text/plain").send().await.unwrap().status(), 415);
+    let other = post().header("content-type", json).header("origin", "https://example.org");
+    let refused = other.send().await.unwrap();
+    assert_eq!(refused.status(), 403);
+    let error: Value = refused.json().await.unwrap();
+    assert_eq!(error["error"]["code"], "invalid-request");
+    let rebound = post().header("content-type", json).header("host", "example.org");
+    assert_eq!(rebound.send().await.unwrap().status(), 403);
+    let own = post().header("content-type", json).header("origin", &world.url);
+    assert_eq!(own.send().await.unwrap().status(), 200);
+
+    let large = world.client().post(&url).header("content-type", json).body("x".repeat(5 << 20));
+    assert_eq!(large.send().await.unwrap().status(), 413);
+    let broken = world.client().post(&url).header("content-type", json).body("{");
+    assert_eq!(broken.send().await.unwrap().status(), 400);
+    assert_eq!(world.get("/graphql").await.status(), 405);
+    assert_eq!(world.get("/nowhere").await.status(), 404);
+    let health = world.get("/healthz").await;
+    assert_eq!(health.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(health.text().await.unwrap(), "ok");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_asks_too_much_is_refused() {
+    let world = World::new().await;
+    let aliases: String = (0..60).map(|n| format!("a{n}: runners {{ id }} ")).collect();
+    let deep =
+        "actions { nodes { executions { nodes { jobs { nodes { attempts { steps { number } } } } } } } }";
+    for query in [
+        format!("{{ {aliases} }}"),
+        format!(
+            "{{ {} }}",
+            deep.replace("actions", "actions(first: 500)").replace("jobs", "jobs(first: 500)")
+        ),
+        "{ nonsense }".to_owned(),
+        "{".to_owned(),
+    ] {
+        let error = world.error(&query, json!({})).await;
+        assert_eq!(error["extensions"]["code"], "invalid-request", "{error:#}");
+        assert!(error["extensions"]["hint"].is_string(), "{error:#}");
+    }
+    let introspection = "{ __schema { types { name fields { name args { name type { ...T } } type { ...T } } } } }
+        fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } }";
+    let schema = world.data(introspection, json!({})).await;
+    assert!(schema["__schema"]["types"].as_array().unwrap().len() > 20);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_address_is_refused_that_is_taken_or_reaches_out() {
+    let taken = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = gateway::bind(address).await.unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("--gateway"), "{error}");
+    let error = gateway::bind("0.0.0.0:7300".parse().unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:7300") && error.contains("access control"), "{error}");
+}

@@ -1,0 +1,15 @@
+//! The gateway over a real broker with the users' real rights, and a real projection.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the test's failure"
+)]
+#![allow(missing_docs, reason = "tests")]
+
+mod commands;
+mod http;
+mod lists;
+mod streams;
+mod world;

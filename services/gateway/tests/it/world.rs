@@ -1,0 +1,226 @@
+//! One broker, one projector, one gateway, and whoever else has a word in a test.
+
+use std::time::Duration;
+
+use broker::server::{Server, ServerConfig, Sync, locate};
+use broker::{Broker, Config};
+use chrono::Utc;
+use events::beat::Running;
+use events::envelope::{Actor, NewEvent, Origin};
+use events::id::{CommandId, ExecutionId, JobId, RunnerId};
+use events::log::{Chunk, Stream};
+use events::{Aggregate, Event, job};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing here takes longer unless it never comes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const DEFINITION: &str = "name: tidy\ndescription: Tidies.\nsteps:\n  - run: echo 1\n    container: alpine\nchangesetTemplate:\n  title: Tidy\n  branch: tidy\n  commit:\n    message: Tidy\n";
+
+pub(crate) struct World {
+    server: Option<Server>,
+    folder: tempfile::TempDir,
+    pub(crate) url: String,
+    client: reqwest::Client,
+    gateway: Role,
+    projector: Option<Role>,
+}
+
+struct Role {
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Role {
+    async fn end(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap().unwrap();
+    }
+}
+
+async fn connect(server: &Server, user: &str) -> Broker {
+    let runner = user.strip_prefix("runner-").map(|name| name.parse().unwrap());
+    let config = Config {
+        url: server.url().to_owned(),
+        user: user.to_owned(),
+        password: server.passwords().get(user).unwrap().to_owned(),
+        role: user.to_owned(),
+        runner,
+        connect_timeout: PATIENCE,
+    };
+    Broker::connect(&config).await.unwrap()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = ServerConfig {
+            folder: folder.path().join("broker"),
+            port: None,
+            runners: vec![runner()],
+            sync: Sync::EverySecond,
+        };
+        let server = Server::start(locate(None).unwrap(), config).await.unwrap();
+        connect(&server, "provisioner").await.provision().await.unwrap();
+        let database_url = format!("sqlite://{}/projection.sqlite", folder.path().display());
+        let projector = project(&server, &database_url).await;
+
+        let listener = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (broker, stop) = (connect(&server, "gateway").await, CancellationToken::new());
+        let task =
+            tokio::spawn(gateway::run(gateway::Config { database_url }, listener, broker, stop.clone()));
+        let (gateway, client) = (Role { stop, task }, reqwest::Client::new());
+        Self { server: Some(server), folder, url, client, gateway, projector: Some(projector) }
+    }
+
+    pub(crate) async fn broker(&self, user: &str) -> Broker {
+        connect(self.server.as_ref().unwrap(), user).await
+    }
+
+    pub(crate) async fn stop_projector(&mut self) {
+        self.projector.take().unwrap().end().await;
+    }
+
+    pub(crate) async fn start_projector(&mut self) {
+        let database_url = format!("sqlite://{}/projection.sqlite", self.folder.path().display());
+        self.projector = Some(project(self.server.as_ref().unwrap(), &database_url).await);
+    }
+
+    /// Stops the broker and starts it again on the same data and port.
+    pub(crate) async fn restart_broker(&mut self) {
+        let server = self.server.take().unwrap();
+        let port = server.url().rsplit(':').next().unwrap().parse().unwrap();
+        server.stop().await;
+        let config = ServerConfig {
+            folder: self.folder.path().join("broker"),
+            port: Some(port),
+            runners: vec![runner()],
+            sync: Sync::EverySecond,
+        };
+        self.server = Some(Server::start(locate(None).unwrap(), config).await.unwrap());
+    }
+
+    pub(crate) async fn end(self) {
+        self.gateway.end().await;
+        if let Some(projector) = self.projector {
+            projector.end().await;
+        }
+        self.server.unwrap().stop().await;
+    }
+
+    /// Stops the gateway alone.
+    pub(crate) fn tell_gateway_to_stop(&self) {
+        self.gateway.stop.cancel();
+    }
+
+    /// The whole answer to a GraphQL request.
+    pub(crate) async fn ask(&self, query: &str, variables: Value) -> Value {
+        let request = json!({ "query": query, "variables": variables });
+        let response = self.client.post(format!("{}/graphql", self.url)).json(&request).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.json().await.unwrap()
+    }
+
+    /// The data of a GraphQL request that succeeds.
+    #[track_caller]
+    pub(crate) fn data(&self, query: &str, variables: Value) -> impl Future<Output = Value> {
+        let place = std::panic::Location::caller();
+        async move {
+            let mut answer = self.ask(query, variables).await;
+            assert_eq!(answer["errors"], Value::Null, "{place}: {answer:#}");
+            answer["data"].take()
+        }
+    }
+
+    /// The error of a GraphQL request that is refused.
+    pub(crate) async fn error(&self, query: &str, variables: Value) -> Value {
+        let mut answer = self.ask(query, variables).await;
+        let error = answer["errors"][0].take();
+        assert!(error["message"].is_string(), "{answer:#}");
+        error
+    }
+
+    pub(crate) async fn apply(&self, source: &str, mutation_id: Option<&str>) -> Value {
+        let input = json!({ "fileName": "tidy.batch.yaml", "source": source, "mutationId": mutation_id });
+        let query = "mutation($input: ApplyActionInput!) { applyAction(input: $input) { changed warnings sequence
+            action { id name description revision archived definition { fileName source given { title } } } } }";
+        self.data(query, json!({ "input": input })).await["applyAction"].take()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        self.client.get(format!("{}{path}", self.url)).send().await.unwrap()
+    }
+
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Appends what a service says, and waits until the projection has it.
+    pub(crate) async fn append(&self, user: &str, aggregate: Aggregate, event: impl Into<Event>) -> u64 {
+        let broker = self.broker(user).await;
+        let expected = broker.history(&aggregate).await.unwrap().last().map_or(0, |last| last.sequence);
+        let correlation = match &aggregate {
+            Aggregate::Execution(id) | Aggregate::Job(id, _) => id.to_string(),
+            _ => execution().to_string(),
+        };
+        let origin = Origin {
+            command: CommandId::from_uuid(uuid::Uuid::now_v7()),
+            actor: Actor::service(user),
+            correlation,
+            causation: None,
+            trace_parent: None,
+        };
+        let event = NewEvent { aggregate, event: event.into(), time: Utc::now(), origin };
+        let sequence = broker.append(&event, expected).await.unwrap().sequence;
+        if self.projector.is_some() {
+            let mut reached = self.broker("gateway").await.follow_projector();
+            let reached = reached.wait_for(|reached| *reached >= sequence);
+            tokio::time::timeout(PATIENCE, reached).await.expect("the projection comes so far").unwrap();
+        }
+        sequence
+    }
+
+    /// A job of an execution that was given to a runner.
+    pub(crate) async fn running_job(&self) -> JobId {
+        let job = JobId::derived(&["one"]);
+        let workspace = json!({
+            "repository": "r", "url": "/r", "base_ref": "refs/heads/main", "base_oid": "a".repeat(40), "path": "",
+            "source": { "kind": "source", "sha256": "b".repeat(64), "size": 1 },
+        });
+        let queued = job::Queued { workspace: serde_json::from_value(workspace).unwrap() };
+        self.append_job(job, queued).await;
+        self.append_job(job, job::Assigned { attempt: 1, runner: runner() }).await;
+        self.append_job(job, job::Started { attempt: 1 }).await;
+        job
+    }
+
+    pub(crate) async fn append_job(&self, job: JobId, event: impl Into<job::Event>) -> u64 {
+        self.append("scheduler", Aggregate::Job(execution(), job), Event::Job(event.into())).await
+    }
+
+    /// Sends a chunk of the first attempt's log.
+    pub(crate) async fn chunk(&self, job: JobId, number: u64, first_line: u64, text: &str) {
+        let bytes = text.as_bytes().to_vec();
+        let chunk = Chunk { number, first_line, step: 1, stream: Stream::Stdout, time: Utc::now(), bytes };
+        let broker = self.broker("runner-local").await;
+        broker.send_chunk(&runner(), &Running { job, attempt: 1 }, &chunk).await.stored().await.unwrap();
+    }
+}
+
+async fn project(server: &Server, database_url: &str) -> Role {
+    let (broker, stop) = (connect(server, "projector").await, CancellationToken::new());
+    let config = projector::Config { database_url: database_url.to_owned() };
+    Role { task: tokio::spawn(projector::run(config, broker, stop.clone())), stop }
+}
+
+/// The execution that jobs belong to.
+pub(crate) fn execution() -> ExecutionId {
+    ExecutionId::derived(&["the execution"])
+}
+
+pub(crate) fn runner() -> RunnerId {
+    "local".parse().unwrap()
+}
