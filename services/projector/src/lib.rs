@@ -18,6 +18,8 @@ mod rows;
 pub mod schema;
 mod statements;
 mod status;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod wanted;
 

@@ -5,13 +5,13 @@
 //! memory is worth nothing; whoever holds it opens it anew.
 
 use broker::Checkpoint;
+use sqlx::AnyConnection;
 use sqlx::any::Any;
 use sqlx::pool::PoolConnection;
-use sqlx::{AnyConnection, Connection as _};
 
 use crate::fold::{Fold, Taken};
 use crate::rows::{Repository, RepositoryHead, Row as _};
-use crate::schema::{Generation, suffix};
+use crate::schema::{self, Generation, suffix};
 use crate::statements::{load, remove, upsert};
 use crate::wanted::Wanted;
 
@@ -37,7 +37,7 @@ impl Projection {
         for taken in events {
             self.fold.apply(taken);
         }
-        let mut transaction = self.connection.begin().await?;
+        let mut transaction = schema::begin(&mut self.connection).await?;
         if !advance(&mut transaction, &self.generation, self.live, next).await? {
             return Ok(false);
         }
@@ -52,7 +52,7 @@ impl Projection {
     pub(crate) async fn take_late(&mut self, taken: &Taken) -> sqlx::Result<bool> {
         let mut fold = Fold::default();
         fold.document(taken);
-        let mut transaction = self.connection.begin().await?;
+        let mut transaction = schema::begin(&mut self.connection).await?;
         let here = self.generation.checkpoint;
         if !advance(&mut transaction, &self.generation, self.live, here).await? {
             return Ok(false);

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, bail};
 use broker::{Broker, VerifyError};
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::AnyConnection;
 
 use crate::intake::Intake;
 use crate::projection::{Projection, sequence};
@@ -50,7 +50,7 @@ pub async fn rebuild(
     let mut connection = pool.acquire().await.context("the projection's database gives no connection")?;
     schema::ensure(&mut connection).await.context("the projection's tables cannot be made")?;
     schema::drop_leftovers(&mut connection).await.context("an earlier rebuild's tables cannot be removed")?;
-    let mut transaction = connection.begin().await?;
+    let mut transaction = schema::begin(&mut connection).await?;
     let number = schema::create(&mut transaction, false).await.context("the new tables cannot be made")?;
     transaction.commit().await?;
 
@@ -113,7 +113,7 @@ async fn is_cut(connection: &mut AnyConnection, broker: &Broker) -> anyhow::Resu
 
 /// Makes a generation the live one; `wait`: unless the live one is ahead of it.
 async fn switch(connection: &mut AnyConnection, number: i64, here: u64, wait: bool) -> anyhow::Result<bool> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = schema::begin(connection).await?;
     // First of all: from here on the live projection waits, so that what is compared below stays as it is.
     sqlx::query("UPDATE generations SET active = 0 WHERE active = 1").execute(&mut *transaction).await?;
     let ahead: i64 =

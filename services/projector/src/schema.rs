@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use broker::Checkpoint;
-use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row as _};
+use sqlx::any::{Any, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row as _, Transaction};
 
 use crate::columns::time_text;
 use crate::rows::TABLES;
@@ -21,6 +21,11 @@ const GENERATION: &str = include_str!("../../../migrations/generation.sql");
 
 /// How long a writer waits for another one (a rebuild beside the live projection) before that is an error.
 const BUSY_MS: u64 = 30_000;
+
+/// How often that is tried which two who start at once may keep each other from.
+const ATTEMPTS: u32 = 20;
+
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A generation of tables, and how far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +79,16 @@ async fn set_up(connection: &mut AnyConnection, sqlite: bool) -> sqlx::Result<()
         let settings = format!(
             "PRAGMA busy_timeout = {BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"
         );
-        sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *connection).await?;
+        let mut attempts = ATTEMPTS;
+        // Changing the journal's mode does not wait for another who does the same.
+        while let Err(error) = sqlx::raw_sql(AssertSqlSafe(settings.clone())).execute(&mut *connection).await
+        {
+            attempts -= 1;
+            if attempts == 0 {
+                return Err(error);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     } else {
         // `CREATE TABLE IF NOT EXISTS` and the like would speak of it on every start.
         sqlx::raw_sql("SET client_min_messages = warning; SET synchronous_commit = off")
@@ -86,14 +100,37 @@ async fn set_up(connection: &mut AnyConnection, sqlite: bool) -> sqlx::Result<()
 
 /// Makes the first generation unless there is one.
 pub(crate) async fn ensure(connection: &mut AnyConnection) -> sqlx::Result<()> {
-    execute(connection, dialect(connection, GENERATIONS)).await?;
+    let mut attempts = ATTEMPTS;
+    loop {
+        attempts -= 1;
+        match try_ensure(connection).await {
+            // PostgreSQL lets two that start at once both try, and refuses one of them.
+            Err(sqlx::Error::Database(_)) if attempts > 0 => tokio::time::sleep(PAUSE).await,
+            result => return result,
+        }
+    }
+}
+
+async fn try_ensure(connection: &mut AnyConnection) -> sqlx::Result<()> {
+    let statements = dialect(connection, GENERATIONS);
+    execute(connection, statements).await?;
     if active(connection).await?.is_some() {
         return Ok(());
     }
-    let mut transaction = connection.begin().await?;
-    let first = create(&mut transaction, true).await?;
-    switch_views(&mut transaction, first).await?;
+    let mut transaction = begin(connection).await?;
+    if active(&mut transaction).await?.is_none() {
+        let first = create(&mut transaction, true).await?;
+        switch_views(&mut transaction, first).await?;
+    }
     transaction.commit().await
+}
+
+/// Begins a transaction that will write. SQLite waits for another writer here; later on, after it has read, it would refuse.
+pub(crate) async fn begin(connection: &mut AnyConnection) -> sqlx::Result<Transaction<'_, Any>> {
+    match connection.backend_name() {
+        "PostgreSQL" => connection.begin().await,
+        _ => connection.begin_with("BEGIN IMMEDIATE").await,
+    }
 }
 
 /// The live generation.

@@ -40,7 +40,10 @@ pub async fn status(url: &str, broker: &Broker) -> anyhow::Result<Status> {
         Err(broker::VerifyError::Cut { .. }) => false,
         Err(error) => return Err(error).context("the log cannot be read"),
     };
-    let event = broker.event_at(sequence).await.context("the log cannot be read")?;
+    let event = match sequence {
+        0 => None,
+        _ => broker.event_at(sequence).await.context("the log cannot be read")?,
+    };
     let event_time = event.and_then(|message| message.event().ok()).map(|recorded| recorded.time);
     let lag = last_sequence.saturating_sub(sequence);
     Ok(Status { generation: live.number, sequence, event_time, last_sequence, lag, log_intact })
