@@ -18,7 +18,13 @@ pub(crate) enum Halt {
 }
 
 /// The attempts in hand.
-pub(crate) struct Attempts(watch::Sender<HashMap<Running, watch::Sender<Option<Halt>>>>);
+pub(crate) struct Attempts(watch::Sender<HashMap<Running, Entry>>);
+
+struct Entry {
+    halt: watch::Sender<Option<Halt>>,
+    /// Whether it may have containers: one that an earlier process left has none to keep.
+    is_live: bool,
+}
 
 /// Tells an attempt that it has to stop.
 pub(crate) struct Halted(watch::Receiver<Option<Halt>>);
@@ -28,15 +34,24 @@ impl Attempts {
         Self(watch::Sender::new(HashMap::new()))
     }
 
-    /// Takes an attempt into the list; none if it is there already.
+    /// Takes an attempt into the list, to run it; none if it is there already.
     pub(crate) fn take(&self, attempt: &Running) -> Option<Halted> {
+        self.insert(attempt, true)
+    }
+
+    /// Takes an attempt into the list that an earlier process left, to conclude it.
+    pub(crate) fn take_leftover(&self, attempt: &Running) -> Option<Halted> {
+        self.insert(attempt, false)
+    }
+
+    fn insert(&self, attempt: &Running, is_live: bool) -> Option<Halted> {
         let mut halted = None;
         self.0.send_if_modified(|attempts| {
             if attempts.contains_key(attempt) {
                 return false;
             }
-            let (sender, receiver) = watch::channel(None);
-            attempts.insert(attempt.clone(), sender);
+            let (halt, receiver) = watch::channel(None);
+            attempts.insert(attempt.clone(), Entry { halt, is_live });
             halted = Some(Halted(receiver));
             true
         });
@@ -50,15 +65,21 @@ impl Attempts {
 
     /// Lets an attempt stop; false if it is not in hand.
     pub(crate) fn halt(&self, attempt: &Running, halt: Halt) -> bool {
-        self.0.borrow().get(attempt).map(|sender| sender.send_replace(Some(halt))).is_some()
+        self.0.borrow().get(attempt).map(|entry| entry.halt.send_replace(Some(halt))).is_some()
     }
 
     /// Lets all stop.
     pub(crate) fn halt_all(&self, halt: Halt) {
-        for sender in self.0.borrow().values() {
+        for entry in self.0.borrow().values() {
             // What nobody wants to hear of stays so.
-            sender.send_if_modified(|now| now.is_none() && now.replace(halt).is_none());
+            entry.halt.send_if_modified(|now| now.is_none() && now.replace(halt).is_none());
         }
+    }
+
+    /// Those whose containers are theirs.
+    pub(crate) fn live(&self) -> HashSet<Running> {
+        let attempts = self.0.borrow();
+        attempts.iter().filter(|(_, entry)| entry.is_live).map(|(attempt, _)| attempt.clone()).collect()
     }
 
     /// All of them.

@@ -82,7 +82,7 @@ impl Health {
     /// Removes the containers that belong to no attempt in hand but the one that has just ended.
     pub(crate) async fn sweep(&self, attempts: &Attempts, ended: &Running) {
         let engine = self.state.borrow().engine.clone();
-        let mut keep = attempts.all();
+        let mut keep = attempts.live();
         keep.remove(ended);
         if let Some(engine) = engine
             && let Err(error) = engine.remove_leftovers(&keep).await
@@ -156,7 +156,7 @@ async fn examine(engine: Option<Engine>, patient: &Patient, was_well: bool) -> R
         .await
         .context("the container engine does not answer: is it overloaded? `docker info` tells")??;
     if !was_well {
-        let removed = engine.remove_leftovers(&patient.attempts.all()).await?;
+        let removed = engine.remove_leftovers(&patient.attempts.live()).await?;
         if removed > 0 {
             tracing::info!(removed, "removed containers that ended attempts had left");
         }

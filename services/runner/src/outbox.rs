@@ -81,7 +81,11 @@ impl Outbox {
     fn append(&mut self, report: &Report) -> io::Result<()> {
         let mut line = serde_json::to_vec(report)?;
         line.push(b'\n');
-        self.file.write_all(&line)
+        let end = self.file.metadata()?.len();
+        (&self.file).write_all(&line).inspect_err(|_| {
+            // Half a line would hide what comes after it.
+            let _ = self.file.set_len(end);
+        })
     }
 
     /// Waits until the broker has all reports.

@@ -87,7 +87,7 @@ impl Service {
         let shared = Arc::clone(&self.shared);
         let mut tasks = JoinSet::new();
         for leftover in std::mem::take(&mut self.leftovers) {
-            if let Some(halted) = shared.attempts.take(&attempt_of(&leftover.ticket)) {
+            if let Some(halted) = shared.attempts.take_leftover(&attempt_of(&leftover.ticket)) {
                 tasks.spawn(attempt::conclude(Arc::clone(&shared), leftover, halted));
             }
         }

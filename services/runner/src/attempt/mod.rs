@@ -66,6 +66,7 @@ pub(crate) async fn run(shared: Arc<Shared>, begun: Leftover, mut halted: Halted
         }
         Err(_) => {
             tracing::error!(job.id = %begun.ticket.job, "an attempt ended by a fault of the runner");
+            shared.health.sweep(&shared.attempts, &attempt_of(&begun.ticket)).await;
             tell_leftover(&shared, &begun, "a fault of the runner ended it", &mut halted).await;
         }
     }

@@ -15,6 +15,7 @@ use events::id::{ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, LogEnd, Stream};
 use events::report::{Report, What};
 use events::ticket::{Ticket, Workspace};
+use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -210,11 +211,8 @@ impl World {
 
     /// Whether the runner's folder holds nothing of an attempt, and the engine none of its containers.
     pub(crate) async fn is_clean(&self) -> bool {
-        let dir = self.fixture.dir.path().join("runner");
-        let home = format!("label=patchwave.home={}", dir.canonicalize().unwrap().display());
-        let listed = tokio::process::Command::new("docker").args(["ps", "-aq", "--filter", &home]).output();
-        let containers = listed.await.unwrap().stdout;
-        containers.is_empty() && std::fs::read_dir(dir.join("attempts")).unwrap().count() == 0
+        let attempts = self.fixture.dir.path().join("runner/attempts");
+        self.containers(None).await == 0 && std::fs::read_dir(attempts).unwrap().count() == 0
     }
 
     /// Waits until nothing is left of any attempt. Each heartbeat is a reason to look again.
@@ -253,8 +251,8 @@ impl Started {
 }
 
 impl World {
-    /// Kills the broker's process; it is started again by whoever watches it.
-    pub(crate) fn kill_broker(&self) {
+    /// Sends a signal to the broker's process. One that was killed is started again by whoever watches it.
+    pub(crate) fn signal_broker(&self, signal: Signal) {
         let folder = self.fixture.dir.path().join("broker");
         let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
         let pid = names
@@ -263,7 +261,18 @@ impl World {
             })
             .max()
             .unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// How many containers of the runner there are, in any state or in this one.
+    pub(crate) async fn containers(&self, status: Option<&str>) -> usize {
+        let dir = self.fixture.dir.path().join("runner").canonicalize().unwrap();
+        let mut command = tokio::process::Command::new("docker");
+        command.args(["ps", "-aq", "--filter", &format!("label=patchwave.home={}", dir.display())]);
+        if let Some(status) = status {
+            command.args(["--filter", &format!("status={status}")]);
+        }
+        let listed = command.output().await.unwrap().stdout;
+        listed.iter().filter(|byte| **byte == b'\n').count()
     }
 }
