@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Compression, Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Compression, Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
+};
 
 use crate::Broker;
 
@@ -46,7 +48,9 @@ pub fn stream_configs() -> Vec<Config> {
         Config { max_age: 30 * DAY, compression: Some(Compression::S2), ..stream(LOGS, &["log.>"]) },
         Config { allow_message_ttl: true, ..stream(BLOBS, &["blob.>"]) },
         Config {
-            storage: StorageType::Memory,
+            // On disk because a server forgets a stream in memory, its configuration included, when it restarts; without
+            // fsync because a beat that is lost is followed by the next.
+            persist_mode: Some(PersistenceMode::Async),
             max_messages_per_subject: 1,
             max_age: Duration::from_secs(30),
             // Never longer than the age.
