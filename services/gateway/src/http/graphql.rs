@@ -59,6 +59,10 @@ pub(super) async fn execute(
     }
 }
 
+/// What to do about what the library refuses.
+const LIMITS: &str = "`schema.graphql` has the types. An answer may have 100,000 fields or so, counted with `first`, \
+                      16 levels and 50 aliases: ask for smaller pages.";
+
 fn json(answer: &Answer) -> Response {
     match serde_json::to_vec(answer) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
@@ -72,8 +76,7 @@ fn coded(mut answer: Answer) -> Answer {
         let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
         if extensions.get("code").is_none() {
             extensions.set("code", Code::InvalidRequest.as_str());
-            extensions
-                .set("hint", "`schema.graphql` has the types, and the limits on a query are in the message.");
+            extensions.set("hint", LIMITS);
         }
     }
     answer

@@ -110,6 +110,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
     use async_graphql::SDLExportOptions;
 
     use super::builder;
@@ -119,7 +121,7 @@ mod tests {
         let sdl = builder().finish().sdl_with_options(SDLExportOptions::new().use_space_ident());
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.graphql");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(path, &sdl).expect("the schema is written");
+            std::fs::write(path, &sdl).unwrap();
         }
         let golden = std::fs::read_to_string(path).unwrap_or_default();
         assert!(sdl == golden, "schema.graphql differs: UPDATE_GOLDEN=1 cargo test -p gateway schema");

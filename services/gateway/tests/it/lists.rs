@@ -3,18 +3,24 @@
 use std::collections::BTreeSet;
 
 use chrono::Utc;
-use events::Aggregate;
 use events::action::{Definition, Given};
+use events::blob::BlobKind;
 use events::envelope::{Actor, NewEvent, Origin};
-use events::execution::{Reason, Requested};
-use events::id::{ActionId, CommandId, ExecutionId};
+use events::execution::{Reason, Requested, Resolved};
+use events::id::{ActionId, CommandId, ExecutionId, PlanId};
+use events::{Aggregate, Event};
 use serde_json::{Value, json};
 
 use crate::world::{DEFINITION, World, execution};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_list_is_complete_and_repeats_nothing() {
-    let world = World::new().await;
+    for world in World::on_both().await {
+        read_a_long_list(world).await;
+    }
+}
+
+async fn read_a_long_list(world: World) {
     let births: Vec<NewEvent> = (0..1_200).map(birth).collect();
     world.broker("gateway").await.append_births(&births).await.unwrap();
     let last = world.broker("gateway").await.last_sequence().await.unwrap();
@@ -80,8 +86,13 @@ fn birth(number: u64) -> NewEvent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_come_with_their_attempts_and_steps() {
-    let world = World::new().await;
+async fn everything_can_be_read() {
+    for world in World::on_both().await {
+        read_everything(world).await;
+    }
+}
+
+async fn read_everything(world: World) {
     let job = world.running_job().await;
     world.append_job(job, events::job::StepStarted { attempt: 1, step: 1 }).await;
     let query = "query($id: ID!) { job(id: $id) { state attempt runner repository hasPatch diffStat { files } failure { kind }
@@ -96,5 +107,62 @@ async fn jobs_come_with_their_attempts_and_steps() {
         }],
     });
     assert_eq!(found["job"], expected, "{found:#}");
+
+    world.apply(DEFINITION, None).await;
+    world.broker("gateway").await.append_births(&[birth(7)]).await.unwrap();
+    let id = ExecutionId::derived(&["one of many", "7"]);
+    let skipped = json!({ "workspaces": [], "skipped": [{ "repository": "s", "reason": "empty", "message": "no commits" }] });
+    let scope = world.broker("catalog").await.put_document(BlobKind::Scope, &skipped).await.unwrap();
+    let resolved = Resolved { scope, workspaces: 0, skipped: 1, unreachable: 0 };
+    world.append("catalog", Aggregate::Execution(id), Event::Execution(resolved.into())).await;
+    let spec = json!({
+        "job": job, "repository": "r", "url": "/r", "base_ref": "refs/heads/main", "base_oid": "a".repeat(40),
+        "head_ref": "refs/heads/tidy", "title": "Tidy", "body": "", "message": "Tidy", "author": null,
+        "patch": { "kind": "patch", "sha256": "c".repeat(64), "size": 1 },
+        "diff_stat": { "files": 1, "insertions": 2, "deletions": 3 },
+    });
+    let content = json!({
+        "changeset_specs": [spec, spec],
+        "missing": [{ "job": job, "repository": "m", "reason": "it failed" }],
+        "unchanged": [{ "job": null, "repository": "u", "reason": "nothing to do" }],
+    });
+    let planner = world.broker("campaign-plan").await;
+    let document = planner.put_document(BlobKind::Plan, &content).await.unwrap();
+    let created = events::plan::Created { execution: id, document, changesets: 2, missing: 1, unchanged: 1 };
+    let plan = Aggregate::Plan(PlanId::derived(&["p"]));
+    world.append("campaign-plan", plan, Event::Plan(created.into())).await;
+    let registered = events::runner::Registered {
+        incarnation: uuid::Uuid::from_u128(7),
+        slots: 4,
+        labels: [("zone".to_owned(), "a".to_owned())].into(),
+        version: "1".to_owned(),
+    };
+    world
+        .append("scheduler", Aggregate::Runner(crate::world::runner()), Event::Runner(registered.into()))
+        .await;
+
+    let query = "{ runners { id state slots labels version since reason }
+        actions(first: 1) { nodes { name archived definition { source } executions(first: 5) { nodes {
+            state cancelRequested resolvedAt skipped { repository reason message }
+            jobs(first: 5) { nodes { id attempts { number steps { number } } } pageInfo { hasNextPage } }
+            plan { state changesets missing { jobId repository reason } unchanged { jobId repository reason }
+                changesetSpecs(first: 1) { nodes { position jobId author diffStat { files insertions deletions } }
+                    pageInfo { hasNextPage endCursor } } } } } } } }";
+    let found = world.data(query, json!({})).await;
+    assert_eq!(found["runners"][0]["slots"], 4, "{found:#}");
+    let execution = &found["actions"]["nodes"][0]["executions"]["nodes"][0];
+    assert_eq!(execution["skipped"][0]["reason"], "empty", "{found:#}");
+    assert_eq!(execution["plan"]["missing"][0]["repository"], "m", "{found:#}");
+    assert_eq!(execution["plan"]["unchanged"][0]["jobId"], Value::Null, "{found:#}");
+    let specs = &execution["plan"]["changesetSpecs"];
+    assert_eq!(specs["pageInfo"]["hasNextPage"], true, "{found:#}");
+    assert_eq!(specs["nodes"][0]["diffStat"], json!({ "files": 1, "insertions": 2, "deletions": 3 }));
+    let query = "query($id: ID!, $after: String) { plan(id: $id) {
+        changesetSpecs(after: $after) { nodes { position } pageInfo { hasNextPage } } } }";
+    let variables =
+        json!({ "id": PlanId::derived(&["p"]).to_string(), "after": specs["pageInfo"]["endCursor"] });
+    let rest = world.data(query, variables).await;
+    let expected = json!({ "nodes": [{ "position": 2 }], "pageInfo": { "hasNextPage": false } });
+    assert_eq!(rest["plan"]["changesetSpecs"], expected);
     world.end().await;
 }

@@ -11,5 +11,7 @@
 mod commands;
 mod http;
 mod lists;
+#[path = "../../../../tests/world/postgres.rs"]
+mod postgres;
 mod streams;
 mod world;

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::postgres;
+
 /// Nothing here takes longer unless it never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,6 +24,7 @@ pub(crate) const DEFINITION: &str = "name: tidy\ndescription: Tidies.\nsteps:\n 
 pub(crate) struct World {
     server: Option<Server>,
     folder: tempfile::TempDir,
+    database_url: String,
     pub(crate) url: String,
     client: reqwest::Client,
     gateway: Role,
@@ -56,6 +59,18 @@ async fn connect(server: &Server, user: &str) -> Broker {
 impl World {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}/projection.sqlite", folder.path().display());
+        Self::over(folder, database_url).await
+    }
+
+    /// One on each engine.
+    pub(crate) async fn on_both() -> [Self; 2] {
+        let name = format!("gateway_{}", uuid::Uuid::new_v4().simple());
+        let database_url = postgres::Postgres::shared().database(&name);
+        [Self::new().await, Self::over(tempfile::tempdir().unwrap(), database_url).await]
+    }
+
+    async fn over(folder: tempfile::TempDir, database_url: String) -> Self {
         let config = ServerConfig {
             folder: folder.path().join("broker"),
             port: None,
@@ -64,16 +79,15 @@ impl World {
         };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
         connect(&server, "provisioner").await.provision().await.unwrap();
-        let database_url = format!("sqlite://{}/projection.sqlite", folder.path().display());
         let projector = project(&server, &database_url).await;
 
         let listener = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let settings = gateway::Config { database_url: database_url.clone() };
         let (broker, stop) = (connect(&server, "gateway").await, CancellationToken::new());
-        let task =
-            tokio::spawn(gateway::run(gateway::Config { database_url }, listener, broker, stop.clone()));
+        let task = tokio::spawn(gateway::run(settings, listener, broker, stop.clone()));
         let (gateway, client) = (Role { stop, task }, reqwest::Client::new());
-        Self { server: Some(server), folder, url, client, gateway, projector: Some(projector) }
+        Self { server: Some(server), folder, database_url, url, client, gateway, projector: Some(projector) }
     }
 
     pub(crate) async fn broker(&self, user: &str) -> Broker {
@@ -85,8 +99,7 @@ impl World {
     }
 
     pub(crate) async fn start_projector(&mut self) {
-        let database_url = format!("sqlite://{}/projection.sqlite", self.folder.path().display());
-        self.projector = Some(project(self.server.as_ref().unwrap(), &database_url).await);
+        self.projector = Some(project(self.server.as_ref().unwrap(), &self.database_url).await);
     }
 
     /// Stops the broker and starts it again on the same data and port.
