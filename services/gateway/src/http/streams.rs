@@ -80,8 +80,12 @@ pub(super) async fn job_patch(
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     let job: JobId = read_id(&id)?;
-    let JobRow { patch, .. } = job_row(&gateway, job).await?;
-    match patch {
+    let mut row = job_row(&gateway, job).await?;
+    if row.patch.is_none() {
+        catch_up(&gateway).await?;
+        row = job_row(&gateway, job).await?;
+    }
+    match row.patch {
         Some(blob) => patch_response(gateway, blob).await,
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
@@ -98,11 +102,13 @@ pub(super) async fn changeset_patch(
         Fault::new(Code::NotFound, format!("{plan} has no changeset {position}"), hint)
     };
     let place: i64 = position.parse().map_err(|_| missing())?;
-    let statement = Statement::new("SELECT patch_sha256, patch_size FROM changeset_specs WHERE plan_id = ")
-        .text(plan.to_string())
-        .sql(" AND position = ")
-        .bind(Bound::Int(place));
-    let row = gateway.projection.select::<PatchRow>(statement).await?.pop();
+    let statement = || {
+        Statement::new("SELECT patch_sha256, patch_size FROM changeset_specs WHERE plan_id = ")
+            .text(plan.to_string())
+            .sql(" AND position = ")
+            .bind(Bound::Int(place))
+    };
+    let row = newest::<PatchRow>(&gateway, statement).await?;
     let blob = row.and_then(|PatchRow(blob)| blob).ok_or_else(missing)?;
     patch_response(gateway, blob).await
 }
@@ -142,12 +148,32 @@ impl FromRow<'_, AnyRow> for PatchRow {
 }
 
 async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
-    let statement = Statement::new("SELECT execution_id, patch_sha256, patch_size FROM jobs WHERE id = ")
-        .text(job.to_string());
-    gateway.projection.select(statement).await?.pop().ok_or_else(|| {
+    let statement = || {
+        Statement::new("SELECT execution_id, patch_sha256, patch_size FROM jobs WHERE id = ")
+            .text(job.to_string())
+    };
+    newest(gateway, statement).await?.ok_or_else(|| {
         let hint = "`patchwave execution show` lists an execution's jobs.";
         Fault::new(Code::NotFound, format!("there is no job {job}"), hint)
     })
+}
+
+/// A row. What is not there may be on its way: whoever reads events knows of it before the projection does.
+async fn newest<T>(gateway: &Gateway, statement: impl Fn() -> Statement) -> Result<Option<T>, Fault>
+where
+    T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
+{
+    if let Some(row) = gateway.projection.select(statement()).await?.pop() {
+        return Ok(Some(row));
+    }
+    catch_up(gateway).await?;
+    Ok(gateway.projection.select(statement()).await?.pop())
+}
+
+/// Waits until the projection is where the log is now.
+async fn catch_up(gateway: &Gateway) -> Result<(), Fault> {
+    let last = gateway.broker.last_sequence().await?;
+    gateway.projection.reach(last).await
 }
 
 fn read_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Fault> {
