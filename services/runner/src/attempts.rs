@@ -111,3 +111,38 @@ impl Halted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
+    use events::id::JobId;
+
+    use super::*;
+
+    fn attempt(number: u32) -> Running {
+        Running { job: JobId::derived(&["job"]), attempt: number }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_is_in_the_list_once_and_can_be_stopped_there() {
+        let attempts = Attempts::new();
+        let mut first = attempts.take(&attempt(1)).unwrap();
+        let mut second = attempts.take_leftover(&attempt(2)).unwrap();
+        assert!(attempts.take(&attempt(1)).is_none());
+        assert_eq!(attempts.all(), [attempt(1), attempt(2)].into());
+        assert_eq!(
+            attempts.live(),
+            [attempt(1)].into(),
+            "what an earlier process left running is not to be kept"
+        );
+        assert!(attempts.halt(&attempt(2), Halt::Abandon));
+        attempts.halt_all(Halt::Drain);
+        assert_eq!((first.halt().await, second.halt().await), (Halt::Drain, Halt::Abandon));
+        second.abandon().await;
+        attempts.release(&attempt(1));
+        assert!(!attempts.halt(&attempt(1), Halt::Drain));
+        attempts.release(&attempt(2));
+        attempts.none_left().await;
+    }
+}

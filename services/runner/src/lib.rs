@@ -37,7 +37,7 @@ pub struct Config {
     pub id: RunnerId,
     /// Its own folder: attempts in hand, cached trees, workspaces. Overlays need a file system such as ext4 there.
     pub dir: PathBuf,
-    /// How many jobs it runs at once.
+    /// How many jobs it runs at once; at least one.
     pub slots: u32,
     /// What jobs can ask for.
     pub labels: BTreeMap<String, String>,
@@ -54,7 +54,7 @@ pub const DEFAULT_TREE_CACHE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 /// the rest with a reason, so that other runners take it up at once.
 ///
 /// # Errors
-/// When git is missing, the folder cannot be written, or another runner works in it.
+/// When there are no slots, git is missing, the folder cannot be written, or another runner works in it.
 pub async fn run(config: Config, broker: Broker, stop: CancellationToken) -> anyhow::Result<()> {
     service::Service::open(config, broker).await?.run(stop).await
 }

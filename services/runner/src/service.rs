@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use broker::{Broker, Delivery, Queue};
 use events::beat::Running;
 use events::id::RunnerId;
@@ -53,6 +53,9 @@ pub(crate) struct Service {
 impl Service {
     /// Makes sure that all is there, and clears away what an earlier process left.
     pub(crate) async fn open(config: Config, broker: Broker) -> Result<Self> {
+        if config.slots == 0 {
+            bail!("a runner without slots runs nothing: give it at least one with --slots");
+        }
         let version = git::version().await?;
         let dir = config.dir.clone();
         let journal = Journal::open(&dir)?;

@@ -139,11 +139,12 @@ async fn live(shared: &Shared, begun: &Leftover, halted: &mut Halted) -> Result<
         }
         _ => shared.health.went_well(),
     }
+    let is_silent = matches!(end, End::Silent);
     let tell = tell(shared, begun, (log, outbox), end);
     let tell = async {
         tokio::select! {
             told = tell => told,
-            () = halted.abandon() => Ok(()),
+            () = halted.abandon(), if !is_silent => Ok(()),
         }
     };
     let clean = async {
@@ -197,7 +198,11 @@ async fn tell(shared: &Shared, begun: &Leftover, (log, mut outbox): (Log, Outbox
             log.tell(&format!("the job's limit of {seconds} s was reached: everything was stopped")).await;
         }
         End::Abandoned(reason) => log.tell(&format!("this attempt was abandoned: {reason}")).await,
-        End::Silent => return Ok(()),
+        End::Silent => {
+            // What the steps wrote until then is still true, and worth a moment.
+            let _ = tokio::time::timeout(NOTICE, log.close()).await;
+            return Ok(());
+        }
     }
     let patch = async {
         match &end {

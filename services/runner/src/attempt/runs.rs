@@ -54,3 +54,52 @@ fn templates(step: &Step) -> impl Iterator<Item = &Template> {
     let named = step.env.iter().chain(&step.files).map(|(_, template)| template);
     container.into_iter().chain(action).chain(named)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
+    use super::*;
+
+    /// How many steps each run has.
+    fn runs(steps: &[&str]) -> Vec<usize> {
+        let steps = steps.concat();
+        let text = format!(
+            "name: n\ndescription: d\nsteps:\n{steps}changesetTemplate:\n  title: t\n  body: b\n  branch: b\n  commit:\n    \
+             message: m\n"
+        );
+        let given = spec::Given::default();
+        let source = spec::Source {
+            file_name: "n.batch.yaml",
+            text: &text,
+            given: &given,
+            command_image: spec::DEFAULT_COMMAND_IMAGE,
+        };
+        of(&spec::parse(&source).unwrap().definition.steps).iter().map(Range::len).collect()
+    }
+
+    const A: &str = "- run: a\n  container: one\n";
+    const B: &str = "- run: b\n  container: two\n";
+
+    #[test]
+    fn neighbours_with_one_image_share_a_container() {
+        assert_eq!(runs(&[A, A, B, A]), [2, 1, 1]);
+        assert_eq!(runs(&[A]), [1]);
+    }
+
+    #[test]
+    fn an_image_that_depends_on_what_happened_is_asked_for_each_time() {
+        let same = "- run: a\n  container: ${{ repository.name }}\n";
+        let other = "- run: a\n  container: ${{ previous_step.stdout }}\n";
+        assert_eq!(runs(&[same, same]), [2]);
+        assert_eq!(runs(&[other, other]), [1, 1]);
+    }
+
+    #[test]
+    fn a_step_with_files_or_that_looks_at_changes_has_a_container_of_its_own() {
+        let files = "- run: a\n  container: one\n  files:\n    /x: y\n";
+        let looks = "- run: echo ${{ join previous_step.added_files \" \" }}\n  container: one\n";
+        assert_eq!(runs(&[A, files, A]), [1, 1, 1]);
+        assert_eq!(runs(&[A, looks, A]), [1, 2]);
+    }
+}

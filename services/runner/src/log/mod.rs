@@ -17,6 +17,7 @@ use bytes::Bytes;
 use events::beat::Running;
 use events::id::RunnerId;
 use events::log::{LogEnd, Stream};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -126,6 +127,14 @@ fn said(line: &str) -> Piece {
     Piece { step: 0, stream: Stream::Runner, what }
 }
 
+/// Does what may wait for the disk, without keeping heartbeats waiting.
+fn on_disk<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
 /// Writes the spool.
 struct Writer {
     spool: Spool,
@@ -191,7 +200,7 @@ impl Writer {
             if self.failed.borrow().is_some() {
                 continue;
             }
-            match self.spool.append(&chunk) {
+            match on_disk(|| self.spool.append(&chunk)) {
                 Ok(end) => {
                     self.tally.add(&chunk);
                     self.written.send_modify(|written| written.end = end);

@@ -265,9 +265,7 @@ async fn measure() {
     }
     eprintln!("20 jobs on 2 slots: {:?}", begin.elapsed());
     let begin = std::time::Instant::now();
-    let attempt = world
-        .send(&world.scripts(&["seq -f 'line %.0f of a log that is rather long' 1000000 || seq 1000000"]))
-        .await;
+    let attempt = world.send(&world.scripts(&["seq 1000000"])).await;
     let What::Succeeded { log, .. } = world.end(&attempt).await else {
         panic!("{:?}", world.heard(&attempt))
     };
@@ -276,5 +274,13 @@ async fn measure() {
     let rss: Vec<&str> =
         status.lines().filter(|line| line.starts_with("Vm") && line.contains("HWM")).collect();
     eprintln!("{} lines, {} bytes, {} chunks in {took:?}, {rss:?}", log.lines, log.bytes, log.chunks);
+    let begin = std::time::Instant::now();
+    let script = "n=0; while [ $n -lt 10000 ]; do n=$((n + 1)); echo $n; echo $n >&2; done";
+    let attempt = world.send(&world.scripts(&[script])).await;
+    let What::Succeeded { log, .. } = world.end(&attempt).await else {
+        panic!("{:?}", world.heard(&attempt))
+    };
+    let step = &world.heard(&attempt)[2].what;
+    eprintln!("alternating: {} lines, {} chunks in {:?}; {step:?}", log.lines, log.chunks, begin.elapsed());
     runner.end().await;
 }

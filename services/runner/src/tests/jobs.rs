@@ -1,5 +1,6 @@
 //! Jobs from ticket to end.
 
+use events::action::{Definition, Given};
 use events::job::FailureKind;
 use events::log::Stream;
 use events::report::What;
@@ -88,6 +89,55 @@ async fn steps_know_what_earlier_ones_did() {
     let file = world.fixture.dir.path().join("patch");
     std::fs::write(&file, patch).unwrap();
     git(&world.fixture.dir.path().join("origin"), &["apply", "--index", file.to_str().unwrap()]);
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_work_in_the_workspaces_folder() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let mut ticket = world.scripts(&["pwd; cat inner; echo x >new"]);
+    ticket.workspace.path = "sub".to_owned();
+    let attempt = world.send(&ticket).await;
+    let What::Succeeded { log, patch, .. } = world.end(&attempt).await else {
+        panic!("{:?}", world.heard(&attempt));
+    };
+    assert_eq!(stream(&world.log(&attempt, &log).await, Stream::Stdout), "/work/sub\ninside\n");
+    let patch = world.reader.get_blob(&patch.unwrap()).await.unwrap();
+    assert!(shown(&patch).contains("+++ b/sub/new"), "the patch is of the whole tree: {}", shown(&patch));
+    runner.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_legacy_action_keeps_its_cache_from_job_to_job() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let mut ticket = world.scripts(&["true"]);
+        let script = "echo x >>/kept/n; cat /kept/n; echo $WHO";
+        ticket.definition = Definition {
+            file_name: "action.json".to_owned(),
+            source: format!(
+                r#"{{"scopeQuery": "repo:x", "steps": [{{"type": "docker", "image": "{IMAGE}",
+                "cacheDirs": ["/kept"], "args": ["sh", "-c", "{script}"]}}]}}"#
+            ),
+            given: Given {
+                name: Some("old".to_owned()),
+                branch: Some("old".to_owned()),
+                title: Some("Old".to_owned()),
+                body: Some("Old".to_owned()),
+                message: Some("Old".to_owned()),
+            },
+        };
+        let attempt = world.send(&ticket).await;
+        let What::Succeeded { log, patch, .. } = world.end(&attempt).await else {
+            panic!("{:?}", world.heard(&attempt));
+        };
+        assert_eq!(patch, None, "what is kept is no part of the patch");
+        said.push(stream(&world.log(&attempt, &log).await, Stream::Stdout));
+    }
+    assert_eq!(said, ["x\n\n", "x\nx\n\n"]);
     runner.end().await;
 }
 

@@ -79,9 +79,13 @@ async fn connect(server: &Server, user: &str, runner: Option<RunnerId>) -> Broke
 }
 
 impl World {
-    /// A world whose repository holds one file, `file`.
+    /// A world whose repository holds `file` and `sub/inner`.
     pub(crate) async fn new() -> Self {
-        let fixture = Fixture::new(|dir| std::fs::write(dir.join("file"), "as it was\n").unwrap());
+        let fixture = Fixture::new(|dir| {
+            std::fs::create_dir(dir.join("sub")).unwrap();
+            std::fs::write(dir.join("sub/inner"), "inside\n").unwrap();
+            std::fs::write(dir.join("file"), "as it was\n").unwrap();
+        });
         let config = ServerConfig {
             folder: fixture.dir.path().join("broker"),
             port: None,
