@@ -222,10 +222,24 @@ fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>, limit_ms: u64) -> Wh
             let diff_stat = if patch.is_some() { stat } else { DiffStat::default() };
             What::Succeeded { patch, diff_stat, log }
         }
-        End::Failed(failure) => What::Failed { failure, log },
+        End::Failed(failure) => {
+            let failure =
+                Failure { message: bounded(failure.message), hint: bounded(failure.hint), ..failure };
+            What::Failed { failure, log }
+        }
         End::TimedOut => What::TimedOut { limit_ms, log },
-        End::Abandoned(reason) => What::Abandoned { reason, log },
+        End::Abandoned(reason) => What::Abandoned { reason: bounded(reason), log },
         End::Silent => What::Abandoned { reason: "it was taken away".to_owned(), log },
+    }
+}
+
+/// How many characters of a message are reported: what it repeats may be as long as a user likes.
+const MESSAGE_CHARS: usize = 4_000;
+
+fn bounded(text: String) -> String {
+    match text.char_indices().nth(MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -60,7 +60,8 @@ impl Log {
     /// Opens the log in an attempt's folder, empty or with what an earlier process left, and begins to send it.
     pub(crate) fn open(folder: &Path, broker: Broker, runner: RunnerId, attempt: Running) -> Result<Self> {
         let path = folder.join(SPOOL);
-        let (spool, tally) = Spool::open(&path).context("the log's spool cannot be opened")?;
+        let opened = on_disk(|| Spool::open(&path));
+        let (spool, tally) = opened.context("the log's spool cannot be opened")?;
         let found = spool.end();
         let (written_sender, written) = watch::channel(Written { end: found, complete: false });
         let (failed, failure) = watch::channel(None);
