@@ -40,7 +40,7 @@ async fn a_runner_that_died_says_at_its_return_what_it_had() {
     let next = world.send(&world.scripts(&["true"])).await;
     assert!(matches!(world.end(&next).await, What::Succeeded { patch: None, .. }));
     world.clean().await;
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn the_broker_dies_in_the_middle_of_a_log() {
     let expected: String = (1..=400).map(|n| format!("line {n}\n")).collect();
     assert_eq!(stream(&world.log(&attempt, &log).await, Stream::Stdout), expected);
     assert!(world.reader.has_blob(&patch.unwrap()).await.unwrap());
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +73,7 @@ async fn a_runner_that_is_stopped_gives_up_what_does_not_end() {
     assert!(reason.contains("stopped"), "{reason}");
     runner.end().await;
     assert!(world.is_clean().await);
+    world.close_broker().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +84,7 @@ async fn a_folder_has_one_runner() {
     let second = world.start(world.config(1)).await;
     let error = soon("the refusal", second.task).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("another runner works in"), "{error:#}");
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +109,7 @@ async fn a_step_does_not_wait_for_a_broker_that_is_away() {
     };
     let expected: String = (1..=300_000).map(|n| format!("{n}\n")).collect();
     assert!(stream(&world.log(&attempt, &log).await, Stream::Stdout) == expected);
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +145,7 @@ async fn an_end_that_was_written_down_is_told_and_not_replaced() {
     let next = world.send(&world.scripts(&["true"])).await;
     world.end(&next).await;
     assert_eq!(world.heard(&attempt).len(), said.len());
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +176,7 @@ async fn an_engine_that_goes_away_takes_its_attempts_with_it_and_nothing_else() 
     assert!(matches!(world.end(&waiting).await, What::Succeeded { .. }));
     world.beat(|beat| beat.slots == 1 && beat.trouble.is_none()).await;
     world.clean().await;
-    runner.end().await;
+    world.close(runner).await;
     proxy.cut().await;
 }
 
@@ -201,6 +202,7 @@ async fn a_full_disk_costs_the_attempt_and_not_the_runner() {
     world.clean().await;
     runner.end().await;
     drop(disk);
+    world.close_broker().await;
 }
 
 /// A way to the real engine that can be cut.
@@ -282,5 +284,5 @@ async fn measure() {
     };
     let step = &world.heard(&attempt)[2].what;
     eprintln!("alternating: {} lines, {} chunks in {:?}; {step:?}", log.lines, log.chunks, begin.elapsed());
-    runner.end().await;
+    world.close(runner).await;
 }

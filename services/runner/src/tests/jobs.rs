@@ -5,7 +5,7 @@ use events::job::FailureKind;
 use events::log::Stream;
 use events::report::What;
 
-use super::world::{IMAGE, World, runner_id, soon, stream};
+use super::world::{IMAGE, World, runner_id, stream};
 use crate::fixture::{git, shown};
 
 fn names(reports: &[events::report::Report]) -> Vec<String> {
@@ -56,7 +56,7 @@ async fn a_ticket_becomes_reports_a_log_and_a_patch() {
     assert_eq!((of_step(1), of_step(2)), ("one\nthree".to_owned(), "changed\n".to_owned()));
     world.beat(|beat| beat.running.is_empty() && beat.slots == 1 && beat.trouble.is_none()).await;
     world.clean().await;
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn steps_know_what_earlier_ones_did() {
     let file = world.fixture.dir.path().join("patch");
     std::fs::write(&file, patch).unwrap();
     git(&world.fixture.dir.path().join("origin"), &["apply", "--index", file.to_str().unwrap()]);
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,7 @@ async fn steps_work_in_the_workspaces_folder() {
     assert_eq!(stream(&world.log(&attempt, &log).await, Stream::Stdout), "/work/sub\ninside\n");
     let patch = world.reader.get_blob(&patch.unwrap()).await.unwrap();
     assert!(shown(&patch).contains("+++ b/sub/new"), "the patch is of the whole tree: {}", shown(&patch));
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +138,7 @@ async fn a_legacy_action_keeps_its_cache_from_job_to_job() {
         said.push(stream(&world.log(&attempt, &log).await, Stream::Stdout));
     }
     assert_eq!(said, ["x\n\n", "x\nx\n\n"]);
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn a_step_that_fails_ends_the_job_with_what_to_do() {
     assert_eq!(stream(&chunks, Stream::Stdout), "before");
     assert_eq!(stream(&chunks, Stream::Runner), "\nstep 1 ended with exit code 3\n");
     assert_eq!(names(world.heard(&attempt)), ["started", "step 1", "step 1: 3", "failed"]);
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +173,7 @@ async fn what_cannot_be_run_fails_with_its_kind() {
         assert_eq!((failure.kind, failure.step), (kind, step), "{failure:?}");
         assert!(!failure.hint.is_empty());
     }
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +191,7 @@ async fn the_limit_ends_everything_and_keeps_the_log() {
     assert_eq!(stream(&chunks, Stream::Stdout), "before\n");
     assert!(stream(&chunks, Stream::Runner).contains("limit of 3 s"));
     world.clean().await;
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +208,7 @@ async fn an_attempt_that_is_taken_away_stops_in_silence() {
     world.end(&next).await;
     assert_eq!(names(world.heard(&attempt)), ["started", "step 1"]);
     world.clean().await;
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +223,7 @@ async fn no_more_tickets_are_taken_than_there_are_slots() {
     world.end(&second).await;
     let (first, second) = (world.heard(&first).last().unwrap().time, world.heard(&second)[0].time);
     assert!(second >= first);
-    runner.end().await;
+    world.close(runner).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,5 +237,5 @@ async fn a_runner_without_an_engine_says_so_and_takes_nothing() {
             beat.slots == 0 && beat.trouble.as_ref().is_some_and(|trouble| trouble.contains("/nowhere"))
         })
         .await;
-    soon("the end", runner.end()).await;
+    world.close(runner).await;
 }

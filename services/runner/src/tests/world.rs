@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A broker and one side of it.
 pub(crate) struct World {
-    pub(crate) server: Server,
+    server: Server,
     pub(crate) fixture: Fixture,
     pub(crate) scheduler: Broker,
     pub(crate) reader: Broker,
@@ -153,6 +153,19 @@ impl World {
             format!("- container: {IMAGE}\n  run: |\n{indented}")
         };
         self.ticket(&scripts.iter().map(step).collect::<String>())
+    }
+
+    /// Stops the runner in good order, and then the broker.
+    pub(crate) async fn close(self, runner: Started) {
+        runner.end().await;
+        self.close_broker().await;
+    }
+
+    /// Stops the broker, so that nobody writes into the folder while it is removed.
+    pub(crate) async fn close_broker(self) {
+        let Self { server, fixture, .. } = self;
+        server.stop().await;
+        drop(fixture);
     }
 
     /// Gives a ticket to the runner.
