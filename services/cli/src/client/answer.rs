@@ -1,0 +1,79 @@
+//! What an answer means: a result, a refusal, or nobody there.
+//!
+//! Owns the border between what may be tried again and what may not.
+
+use reqwest::{Response, StatusCode};
+use serde::Deserialize;
+
+use crate::failure::Complaint;
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// Nobody answered, or not to the end: it may be tried again.
+    Away(anyhow::Error),
+    /// The answer is no.
+    Last(anyhow::Error),
+}
+
+impl Failed {
+    pub(super) fn away(error: impl Into<anyhow::Error>) -> Self {
+        Self::Away(error.into())
+    }
+
+    pub(super) fn last(error: impl Into<anyhow::Error>) -> Self {
+        Self::Last(error.into())
+    }
+}
+
+impl From<Failed> for anyhow::Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Away(error) | Failed::Last(error) => error,
+        }
+    }
+}
+
+/// A refusal as the gateway writes it outside of GraphQL.
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalBody,
+}
+
+#[derive(Deserialize)]
+struct RefusalBody {
+    code: String,
+    message: String,
+    #[serde(default)]
+    hint: String,
+}
+
+/// The answer, if it is a result.
+pub(super) async fn checked(answer: Response) -> Result<Response, Failed> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let body = answer.bytes().await.unwrap_or_default();
+    if let Ok(Refusal { error }) = serde_json::from_slice(&body) {
+        let complaint = Complaint { code: Some(error.code), ..Complaint::new(error.message, error.hint) };
+        return Err(Failed::last(complaint));
+    }
+    Err(unexpected(status))
+}
+
+/// An answer without a reason that we could read.
+pub(super) fn unexpected(status: StatusCode) -> Failed {
+    let message = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "the server refuses the request: it is too large".to_owned(),
+        StatusCode::NOT_FOUND => "what answers there is not a Patchwave that this client knows".to_owned(),
+        other => format!("the server answers with {other}"),
+    };
+    let error = anyhow::Error::from(Complaint::new(message, "see the log of the gateway"));
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Failed::Away(error)
+        }
+        _ => Failed::Last(error),
+    }
+}

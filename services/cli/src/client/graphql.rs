@@ -1,0 +1,141 @@
+//! GraphQL over HTTP: queries and mutations with typed results.
+//!
+//! Owns the request and the reading of errors. Invariant: a mutation that is sent again carries the id of the first
+//! sending, so that it happens once.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::answer::unexpected;
+use super::{Client, Failed};
+use crate::failure::Complaint;
+
+/// How long a mutation is tried while nobody answers.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to wait between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: Option<T>,
+    #[serde(default)]
+    errors: Vec<GraphqlError>,
+}
+
+#[derive(Deserialize)]
+struct GraphqlError {
+    message: String,
+    #[serde(default)]
+    extensions: Extensions,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Extensions {
+    code: Option<String>,
+    hint: Option<String>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+#[derive(Deserialize)]
+struct Diagnostic {
+    rendered: String,
+}
+
+impl Client {
+    /// Asks for something, or asks for something to be done.
+    pub(crate) async fn graphql<T: DeserializeOwned>(
+        &self,
+        query: &str,
+        variables: &Value,
+    ) -> Result<T, Failed> {
+        let url = self.url(&["graphql"], &[])?;
+        let request = self.http.post(url.clone()).json(&json!({ "query": query, "variables": variables }));
+        let answer = request.send().await.map_err(|error| self.unreachable(&url, error))?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&url, error))?;
+        let answer = match serde_json::from_slice::<Answer<Value>>(&body) {
+            Ok(answer) => answer,
+            Err(_) if !status.is_success() => return Err(unexpected(status)),
+            Err(error) => return Err(Failed::last(not_ours(error))),
+        };
+        if let Some(error) = answer.errors.into_iter().next() {
+            return Err(Failed::last(complaint(error)));
+        }
+        let data = answer.data.unwrap_or_default();
+        serde_json::from_value(data).map_err(|error| Failed::last(not_ours(error)))
+    }
+
+    /// Asks for something to be done, again and again while nobody answers: `variables` must hold a mutation id.
+    pub(crate) async fn mutate<T: DeserializeOwned>(
+        &self,
+        query: &str,
+        variables: &Value,
+    ) -> anyhow::Result<T> {
+        let start = Instant::now();
+        // Whoever is not there at the very first try was not started: that is for the user to know at once.
+        let mut answer = self.graphql(query, variables).await;
+        let reached = !matches!(&answer, Err(Failed::Away(error)) if never_connected(error));
+        while let Err(Failed::Away(error)) = &answer
+            && reached
+            && start.elapsed() < PATIENCE
+        {
+            tracing::warn!(error = crate::logging::chain(error), "the connection was lost, asking again");
+            tokio::time::sleep(PAUSE).await;
+            answer = self.graphql(query, variables).await;
+        }
+        answer.map_err(Into::into)
+    }
+}
+
+fn never_connected(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<reqwest::Error>())
+        .is_none_or(reqwest::Error::is_connect)
+}
+
+fn complaint(error: GraphqlError) -> Complaint {
+    let GraphqlError { message, extensions: Extensions { code, hint, diagnostics } } = error;
+    let hint = hint.unwrap_or_else(|| match code.as_deref() {
+        Some("internal") => "the gateway's log says more under this reference".to_owned(),
+        _ => String::new(),
+    });
+    let details = diagnostics.into_iter().map(|diagnostic| diagnostic.rendered).collect();
+    Complaint { code, message, hint, details }
+}
+
+fn not_ours(error: serde_json::Error) -> anyhow::Error {
+    let message = "the server's answer is not one that this client knows";
+    anyhow::Error::from(error)
+        .context(Complaint::new(message, "compare `patchwave --version` here and there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_its_hint_and_its_diagnostics() {
+        let text = r#"{"data":null,"errors":[{"message":"2 errors","path":["applyAction"],"extensions":
+            {"code":"invalid-definition","hint":"mend them","diagnostics":[{"rendered":"error[x]: y","line":1}]}}]}"#;
+        let answer: Answer<Value> = serde_json::from_str(text).unwrap();
+        let complaint = complaint(answer.errors.into_iter().next().unwrap());
+        assert_eq!(complaint.code.as_deref(), Some("invalid-definition"));
+        assert_eq!(
+            (complaint.hint.as_str(), complaint.details.as_slice()),
+            ("mend them", &["error[x]: y".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn an_error_without_extensions_is_one_all_the_same() {
+        let answer: Answer<Value> = serde_json::from_str(r#"{"errors":[{"message":"bad query"}]}"#).unwrap();
+        assert_eq!(complaint(answer.errors.into_iter().next().unwrap()), Complaint::new("bad query", ""));
+    }
+}

@@ -1,0 +1,179 @@
+//! `patchwave action`: the actions there are.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use events::id::ActionId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{ListOptions, ShowOptions, moment, not_found, state};
+use crate::client::{Connection, pages};
+use crate::data_dir::DataDirOption;
+use crate::output::{self, Column};
+use crate::terminal::inert;
+
+/// The commands of `patchwave action`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the actions, the one that changed last first
+    List(ListOptions),
+    /// Show an action with its newest definition
+    Show(Show),
+}
+
+/// Options of `patchwave action show`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Show {
+    /// The action's name or id
+    action: String,
+
+    #[command(flatten)]
+    show: ShowOptions,
+}
+
+const LIST: &str = "query($first: Int!, $after: String) { actions(first: $first, after: $after) {
+  nodes { id name description revision archived createdAt updatedAt } pageInfo { hasNextPage endCursor } } }";
+
+const SHOW: &str = "query($id: ID, $name: String) { action(id: $id, name: $name) {
+  id name description revision archived createdAt updatedAt
+  definition { fileName source given { name branch title body message } }
+  executions(first: 10) { nodes { id state revision requestedAt } } } }";
+
+#[derive(Deserialize)]
+struct Listed {
+    actions: Connection<Action>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Action {
+    id: String,
+    name: String,
+    description: String,
+    revision: u32,
+    archived: bool,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    action: Option<Whole>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    action: Action,
+    definition: Definition,
+    executions: Executions,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Definition {
+    file_name: String,
+    source: String,
+    given: serde_json::Value,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Executions {
+    nodes: Vec<Execution>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Execution {
+    id: String,
+    state: String,
+    revision: u32,
+    requested_at: String,
+}
+
+/// Runs a command.
+pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List(options) => list(options, data).await?,
+        Command::Show(options) => show(options, data).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(options: ListOptions, data: &DataDirOption) -> anyhow::Result<()> {
+    let client = options.show.client(data)?;
+    let actions = pages(options.limit, async |page| {
+        let variables = json!({ "first": page.first, "after": page.after });
+        Ok(client.graphql::<Listed>(LIST, &variables).await?.actions)
+    })
+    .await?;
+    if options.show.json {
+        return actions.iter().try_for_each(output::json);
+    }
+    if actions.is_empty() {
+        eprintln!("there are no actions yet: `patchwave run FILE --repo PATH` makes one");
+        return Ok(());
+    }
+    let rows = actions.into_iter().map(|action| {
+        let archived = if action.archived { " (archived)" } else { "" };
+        let name = format!("{}{archived}", action.name);
+        let about = output::shortened(&action.description, 60);
+        vec![name, action.revision.to_string(), moment(&action.updated_at), about]
+    });
+    let columns = [
+        Column::Left("action"),
+        Column::Right("revision"),
+        Column::Left("changed"),
+        Column::Left("description"),
+    ];
+    output::line(&output::table(&columns, rows))
+}
+
+async fn show(options: Show, data: &DataDirOption) -> anyhow::Result<()> {
+    let client = options.show.client(data)?;
+    let variables = match options.action.parse::<ActionId>() {
+        Ok(id) => json!({ "id": id }),
+        Err(_) => json!({ "name": options.action }),
+    };
+    let shown: Shown = client.graphql(SHOW, &variables).await?;
+    let whole = shown.action.ok_or_else(|| not_found("action", &options.action, "action list"))?;
+    if options.show.json { output::json(&whole) } else { output::line(&rendered(&whole)) }
+}
+
+fn rendered(whole: &Whole) -> String {
+    let action = &whole.action;
+    let mut text = output::fields(&[
+        ("action", action.name.clone()),
+        ("id", action.id.clone()),
+        ("description", action.description.clone()),
+        ("revision", action.revision.to_string()),
+        ("archived", if action.archived { "yes" } else { "no" }.to_owned()),
+        ("created", moment(&action.created_at)),
+        ("changed", moment(&action.updated_at)),
+        ("file", whole.definition.file_name.clone()),
+    ]);
+    if !whole.executions.nodes.is_empty() {
+        let rows = whole.executions.nodes.iter().map(|execution| {
+            let revision = execution.revision.to_string();
+            vec![execution.id.clone(), state(&execution.state), revision, moment(&execution.requested_at)]
+        });
+        let columns = [
+            Column::Left("execution"),
+            Column::Left("state"),
+            Column::Right("revision"),
+            Column::Left("requested"),
+        ];
+        text.push_str("\n\n");
+        text.push_str(&output::table(&columns, rows));
+    }
+    text.push_str("\n\n");
+    let source: Vec<String> =
+        whole.definition.source.lines().map(|line| format!("  {}", indented(line))).collect();
+    text + &source.join("\n")
+}
+
+/// A line of a definition; what it is indented with stays.
+fn indented(line: &str) -> String {
+    inert(&line.replace('\t', "        "))
+}

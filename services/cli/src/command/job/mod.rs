@@ -1,0 +1,28 @@
+//! `patchwave job`: one workspace of an execution, and what its steps printed.
+
+mod logs;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::data_dir::DataDirOption;
+
+/// The commands of `patchwave job`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print what a job's steps printed, byte by byte
+    Logs(logs::Options),
+    /// Show a job with its attempts and steps
+    Show(show::Options),
+}
+
+/// Runs a command.
+pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Logs(options) => logs::run(options, data).await?,
+        Command::Show(options) => show::run(options, data).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

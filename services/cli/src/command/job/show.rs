@@ -1,0 +1,163 @@
+//! `patchwave job show`.
+
+use clap::Args;
+use events::id::JobId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::super::{ShowOptions, moment, not_found, state};
+use crate::data_dir::DataDirOption;
+use crate::output::{self, Column};
+
+/// Options of `patchwave job show`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// The job's id
+    job: JobId,
+
+    #[command(flatten)]
+    show: ShowOptions,
+}
+
+const SHOW: &str = "query($id: ID!) { job(id: $id) {
+  id executionId repository url baseRef baseOid path state attempt runner hasPatch queuedAt startedAt endedAt
+  failure { kind step exitCode message hint } diffStat { files insertions deletions }
+  attempts { number runner state reason assignedAt startedAt endedAt logSealed logLines logBytes
+             steps { number startedAt exitCode durationMs } } } }";
+
+#[derive(Deserialize)]
+struct Shown {
+    job: Option<Job>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Job {
+    id: String,
+    execution_id: String,
+    repository: String,
+    url: String,
+    base_ref: String,
+    base_oid: String,
+    path: String,
+    state: String,
+    attempt: u32,
+    runner: Option<String>,
+    has_patch: bool,
+    queued_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    failure: Option<Failure>,
+    diff_stat: Option<DiffStat>,
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    kind: String,
+    step: Option<u32>,
+    exit_code: Option<i64>,
+    message: String,
+    hint: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct DiffStat {
+    files: u32,
+    insertions: u64,
+    deletions: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Attempt {
+    number: u32,
+    runner: String,
+    state: String,
+    reason: Option<String>,
+    assigned_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    log_sealed: bool,
+    log_lines: Option<u64>,
+    log_bytes: Option<u64>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Step {
+    number: u32,
+    started_at: String,
+    exit_code: Option<i64>,
+    duration_ms: Option<u64>,
+}
+
+/// Runs it.
+pub(super) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<()> {
+    let client = options.show.client(data)?;
+    let shown: Shown = client.graphql(SHOW, &json!({ "id": options.job })).await?;
+    let job =
+        shown.job.ok_or_else(|| not_found("job", &options.job.to_string(), "execution show EXECUTION"))?;
+    if options.show.json { output::json(&job) } else { output::line(&rendered(&job)) }
+}
+
+fn rendered(job: &Job) -> String {
+    let or_dash = |time: &Option<String>| time.as_deref().map_or_else(|| "-".to_owned(), moment);
+    let mut fields = vec![
+        ("job", job.id.clone()),
+        ("execution", job.execution_id.clone()),
+        ("repository", job.repository.clone()),
+        ("from", job.url.clone()),
+        ("base", format!("{} at {}", job.base_ref, job.base_oid)),
+    ];
+    if !job.path.is_empty() {
+        fields.push(("path", job.path.clone()));
+    }
+    fields.extend([
+        ("state", state(&job.state)),
+        ("queued", moment(&job.queued_at)),
+        ("started", or_dash(&job.started_at)),
+        ("ended", or_dash(&job.ended_at)),
+    ]);
+    if let Some(failure) = &job.failure {
+        fields.push(("failure", failure.message.clone()));
+        fields.push(("hint", failure.hint.clone()));
+    }
+    if let Some(stat) = &job.diff_stat {
+        fields.push(("changes", format!("{} files +{} −{}", stat.files, stat.insertions, stat.deletions)));
+    }
+    let mut text = output::fields(&fields);
+    for attempt in &job.attempts {
+        text.push_str(&rendered_attempt(attempt));
+    }
+    text
+}
+
+fn rendered_attempt(attempt: &Attempt) -> String {
+    let mut text = format!("\n\nattempt {} on {}: {}", attempt.number, attempt.runner, state(&attempt.state));
+    if let Some(reason) = &attempt.reason {
+        text.push_str(&format!(" ({reason})"));
+    }
+    if let (Some(lines), Some(bytes)) = (attempt.log_lines, attempt.log_bytes) {
+        text.push_str(&format!(", log of {lines} lines, {bytes} bytes"));
+    }
+    text = text.split("\n\n").map(crate::terminal::inert).collect::<Vec<_>>().join("\n\n");
+    if attempt.steps.is_empty() {
+        return text;
+    }
+    let columns = [
+        Column::Right("step"),
+        Column::Left("started"),
+        Column::Right("exit code"),
+        Column::Right("seconds"),
+    ];
+    let rows = attempt.steps.iter().map(|step| {
+        let exit = step.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+        let seconds =
+            step.duration_ms.map_or_else(|| "-".to_owned(), |ms| format!("{}.{:03}", ms / 1_000, ms % 1_000));
+        vec![step.number.to_string(), moment(&step.started_at), exit, seconds]
+    });
+    text + "\n" + &output::table(&columns, rows)
+}

@@ -1,0 +1,36 @@
+//! `patchwave plan`: what an execution's patches would become.
+
+mod diff;
+mod export;
+mod file_names;
+mod show;
+mod spec;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::data_dir::DataDirOption;
+
+/// The commands of `patchwave plan`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a plan: its changesets, what is missing and what had nothing to change
+    Show(show::Options),
+    /// Print the patches of a plan, one after the other
+    Diff(diff::Options),
+    /// Write each patch of a plan into a file of its own
+    Export(export::Options),
+}
+
+/// Runs a command.
+pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Show(options) => show::run(options, data).await?,
+        Command::Diff(options) => diff::run(options, data).await?,
+        Command::Export(options) => export::run(options, data).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) use spec::{Plan, Without};

@@ -1,0 +1,135 @@
+//! A plan as the gateway has it, with all of its changeset specs.
+
+use events::id::PlanId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::super::not_found;
+use crate::client::{Client, Connection, Failed, pages};
+use crate::output::{self, Column};
+
+/// A plan.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Plan {
+    pub(super) id: String,
+    pub(super) execution_id: String,
+    pub(super) state: String,
+    pub(super) superseded_by: Option<String>,
+    pub(super) created_at: String,
+    pub(crate) changesets: u64,
+    /// Filled page by page after the rest.
+    #[serde(default)]
+    pub(crate) changeset_specs: Specs,
+    pub(crate) missing: Vec<Without>,
+    pub(crate) unchanged: Vec<Without>,
+}
+
+/// The changesets that would be published.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Specs {
+    pub(crate) nodes: Vec<Spec>,
+}
+
+/// One pull request to be.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Spec {
+    pub(crate) position: u64,
+    pub(super) job_id: String,
+    pub(crate) repository: String,
+    pub(super) url: String,
+    pub(super) base_ref: String,
+    pub(super) base_oid: String,
+    pub(crate) head_ref: String,
+    pub(super) title: String,
+    pub(super) body: String,
+    pub(super) message: String,
+    pub(super) author: Option<String>,
+    pub(crate) diff_stat: DiffStat,
+}
+
+/// How large a patch is.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct DiffStat {
+    pub(crate) files: u64,
+    pub(crate) insertions: u64,
+    pub(crate) deletions: u64,
+}
+
+/// A repository without a changeset, and why.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Without {
+    job_id: Option<String>,
+    pub(crate) repository: String,
+    pub(crate) reason: String,
+}
+
+const PLAN: &str = "query($id: ID!, $atLeast: Sequence) { plan(id: $id, atLeast: $atLeast) {
+  id executionId state supersededBy createdAt changesets
+  missing { jobId repository reason } unchanged { jobId repository reason } } }";
+
+const SPECS: &str = "query($id: ID!, $first: Int!, $after: String) { plan(id: $id) {
+  changesetSpecs(first: $first, after: $after) { nodes {
+    position jobId repository url baseRef baseOid headRef title body message author
+    diffStat { files insertions deletions } } pageInfo { hasNextPage endCursor } } } }";
+
+#[derive(Deserialize)]
+struct Shown<T> {
+    plan: Option<T>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WithSpecs {
+    changeset_specs: Connection<Spec>,
+}
+
+impl Plan {
+    /// Reads a whole plan; `at_least` is a place in the log that the answer must have reached.
+    pub(crate) async fn read(client: &Client, id: PlanId, at_least: Option<u64>) -> anyhow::Result<Self> {
+        let absent = || not_found("plan", &id.to_string(), "execution show EXECUTION");
+        let shown: Shown<Self> = client.graphql(PLAN, &json!({ "id": id, "atLeast": at_least })).await?;
+        let mut plan = shown.plan.ok_or_else(absent)?;
+        plan.changeset_specs.nodes = pages(usize::MAX, async |page| {
+            let variables = json!({ "id": id, "first": page.first, "after": page.after });
+            let shown: Shown<WithSpecs> = client.graphql(SPECS, &variables).await?;
+            Ok(shown.plan.ok_or_else(|| Failed::Last(absent().into()))?.changeset_specs)
+        })
+        .await?;
+        Ok(plan)
+    }
+
+    /// The changesets as a table.
+    pub(crate) fn table(&self) -> String {
+        let columns = [
+            Column::Left("repository"),
+            Column::Left("branch"),
+            Column::Right("files"),
+            Column::Right("+"),
+            Column::Right("−"),
+        ];
+        let rows = self.changeset_specs.nodes.iter().map(|spec| {
+            let DiffStat { files, insertions, deletions } = spec.diff_stat;
+            let counts = [files, insertions, deletions].map(|count| count.to_string());
+            [vec![spec.repository.clone(), spec.branch().to_owned()], counts.to_vec()].concat()
+        });
+        output::table(&columns, rows)
+    }
+}
+
+impl Spec {
+    /// The branch as people name it.
+    pub(crate) fn branch(&self) -> &str {
+        self.head_ref.strip_prefix("refs/heads/").unwrap_or(&self.head_ref)
+    }
+
+    /// Its patch, byte by byte.
+    pub(crate) async fn patch(&self, client: &Client, plan: PlanId) -> Result<Vec<u8>, Failed> {
+        let (plan, position) = (plan.to_string(), self.position.to_string());
+        let answer = client.get(&["plans", &plan, "changesets", &position, "patch"], &[]).await?;
+        let bytes = answer.bytes().await.map_err(|error| Failed::Away(error.without_url().into()))?;
+        Ok(bytes.to_vec())
+    }
+}

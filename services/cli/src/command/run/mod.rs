@@ -1,0 +1,214 @@
+//! `patchwave run`: an action definition over repositories, followed to its plan.
+//!
+//! Owns the order: everything that can be wrong here is found before anything is sent, and what is sent twice happens
+//! once.
+
+mod definition;
+mod display;
+mod failed_log;
+mod follow;
+mod progress;
+mod repositories;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use events::execution::Outcome;
+use events::id::ExecutionId;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::plan::Plan;
+use crate::client::{Client, ServerOption};
+use crate::data_dir::DataDirOption;
+use crate::failure::{Complaint, INTERRUPTED, coloured_diagnostic};
+use crate::output;
+use definition::Given;
+use display::Display;
+use failed_log::FailedLogs;
+use follow::{Ending, Follower};
+use progress::{Progress, Remark};
+
+/// Options of `patchwave run`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
+    file: PathBuf,
+
+    /// A repository to run over: a path or a clone URL; repeat it for several
+    #[arg(long = "repo", value_name = "PATH_OR_URL")]
+    repositories: Vec<String>,
+
+    /// Run over every git repository right below this folder
+    #[arg(long, value_name = "DIR")]
+    repos_from: Option<PathBuf>,
+
+    /// Print each event as one line of JSON, and nothing else
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    given: Given,
+
+    #[command(flatten)]
+    server: ServerOption,
+}
+
+const APPLY: &str = "mutation($input: ApplyActionInput!) { applyAction(input: $input) {
+  action { id name revision } changed warnings } }";
+
+const EXECUTE: &str = "mutation($input: CreateActionExecutionInput!) {
+  createActionExecution(input: $input) { execution { id } } }";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Applied {
+    apply_action: ApplyPayload,
+}
+
+#[derive(Deserialize)]
+struct ApplyPayload {
+    action: Action,
+    changed: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Action {
+    id: String,
+    name: String,
+    revision: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    create_action_execution: CreatePayload,
+}
+
+#[derive(Deserialize)]
+struct CreatePayload {
+    execution: Execution,
+}
+
+#[derive(Deserialize)]
+struct Execution {
+    id: ExecutionId,
+}
+
+/// Runs it.
+pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
+    let repositories = repositories::locations(&options.repositories, options.repos_from.as_deref())?;
+    let client = Client::new(&options.server, data)?;
+    let mut display = Display::new(options.json);
+    let execution = start(&client, &options, repositories, &display).await?;
+    let ending = tokio::select! {
+        ending = follow(&client, execution, options.json, &mut display) => ending,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            display.finish();
+            eprintln!("{execution} goes on without you: `patchwave execution show {execution}` shows how it stands");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+    };
+    display.finish();
+    let Ending { outcome, plan: id, sequence } = ending?;
+    if !options.json {
+        let plan = Plan::read(&client, id, Some(sequence)).await?;
+        output::bytes(summary::rendered(execution, id, outcome, &plan).as_bytes())?;
+    }
+    Ok(match outcome {
+        Outcome::Succeeded => ExitCode::SUCCESS,
+        Outcome::PartiallyFailed => ExitCode::from(2),
+        Outcome::Failed | Outcome::Canceled => ExitCode::FAILURE,
+    })
+}
+
+/// Sends the definition and asks for its execution.
+async fn start(
+    client: &Client,
+    options: &Options,
+    repositories: Vec<String>,
+    display: &Display,
+) -> anyhow::Result<ExecutionId> {
+    let definition = definition::read(&options.file)?;
+    let mut input = json!({
+        "fileName": definition.file_name, "source": definition.source, "mutationId": fresh(),
+    });
+    if let (Some(given), Some(input)) = (options.given.any(), input.as_object_mut()) {
+        input.insert("given".to_owned(), serde_json::to_value(given)?);
+    }
+    let Applied { apply_action } = client.mutate(APPLY, &json!({ "input": input })).await?;
+    for warning in &apply_action.warnings {
+        display.say(&coloured_diagnostic(warning));
+    }
+    let Action { id, name, revision } = apply_action.action;
+    let news = if apply_action.changed { "new" } else { "as before" };
+    let name = crate::terminal::inert(&name);
+    display.say(&format!("action {name}, revision {revision} ({news})"));
+
+    let mut input = json!({ "actionId": id, "mutationId": fresh() });
+    if let (false, Some(input)) = (repositories.is_empty(), input.as_object_mut()) {
+        input.insert("repositories".to_owned(), Value::from(repositories));
+    }
+    let created = client.mutate::<Created>(EXECUTE, &json!({ "input": input })).await;
+    let Created { create_action_execution } = created.map_err(say_how_to_name_repositories)?;
+    let execution = create_action_execution.execution.id;
+    display.say(&format!("{execution}"));
+    Ok(execution)
+}
+
+/// An id of this invocation's own: sent again, it is the same wish.
+fn fresh() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// The gateway does not know how this program takes repositories.
+fn say_how_to_name_repositories(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Complaint>() {
+        Ok(complaint) if complaint.code.as_deref() == Some("no-repositories") => {
+            let hint =
+                "name them with --repo PATH_OR_URL or --repos-from DIR, or under `on` in the definition";
+            Complaint { hint: hint.to_owned(), ..complaint }.into()
+        }
+        Ok(complaint) => complaint.into(),
+        Err(error) => error,
+    }
+}
+
+/// Tells the story as it happens.
+async fn follow(
+    client: &Client,
+    execution: ExecutionId,
+    json: bool,
+    display: &mut Display,
+) -> anyhow::Result<Ending> {
+    let mut follower = Follower::new(client, execution);
+    let mut progress = Progress::default();
+    let mut logs = FailedLogs::new(client);
+    while let Some(told) = follower.next().await? {
+        if json {
+            output::line(&told.text)?;
+            continue;
+        }
+        match progress.take(&told) {
+            Some(Remark::Plain(line)) => display.say(&line),
+            Some(Remark::Good(line)) => display.good(&line),
+            Some(Remark::Bad { line, hint, log }) => {
+                display.bad(&line);
+                for line in logs.lines(log).await {
+                    display.say(&format!("    {line}"));
+                }
+                if !hint.is_empty() {
+                    display.say(&format!("  hint: {hint}"));
+                }
+            }
+            None => {}
+        }
+        display.show(&progress);
+    }
+    follower.ending().ok_or_else(|| anyhow::anyhow!("the story of {execution} has no end"))
+}

@@ -1,0 +1,110 @@
+//! `patchwave gateway`: GraphQL over HTTP, and the commands of people.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ::gateway::Config;
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+
+use super::{BrokerOptions, DatabaseOptions, User, serve};
+use crate::data_dir::{DataDirOption, EndpointFile};
+
+/// The role and its broker user.
+pub(crate) const ROLE: &str = "gateway";
+
+/// How long the gateway may take to answer its first request.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Options of `patchwave gateway`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    listen: ListenOptions,
+
+    #[command(flatten)]
+    broker: BrokerOptions,
+
+    #[command(flatten)]
+    database: DatabaseOptions,
+}
+
+/// Where the gateway listens.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListenOptions {
+    /// Where the gateway listens; port 0 takes a free one
+    #[arg(
+        long = "gateway",
+        value_name = "ADDRESS",
+        env = "PATCHWAVE_GATEWAY",
+        hide_env_values = true,
+        default_value = "127.0.0.1:7300"
+    )]
+    address: SocketAddr,
+}
+
+impl ListenOptions {
+    /// Takes the address.
+    pub(super) async fn bind(&self) -> anyhow::Result<TcpListener> {
+        ::gateway::bind(self.address).await
+    }
+}
+
+/// What the role is to be like.
+pub(crate) fn config(database_url: &str) -> Config {
+    Config { database_url: database_url.to_owned() }
+}
+
+/// Where a client on this machine reaches it.
+pub(crate) fn url(listener: &TcpListener) -> anyhow::Result<String> {
+    let mut address = listener.local_addr().context("the gateway's address")?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(format!("http://{address}"))
+}
+
+/// Waits for the gateway's first answer. It listens already, so the request waits there until it is taken.
+pub(crate) async fn await_ready(url: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+    let answer = client.get(format!("{url}/healthz")).send().await.context("the gateway does not answer")?;
+    answer.error_for_status().context("the gateway is not well")?;
+    Ok(())
+}
+
+/// Runs it.
+pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
+    let data = data.resolve()?;
+    data.create()?;
+    let listener = options.listen.bind().await?;
+    let url = url(&listener)?;
+    let broker = options.broker.connect(&User::service(ROLE), &data).await?;
+    let config = config(&data.database_url(options.database.database_url.as_deref()));
+    let endpoint = data.gateway_endpoint();
+    let ended = serve(ROLE, |stop| async {
+        let mut run = Box::pin(::gateway::run(config, listener, broker, stop));
+        tokio::select! {
+            ended = &mut run => return ended,
+            said = say_ready(&url, &endpoint) => said?,
+        }
+        run.await
+    })
+    .await;
+    // Another gateway may have taken its place in the file.
+    if endpoint.read().is_some_and(|written| written.pid == std::process::id()) {
+        endpoint.remove();
+    }
+    ended
+}
+
+async fn say_ready(url: &str, endpoint: &EndpointFile) -> anyhow::Result<()> {
+    await_ready(url).await?;
+    endpoint.write(url)?;
+    eprintln!("ready at {url}");
+    Ok(())
+}
