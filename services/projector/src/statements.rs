@@ -10,11 +10,9 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::rows::{Row, Table};
 
-/// The most rows of one statement.
-const ROWS: usize = 500;
-
-/// The most parameters of one statement: below SQLite's 32,766 and PostgreSQL's 65,535.
-const PARAMETERS: usize = 12_000;
+/// How many rows a statement may have. Few sizes, so that each is prepared once and stays (a connection keeps a hundred
+/// statements); none larger, because SQLite looks `$1` up by name among all the others, which is quadratic.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
 
 /// Writes rows, in place of what stands under their keys. No key may come twice.
 pub(crate) async fn upsert<R: Row>(
@@ -23,16 +21,13 @@ pub(crate) async fn upsert<R: Row>(
     rows: &[&R],
 ) -> sqlx::Result<()> {
     let table = R::TABLE;
-    for chunk in rows.chunks(chunk_rows(table.columns.len())) {
+    for chunk in chunks(rows) {
         let mut arguments = AnyArguments::default();
         for row in chunk {
             row.bind(&mut arguments)?;
         }
         let statement = upsert_text(&table, suffix, chunk.len());
-        sqlx::query_with(AssertSqlSafe(statement), arguments)
-            .persistent(is_usual(chunk.len()))
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query_with(AssertSqlSafe(statement), arguments).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -45,7 +40,7 @@ pub(crate) async fn load<R: Row>(
 ) -> sqlx::Result<Vec<R>> {
     let table = R::TABLE;
     let mut rows = Vec::with_capacity(keys.len());
-    for chunk in keys.chunks(chunk_rows(table.key)) {
+    for chunk in chunks(keys) {
         let mut arguments = AnyArguments::default();
         for key in chunk {
             R::bind_key(key, &mut arguments)?;
@@ -55,10 +50,7 @@ pub(crate) async fn load<R: Row>(
         statement.push_str(") IN (VALUES ");
         placeholders(&mut statement, chunk.len(), table.key);
         statement.push(')');
-        let found = sqlx::query_with(AssertSqlSafe(statement), arguments)
-            .persistent(is_usual(chunk.len()))
-            .fetch_all(&mut *connection)
-            .await?;
+        let found = sqlx::query_with(AssertSqlSafe(statement), arguments).fetch_all(&mut *connection).await?;
         for row in &found {
             rows.push(R::read(row)?);
         }
@@ -74,11 +66,11 @@ pub(crate) async fn remove(
     ids: &[String],
 ) -> sqlx::Result<()> {
     let Some(column) = table.key_names().next() else { return Ok(()) };
-    for chunk in ids.chunks(ROWS) {
+    for chunk in chunks(ids) {
         let mut statement = format!("DELETE FROM {}{suffix} WHERE {column} IN (", table.name);
         let names: Vec<String> = (1..=chunk.len()).map(|number| format!("${number}")).collect();
         let _ = write!(statement, "{})", names.join(", "));
-        let mut query = sqlx::query(AssertSqlSafe(statement)).persistent(false);
+        let mut query = sqlx::query(AssertSqlSafe(statement));
         for id in chunk {
             query = query.bind(id.clone());
         }
@@ -115,12 +107,26 @@ fn list(names: impl Iterator<Item = &'static str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-const fn chunk_rows(parameters: usize) -> usize {
-    let most = PARAMETERS / parameters;
-    if most < ROWS { most } else { ROWS }
+/// Cuts a list into pieces of the sizes that there are, the large ones first.
+fn chunks<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|size| *size <= rest.len())?;
+        let (chunk, after) = rest.split_at(size);
+        rest = after;
+        Some(chunk)
+    })
 }
 
-/// Whether a statement for so many rows is worth keeping prepared: the few sizes that come again and again.
-const fn is_usual(rows: usize) -> bool {
-    rows <= 4 || rows == ROWS
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pieces_are_the_list_in_few_sizes() {
+        let list: Vec<usize> = (0..151).collect();
+        let sizes: Vec<usize> = chunks(&list).map(<[usize]>::len).collect();
+        assert_eq!(sizes, [64, 64, 16, 4, 1, 1, 1]);
+        assert_eq!(chunks(&list).flatten().copied().collect::<Vec<_>>(), list);
+        assert_eq!(chunks::<usize>(&[]).count(), 0);
+    }
 }
