@@ -222,4 +222,13 @@ mod tests {
         drop(journal);
         assert!(Journal::open(dir.path()).is_ok());
     }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = format!("{:#}", Journal::open(&file.join("runner")).err().unwrap());
+        assert!(error.contains("cannot be written") && error.contains("file/runner"), "{error}");
+    }
 }

@@ -26,7 +26,7 @@ use crate::tree_cache::TreeCache;
 use crate::workspace::{self, Mode};
 use crate::{Config, git};
 
-/// How long attempts may go on after the runner was told to stop.
+/// How long attempts may go on after the runner was told to stop. Its own tests do not wait that long.
 const DRAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 
 /// How long their end may take after that. What is not told by then is told at the next start.
