@@ -15,9 +15,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::fold::{Document, Taken};
 
-/// How many parts wait to be written.
-const AHEAD: usize = 4;
-
 /// The most events that are written at once.
 const EVENTS: usize = 8_000;
 
@@ -34,21 +31,27 @@ pub(crate) struct Part {
     pub(crate) unread: Vec<(Message, String)>,
     /// The last message that it covers.
     pub(crate) checkpoint: Checkpoint,
+    /// The size of its documents.
+    bytes: u64,
 }
 
 impl Default for Part {
     fn default() -> Self {
-        Self { events: Vec::new(), unread: Vec::new(), checkpoint: Checkpoint::START }
+        Self { events: Vec::new(), unread: Vec::new(), checkpoint: Checkpoint::START, bytes: 0 }
     }
 }
 
 impl Part {
-    /// Adds a message that was read; returns the size of its document.
-    fn add(&mut self, read: Read) -> u64 {
+    fn add(&mut self, read: Read) {
         self.events.extend(read.event);
         self.unread.extend(read.unread);
         self.checkpoint = read.checkpoint;
-        read.document_bytes
+        self.bytes += read.document_bytes;
+    }
+
+    /// Whether it covers no message, not even one that is passed over.
+    fn is_empty(&self) -> bool {
+        self.checkpoint == Checkpoint::START
     }
 }
 
@@ -64,30 +67,24 @@ impl Intake {
     /// Reads everything after a sequence, and what will come.
     pub(crate) fn after(broker: &Broker, sequence: u64) -> Self {
         let follower = broker.follow_events(&[subject::ALL_EVENTS.to_owned()], Start::After(sequence));
-        let (sender, parts) = mpsc::channel(AHEAD);
+        let (sender, parts) = mpsc::channel(1);
         let reader = tokio::spawn(read(broker.clone(), follower, sender));
         Self { parts, rest: None, _reader: AbortOnDropHandle::new(reader) }
     }
 
-    /// Waits for the next part; takes along what is there already. Safe to cancel.
+    /// Waits for the next part. Safe to cancel.
     ///
     /// # Errors
     /// When the log is gone.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Part> {
-        let mut part = match self.rest.take() {
-            Some(part) => part,
-            None => {
-                self.parts.recv().await.ok_or_else(|| anyhow::anyhow!("the reader of the log ended"))??
-            }
-        };
-        while part.events.len() < EVENTS {
-            let Ok(more) = self.parts.try_recv() else { break };
-            let more = more?;
-            part.events.extend(more.events);
-            part.unread.extend(more.unread);
-            part.checkpoint = more.checkpoint;
+        match self.rest.take() {
+            Some(part) => Ok(part),
+            None => Ok(self
+                .parts
+                .recv()
+                .await
+                .ok_or_else(|| anyhow::anyhow!("the reader of the log ended"))??),
         }
-        Ok(part)
     }
 
     /// The same, but nothing after a sequence: the rest stays for later.
@@ -101,7 +98,7 @@ impl Intake {
             let events = part.events.split_off(cut);
             let (unread, kept) =
                 part.unread.into_iter().partition(|(message, _)| message.sequence > sequence);
-            self.rest = Some(Part { events, unread, checkpoint: part.checkpoint });
+            self.rest = Some(Part { events, unread, checkpoint: part.checkpoint, bytes: 0 });
             part.unread = kept;
             part.checkpoint = Checkpoint { sequence, event_id: None };
         }
@@ -109,31 +106,48 @@ impl Intake {
     }
 }
 
+/// Reads on while the part before is written: what comes meanwhile goes into one part, which is written the faster for it.
 async fn read(broker: Broker, mut follower: Follower, to: mpsc::Sender<Result<Part, FollowError>>) {
+    let mut part = Part::default();
     loop {
-        let batch = match follower.next().await {
-            Ok(batch) => batch,
-            Err(error) => {
-                let _ = to.send(Err(error)).await;
-                return;
-            }
-        };
-        let mut left = batch.messages.len();
-        let mut taken = stream::iter(batch.messages).map(|message| take(&broker, message)).buffered(FETCHES);
-        let mut part = Part::default();
-        let mut bytes = 0;
-        while let Some(read) = taken.next().await {
-            left -= 1;
-            bytes += part.add(read);
-            if bytes < DOCUMENT_BYTES && left > 0 {
-                continue;
-            }
-            bytes = 0;
-            if to.send(Ok(std::mem::take(&mut part))).await.is_err() {
-                return;
-            }
+        let full = part.events.len() >= EVENTS || part.bytes >= DOCUMENT_BYTES;
+        tokio::select! {
+            biased;
+            permit = to.reserve(), if !part.is_empty() => match permit {
+                Ok(permit) => permit.send(Ok(std::mem::take(&mut part))),
+                Err(_) => return,
+            },
+            batch = follower.next(), if !full => match batch {
+                Ok(batch) => {
+                    if !add_all(&mut part, batch.messages, &broker, &to).await {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let _ = to.send(Err(error)).await;
+                    return;
+                }
+            },
+            () = to.closed() => return,
         }
     }
+}
+
+/// Reads messages into a part, and sends it off whenever its documents grow too large. `false`: nobody wants it any more.
+async fn add_all(
+    part: &mut Part,
+    messages: Vec<Message>,
+    broker: &Broker,
+    to: &mpsc::Sender<Result<Part, FollowError>>,
+) -> bool {
+    let mut taken = stream::iter(messages).map(|message| take(broker, message)).buffered(FETCHES);
+    while let Some(read) = taken.next().await {
+        part.add(read);
+        if part.bytes >= DOCUMENT_BYTES && to.send(Ok(std::mem::take(part))).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// What came of a message.
