@@ -84,9 +84,15 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// A failure as text: the message, what it comes from, what to do.
 fn rendered(error: &anyhow::Error) -> String {
-    let complaint = error.chain().find_map(|cause| cause.downcast_ref::<Complaint>());
+    // A complaint may be what was said about a fault, or what a fault came from.
+    let complaint = error
+        .downcast_ref::<Complaint>()
+        .or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Complaint>()));
     if let Some(Complaint { code, message, hint, details }) = complaint {
         let code = code.as_ref().map(|code| format!("[{}]", inert(code))).unwrap_or_default();
+        // A message that repeats the diagnostics would show each of them twice.
+        let repeats = details.first().is_some_and(|detail| message.contains(detail.as_str()));
+        let message = if repeats { "the definition cannot be used" } else { message };
         let mut text = format!("{}: {}", title(&format!("error{code}")), lines(message));
         for detail in details {
             text.push_str("\n\n");
@@ -151,6 +157,21 @@ mod tests {
             Complaint { code: Some("not-found".into()), ..Complaint::new("no such job", "look it up") };
         let error = anyhow::Error::from(error).context("the job");
         assert_eq!(plain(error), "error[not-found]: no such job\nhint: look it up");
+    }
+
+    #[test]
+    fn what_is_said_about_a_fault_is_shown_in_its_place() {
+        let fault = anyhow::Error::from(std::io::Error::other("connection refused"));
+        let error = fault.context(Complaint::new("nobody answers", "start it"));
+        assert_eq!(plain(error), "error: nobody answers\nhint: start it");
+    }
+
+    #[test]
+    fn a_diagnostic_is_shown_once() {
+        let details = vec!["error[x]: y\n --> f:1:1".to_owned()];
+        let complaint = Complaint { details, ..Complaint::new("error[x]: y\n --> f:1:1", "mend it") };
+        let shown = "error: the definition cannot be used\n\nerror[x]: y\n --> f:1:1\n\nhint: mend it";
+        assert_eq!(plain(complaint.into()), shown);
     }
 
     #[test]

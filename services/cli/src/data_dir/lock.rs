@@ -4,12 +4,16 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 
 use super::DataDir;
 use crate::failure::Complaint;
+
+/// How long the end of a killed process may take to let go of the lock.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The lock, held as long as this lives.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ impl Lock {
             .truncate(false)
             .open(&path)
             .map_err(|error| data.unusable(&error))?;
-        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if let Err(error) = try_for_a_moment(&file) {
             if error != rustix::io::Errno::WOULDBLOCK {
                 return Err(error).with_context(|| format!("{} cannot be locked", path.display()));
             }
@@ -43,6 +47,17 @@ impl Lock {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Whoever was killed a moment ago may still hold it.
+fn try_for_a_moment(file: &File) -> rustix::io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < MOMENT => std::thread::sleep(MOMENT / 20),
+            done => return done,
+        }
     }
 }
 

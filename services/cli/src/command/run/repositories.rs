@@ -79,7 +79,8 @@ fn repositories_in(folder: &Path) -> Result<Vec<PathBuf>, Complaint> {
         let message = format!("{shown} cannot be read: {error}");
         return Err(Complaint::new(message, "give --repos-from a folder that holds repositories"));
     }
-    let found: Vec<PathBuf> = folders(folder).into_iter().filter(|path| is_repository(path)).collect();
+    let found: Vec<PathBuf> =
+        folders(folder).into_iter().filter(|path| is_repository(path) && !path.ends_with(".git")).collect();
     if found.is_empty() {
         let message = format!("{shown} holds no git repositories");
         let hint = if is_repository(folder) {
