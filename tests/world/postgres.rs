@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Starts the server, and ends it and removes its folder once standard input ends.
 const SCRIPT: &str = r#"
 programs=$1 folder=$2 user=$3
+# A signal to the whole group, as by Ctrl-C, must not keep the folder from being removed.
+trap : HUP INT TERM
 as_user="setpriv --reuid $user --regid $user --clear-groups"
 exec 3<&0 </dev/null >"$folder/log" 2>&1
 if $as_user "$programs/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C.UTF-8 -N; then
