@@ -1,7 +1,7 @@
 //! Reports: from a runner to the scheduler, none lost.
 //!
-//! Owns the durable consumer through which the scheduler reads them. A report leaves the scheduler's queue once its fact
-//! is in the log.
+//! Owns the durable consumer through which the scheduler reads them, in order also after a crash. A report leaves the
+//! scheduler's queue once its fact is in the log.
 
 use std::time::Duration;
 
@@ -113,7 +113,10 @@ impl Reports {
             ..Config::default()
         };
         let stream = self.broker.stream(REPORTS).await?;
-        let consumer = stream.create_consumer(config).await.map_err(ReadError::from_source)?;
+        let mut consumer = stream.create_consumer(config).await.map_err(ReadError::from_source)?;
+        // Whoever read here before died with reports that would come again only after `ACK_WAIT`, behind later ones of the
+        // same attempts. From the last place where all were acknowledged they come in order; a repeated one is no news.
+        consumer.reset(None).await.map_err(ReadError::from_source)?;
         consumer
             .stream()
             .max_messages_per_batch(BATCH)
