@@ -404,17 +404,20 @@ impl Refusal {
 /// Waiting for a broker that is away: longer each time, said once and then every ten seconds.
 pub(crate) struct Backoff {
     delay: Duration,
+    since: tokio::time::Instant,
     told: Option<tokio::time::Instant>,
 }
 
 impl Backoff {
-    pub(crate) const fn new() -> Self {
-        Self { delay: Duration::from_millis(5), told: None }
+    pub(crate) fn new() -> Self {
+        Self { delay: Duration::from_millis(5), since: tokio::time::Instant::now(), told: None }
     }
 
     pub(crate) async fn pause(&mut self, error: &(dyn std::error::Error + Send + Sync)) {
-        let due = self.told.is_none_or(|told| told.elapsed() > Duration::from_secs(10));
-        if due && self.delay > Duration::from_millis(100) {
+        // A restart of the broker is over in less, and not worth a word.
+        let due = self.told.unwrap_or(self.since).elapsed()
+            > Duration::from_secs(if self.told.is_some() { 10 } else { 1 });
+        if due {
             tracing::warn!(error = %chain(error), "the broker cannot store right now, trying again");
             self.told = Some(tokio::time::Instant::now());
         }

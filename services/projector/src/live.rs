@@ -22,6 +22,9 @@ const START_PATIENCE: Duration = Duration::from_secs(15);
 /// How long to wait before the database is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// After how long without trouble the next one is worth a word again.
+const CALM: Duration = Duration::from_secs(10);
+
 /// How often the projector says where it stands.
 const BEAT: Duration = Duration::from_millis(events::beat::INTERVAL_MS);
 
@@ -42,13 +45,10 @@ pub(crate) async fn run(url: &str, broker: Broker, stop: CancellationToken) -> a
     };
     let pool = started?;
     let mut retries = broker.retries(SERVICE);
-    let mut away = false;
+    let mut trouble: Option<Instant> = None;
     loop {
         let end = match open(&pool, &broker).await {
-            Ok(projection) => {
-                away = false;
-                follow(projection, &broker, &mut retries, &stop).await?
-            }
+            Ok(projection) => follow(projection, &broker, &mut retries, &stop).await?,
             Err(Trouble::Database(error)) => End::Database(error),
             Err(Trouble::Fatal(error)) => return Err(error),
         };
@@ -60,7 +60,8 @@ pub(crate) async fn run(url: &str, broker: Broker, stop: CancellationToken) -> a
                 );
             }
             End::Database(error) => {
-                if !std::mem::replace(&mut away, true) {
+                let last = trouble.replace(Instant::now());
+                if last.is_none_or(|last| last.elapsed() > CALM) {
                     let error = intake::chain(&error);
                     tracing::warn!(
                         error,
@@ -151,7 +152,12 @@ async fn follow(
             // A rebuild removes the tables that it replaced: that is no trouble.
             Err(error) => match is_live(&mut projection).await {
                 Ok(false) => return Ok(End::Moved),
-                _ => return Ok(End::Database(error)),
+                _ => {
+                    // A transaction that the database ended by itself, on a full disk for one, is still open to the
+                    // connection's own count: the next one begins on another connection.
+                    projection.connection.close_on_drop();
+                    return Ok(End::Database(error));
+                }
             },
         }
     }

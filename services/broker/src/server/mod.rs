@@ -3,6 +3,7 @@
 //! Owns where the program is found, its configuration and its process. Never used where an operator runs the broker.
 
 mod config;
+mod disk;
 mod process;
 
 use std::path::{Path, PathBuf};

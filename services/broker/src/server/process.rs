@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Passwords, ServerConfig, render};
+use super::disk;
 
 /// How long the server may take until it listens: it reads its streams first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -167,6 +168,10 @@ impl Launcher {
             let started = tokio::time::Instant::now();
             tokio::select! {
                 () = stop.cancelled() => return end(child).await,
+                () = disk::was_full(&self.config.folder) => {
+                    tracing::warn!("the disk has room again, starting nats-server anew so that it stores again");
+                    end(child).await;
+                }
                 status = child.wait() => {
                     let status = status.map(|status| status.to_string()).unwrap_or_else(|error| error.to_string());
                     tracing::warn!(status, "nats-server ended, starting it again");
