@@ -181,13 +181,13 @@ impl Command {
             | Self::CampaignPlan(_)
             | Self::Projector(_) => ROLE_LOG,
             Self::Runner(runner) if runner.list.is_none() => ROLE_LOG,
-            _ => "warn,async_nats=error",
+            _ => "warn,async_nats=off",
         }
     }
 }
 
 /// The client library repeats what the broker crate says better.
-const ROLE_LOG: &str = "info,async_nats=error,sqlx=warn";
+const ROLE_LOG: &str = "info,async_nats=off,sqlx=warn";
 
 #[cfg(test)]
 mod tests {

@@ -66,13 +66,15 @@ pub(super) struct Follower<'c> {
     outcome: Option<execution::Outcome>,
     ending: Option<Ending>,
     last_word: Instant,
+    /// Whether it was said that nobody answers.
+    away: bool,
 }
 
 impl<'c> Follower<'c> {
     /// Begins with the first event.
     pub(super) fn new(client: &'c Client, execution: ExecutionId) -> Self {
         let (lines, last_word) = (Lines::default(), Instant::now());
-        Self { client, execution, lines, response: None, outcome: None, ending: None, last_word }
+        Self { client, execution, lines, response: None, outcome: None, ending: None, last_word, away: false }
     }
 
     /// The next event; nothing after the plan.
@@ -86,14 +88,17 @@ impl<'c> Follower<'c> {
                 return Ok(None);
             }
             match self.read().await {
-                Ok(()) => self.last_word = Instant::now(),
+                Ok(()) => {
+                    self.last_word = Instant::now();
+                    self.away = false;
+                }
                 Err(Failed::Last(error)) => return Err(error),
                 Err(Failed::Away(error)) if self.last_word.elapsed() >= PATIENCE => return Err(error),
                 Err(Failed::Away(error)) => {
-                    tracing::warn!(
-                        error = crate::logging::chain(&error),
-                        "the connection was lost, following on"
-                    );
+                    if !std::mem::replace(&mut self.away, true) {
+                        let error = crate::logging::chain(&error);
+                        tracing::warn!(error, "the connection was lost, following on when it is back");
+                    }
                     self.response = None;
                     self.lines.forget_partial();
                     tokio::time::sleep(PAUSE).await;
