@@ -7,36 +7,36 @@ use serde::Serialize;
 
 /// One measurement.
 #[derive(Debug, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// Its name, the same for ever.
-    pub figure: &'static str,
+    pub(crate) figure: &'static str,
     /// The median of what was measured, or the percentile that the name says.
-    pub value: f64,
+    pub(crate) value: f64,
     /// The unit of the value.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// The floor or the peer, measured in the same run; absent where the goal is absolute.
-    pub against: Option<Against>,
+    pub(crate) against: Option<Against>,
     /// The value over what it is measured against, or over the goal where that is absolute.
-    pub ratio: f64,
+    pub(crate) ratio: f64,
     /// What the ratio should be.
-    pub goal: Goal,
+    pub(crate) goal: Goal,
     /// Whether it is.
-    pub holds: bool,
+    pub(crate) holds: bool,
 }
 
 /// What a figure is measured against.
 #[derive(Debug, Serialize)]
-pub struct Against {
+pub(crate) struct Against {
     /// What it is.
-    pub what: String,
+    pub(crate) what: String,
     /// Its value in the figure's unit.
-    pub value: f64,
+    pub(crate) value: f64,
 }
 
 /// What a ratio should be.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Goal {
+pub(crate) enum Goal {
     /// No more than this.
     AtMost(f64),
     /// No less than this.
@@ -45,7 +45,7 @@ pub enum Goal {
 
 impl Figure {
     /// A value beside a floor or a peer.
-    pub fn against(
+    pub(crate) fn against(
         figure: &'static str,
         unit: &'static str,
         value: f64,
@@ -59,13 +59,13 @@ impl Figure {
     }
 
     /// A value beside a limit of its own.
-    pub fn within(figure: &'static str, unit: &'static str, value: f64, limit: f64) -> Self {
+    pub(crate) fn within(figure: &'static str, unit: &'static str, value: f64, limit: f64) -> Self {
         let (ratio, goal) = (value / limit, Goal::AtMost(1.0));
         Self { figure, value, unit, against: None, ratio, goal, holds: goal.holds(ratio) }
     }
 
     /// Prints it and appends it to `target/bench.jsonl`.
-    pub fn record(&self) {
+    pub(crate) fn record(&self) {
         let holds = if self.holds { "holds" } else { "MISSED" };
         let (word, goal) = match self.goal {
             Goal::AtMost(goal) => ("at most", goal),
@@ -109,7 +109,7 @@ impl Goal {
 }
 
 /// The value below which a share of them lies; they are sorted.
-pub fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted[((last as f64) * share).round() as usize]
 }

@@ -9,7 +9,7 @@ use events::ticket::Workspace;
 use events::{Aggregate, Event, Timestamp};
 
 /// The events of one job that succeeds, in order.
-pub fn job(number: u64) -> Vec<NewEvent> {
+pub(crate) fn job(number: u64) -> Vec<NewEvent> {
     let execution = ExecutionId::derived(&["bench", &(number / 100).to_string()]);
     let job = JobId::derived(&["bench", &number.to_string()]);
     let attempt = 1;

@@ -22,7 +22,7 @@ const ROUNDS: usize = 5;
 const ONE_STEP: &str = "echo one more line >>Cargo.toml";
 
 /// The time per one-step job.
-pub fn one_step_job() -> Vec<Figure> {
+pub(crate) fn one_step_job() -> Vec<Figure> {
     let world = World::up_with(&["--slots", &PARALLEL.to_string()]);
     let repositories = fleet::repositories(&world.folder().join("repositories"), &fleet::sources(ROUND));
     let all: Vec<&Repository> = repositories.iter().collect();
@@ -42,7 +42,7 @@ pub fn one_step_job() -> Vec<Figure> {
 }
 
 /// The wall time of an action over two hundred real repositories, from the command to the plan.
-pub fn fleet() -> Vec<Figure> {
+pub(crate) fn fleet() -> Vec<Figure> {
     let world = World::up_with(&["--slots", &PARALLEL.to_string()]);
     let repositories = fleet::repositories(&world.folder().join("repositories"), &fleet::sources(200));
     let all: Vec<&Repository> = repositories.iter().collect();

@@ -19,8 +19,11 @@ mod world;
 
 use figure::Figure;
 
+/// A benchmark.
+type Benchmark = fn() -> Vec<Figure>;
+
 /// The benchmarks by the names that `ONLY` knows; each may give more than one figure.
-const ALL: [(&str, fn() -> Vec<Figure>); 5] = [
+const ALL: [(&str, Benchmark); 5] = [
     ("one_step_job_vs_docker_run", jobs::one_step_job),
     ("publish_to_projected_p99_ms", projection::latency),
     ("rebuild_vs_raw_consume", projection::rebuild),

@@ -7,7 +7,7 @@ use crate::world::{Role, World};
 const LIMIT: f64 = 120.0;
 
 /// The proportional set size of `patchwave up` and its nats-server, after some work and with nothing left to do.
-pub fn idle() -> Vec<Figure> {
+pub(crate) fn idle() -> Vec<Figure> {
     let mut world = World::up();
     let repository = world.repository("one").file("a", "1\n").commit();
     world.run_script("echo 2 >a", &[&repository]).expect(0);

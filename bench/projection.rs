@@ -59,7 +59,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// From the acknowledgement of an event to its row, at a steady rate, beside a bare consumer of the same stream.
-pub fn latency() -> Vec<Figure> {
+pub(crate) fn latency() -> Vec<Figure> {
     block_on(async {
         let stage = Stage::open(Sync::Always).await;
         let (database, stop) = (stage.database(), CancellationToken::new());
@@ -130,7 +130,7 @@ async fn publish(
 }
 
 /// Events a second when the tables are made anew, beside bare consumption of the same stream.
-pub fn rebuild() -> Vec<Figure> {
+pub(crate) fn rebuild() -> Vec<Figure> {
     block_on(async {
         let stage = Stage::open(Sync::EverySecond).await;
         fill(&stage.connect("scheduler").await).await;

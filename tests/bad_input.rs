@@ -222,15 +222,12 @@ fn a_full_disk_stops_nothing_for_good() {
     let definition = world.definition("again.batch.yaml", &script_definition("again", "echo 3 >a"));
     let child = world.run_command(&definition, &[&repository]).stdout(Stdio::piped()).spawn().unwrap();
     let log = || world.log_text(Role::Up);
-    wait_for("a word about the disk", || log().contains("cannot store") || log().contains("No space left"));
+    wait_for("a word about the disk", || log().contains("the disk under the streams is full"));
     std::fs::remove_file(&ballast).unwrap();
 
     let run = crate::world::Run::of(child.wait_with_output().unwrap()).expect(0);
     assert!(world.ok(&["plan", "diff", &run.plan()]).contains("+3"));
     world.ok(&["projection", "verify"]);
-    world.expect_error("No space left");
-    world.expect_error("no space left");
-    world.expect_error("insufficient");
     world.end();
     drop(disk);
 }

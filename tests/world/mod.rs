@@ -3,7 +3,12 @@
 //! Owns every process that it starts and ends them all. Dropping it fails the scenario if something was set aside as a
 //! dead letter, if a container was left behind, or if a service logged an error that the scenario did not expect.
 
-#![allow(dead_code, reason = "each scenario uses a part of it, and the benchmarks another")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "two programs share it, each uses a part, and neither has users"
+)]
 
 pub mod engine;
 pub mod fleet;
@@ -119,7 +124,9 @@ impl World {
 
     /// A client command that is not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PATCHWAVE);
+        // It ends with the thread of its scenario, also when that fails half-way.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", PATCHWAVE]);
         command.args(arguments).env("PATCHWAVE_DATA", self.data()).env("NO_COLOR", "1").stdin(Stdio::null());
         command
     }
