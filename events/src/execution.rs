@@ -114,12 +114,12 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What the counts amount to. Nothing at all to do is a success.
+    /// What the counts amount to. Nothing at all to do is a success, unless it was to stop: then nobody knows what there
+    /// would have been.
     pub const fn outcome(&self, cancel_requested: bool) -> Outcome {
-        if cancel_requested && self.canceled > 0 {
-            return Outcome::Canceled;
-        }
         match self {
+            Self { succeeded: 0, failed: 0, .. } if cancel_requested => Outcome::Canceled,
+            Self { canceled: 1.., .. } if cancel_requested => Outcome::Canceled,
             Self { failed: 0, unreachable: 0, canceled: 0, .. } => Outcome::Succeeded,
             Self { succeeded: 0, .. } => Outcome::Failed,
             _ => Outcome::PartiallyFailed,

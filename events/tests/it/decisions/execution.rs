@@ -53,6 +53,7 @@ fn completed(outcome: Outcome, counts: Counts) -> Event {
 
 const GOOD: Counts = Counts { succeeded: 200, failed: 0, canceled: 0, unreachable: 0 };
 const MIXED: Counts = Counts { succeeded: 180, failed: 11, canceled: 0, unreachable: 9 };
+const NONE: Counts = Counts { succeeded: 0, failed: 0, canceled: 0, unreachable: 0 };
 const CUT: Counts = Counts { succeeded: 150, failed: 4, canceled: 46, unreachable: 0 };
 
 #[test]
@@ -94,6 +95,10 @@ fn it_completes_once_and_only_when_it_is_known_where_it_works() {
     running().when(Command::Complete(GOOD)).then(completed(Outcome::Succeeded, GOOD));
     running().when(Command::Complete(MIXED)).then(completed(Outcome::PartiallyFailed, MIXED));
     canceled().when(Command::Complete(CUT)).then(completed(Outcome::Canceled, CUT));
+    canceled().when(Command::Complete(NONE)).then(completed(Outcome::Canceled, NONE));
+    given([requested(), cancel_requested(), resolved()])
+        .when(Command::Complete(NONE))
+        .then(completed(Outcome::Canceled, NONE));
     // The last job was faster than the wish to stop.
     canceled().when(Command::Complete(GOOD)).then(completed(Outcome::Succeeded, GOOD));
     given([requested(), resolved(), completed(Outcome::Succeeded, GOOD)])
@@ -107,7 +112,9 @@ fn the_counts_make_the_outcome() {
         |succeeded, failed, canceled, unreachable| Counts { succeeded, failed, canceled, unreachable };
     for (counts, cancel_requested, outcome) in [
         (counts(0, 0, 0, 0), false, Outcome::Succeeded),
-        (counts(0, 0, 0, 0), true, Outcome::Succeeded),
+        // It was stopped before it had a job.
+        (counts(0, 0, 0, 0), true, Outcome::Canceled),
+        (counts(0, 0, 0, 3), true, Outcome::Canceled),
         (counts(9, 0, 0, 0), false, Outcome::Succeeded),
         (counts(9, 1, 0, 0), false, Outcome::PartiallyFailed),
         (counts(9, 0, 0, 1), false, Outcome::PartiallyFailed),
@@ -116,6 +123,7 @@ fn the_counts_make_the_outcome() {
         (counts(0, 0, 1, 0), false, Outcome::Failed),
         (counts(0, 1, 0, 0), false, Outcome::Failed),
         (counts(0, 0, 0, 1), false, Outcome::Failed),
+        (counts(0, 0, 9, 0), true, Outcome::Canceled),
         (counts(9, 1, 1, 1), true, Outcome::Canceled),
         (counts(9, 1, 0, 0), true, Outcome::PartiallyFailed),
         (counts(0, u32::MAX, u32::MAX, u32::MAX), false, Outcome::Failed),
