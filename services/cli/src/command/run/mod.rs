@@ -116,8 +116,9 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     };
     display.finish();
     let Ending { outcome, plan: id, sequence } = ending?;
+    // Also where nobody looks at it: the command that comes next must find it.
+    let plan = Plan::read(&client, id, Some(sequence)).await?;
     if !options.json {
-        let plan = Plan::read(&client, id, Some(sequence)).await?;
         output::bytes(summary::rendered(execution, id, outcome, &plan).as_bytes())?;
     }
     Ok(match outcome {
