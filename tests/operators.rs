@@ -1,6 +1,7 @@
 //! Operators: history can be read, replayed and compared, and what was set aside can be taken up again.
 
-use crate::world::{Role, World};
+use crate::world::postgres::Postgres;
+use crate::world::{Role, World, wait_for};
 
 #[test]
 fn history_is_shown_by_subject_from_a_place_and_by_thing() {
@@ -49,6 +50,23 @@ fn the_projection_is_rebuilt_beside_the_live_one_and_equals_it() {
 }
 
 #[test]
+fn the_projection_is_the_same_on_postgresql() {
+    let database = Postgres::shared().database("operators");
+    let world = World::up_with(&["--database-url", &database]);
+    let repository = world.repository("one").file("a", "1\n").commit();
+    let run = world.run_script("echo 2 >a", &[&repository]).expect(0);
+    let before = world.ok(&["execution", "show", "--json", &run.execution()]);
+
+    world.ok(&["projection", "verify", "--database-url", &database]);
+    world.ok(&["projection", "rebuild", "--database-url", &database]);
+    assert_eq!(world.ok(&["execution", "show", "--json", &run.execution()]), before);
+    world.run_script("echo 3 >a", &[&repository]).expect(0);
+    world.ok(&["projection", "verify", "--database-url", &database]);
+    assert!(!world.data().join("projection.sqlite").exists(), "and nothing is in SQLite");
+    world.end();
+}
+
+#[test]
 fn a_row_that_was_changed_by_hand_is_found_and_a_rebuild_mends_it() {
     let world = World::up();
     let repository = world.repository("one").file("a", "1\n").commit();
@@ -71,13 +89,13 @@ fn a_row_that_was_changed_by_hand_is_found_and_a_rebuild_mends_it() {
 fn a_message_that_nobody_can_read_is_set_aside_listed_and_taken_up_again() {
     let mut world = World::up();
     world.publish("report.local.00000000000000000000000000.1", "no JSON");
-    crate::world::wait_for("the dead letter", || !world.ok(&["dead", "list", "--json"]).is_empty());
+    wait_for("the dead letter", || !world.ok(&["dead", "list", "--json"]).is_empty());
     let letter = world.documents(&["dead", "list", "--json"]).remove(0);
     assert_eq!(letter["consumer"], "scheduler");
     assert!(letter["reason"].as_str().unwrap().contains("expected"), "{letter}");
 
     world.ok(&["dead", "retry", &letter["id"].to_string()]);
-    crate::world::wait_for("it is set aside anew", || {
+    wait_for("it is set aside anew", || {
         let letters = world.documents(&["dead", "list", "--json"]);
         letters.len() == 1 && letters[0]["id"] != letter["id"]
     });
@@ -95,7 +113,7 @@ fn an_interrupt_drains_and_everything_goes_on_after_a_start() {
     assert!(!world.data().join("gateway.json").exists());
 
     world.process(Role::Up).restart();
-    crate::world::wait_for("up again", || world.data().join("gateway.json").exists());
+    wait_for("up again", || world.data().join("gateway.json").exists());
     assert!(world.ok(&["plan", "diff", &run.plan()]).contains("+2"));
     world.run_script("echo 3 >a", &[&repository]).expect(0);
     world.end();

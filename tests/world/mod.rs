@@ -14,6 +14,7 @@ pub mod engine;
 pub mod fleet;
 pub mod git;
 pub mod oracle;
+pub mod postgres;
 mod process;
 
 use std::collections::BTreeMap;
@@ -255,7 +256,10 @@ impl World {
             }
         }
         let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
-        assert!(!mounts.contains(&path_text(&self.data())), "a mount is left behind:\n{mounts}");
+        assert!(
+            !mounts.contains(&format!("{}/", path_text(&self.data()))),
+            "a mount is left behind:\n{mounts}"
+        );
         assert_eq!(engine::containers_over(&self.data()), Vec::<String>::new(), "containers are left behind");
     }
 }
