@@ -65,12 +65,11 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Says that it was handled, or set aside anew.
-    ///
-    /// # Errors
-    /// When the broker does not answer: it comes again.
-    pub async fn done(&self) -> Result<(), ReadError> {
-        self.message.double_ack().await.map_err(ReadError::from_source)
+    /// Says that it was handled, or set aside anew. If the broker does not answer, it comes again.
+    pub async fn done(&self) {
+        if let Err(error) = self.message.double_ack().await {
+            tracing::debug!(%error, "a retry comes again");
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Service {
     busy: HashSet<ExecutionId>,
     /// When to try again what failed.
     paused: HashMap<u64, Instant>,
+    /// What a person wants to be tried again. Each comes again, also after a restart, until it is said to be done.
+    retries: HashMap<u64, Retry>,
     snapshot: SnapshotFile,
     checkpoint: Checkpoint,
     /// How many completions were taken in since the snapshot.
@@ -68,6 +70,7 @@ impl Service {
             making: FuturesUnordered::new(),
             busy: HashSet::new(),
             paused: HashMap::new(),
+            retries: HashMap::new(),
             snapshot,
             checkpoint,
             unsaved: 0,
@@ -85,7 +88,7 @@ impl Service {
                 Some((sequence, execution, result)) = self.making.next() => {
                     self.settle(sequence, execution, result).await?;
                 }
-                retry = retries.next() => self.take_up(&retry).await,
+                retry = retries.next() => self.take_up(retry).await?,
                 () = tokio::time::sleep_until(wake) => {}
             }
             if self.unsaved >= SNAPSHOT_EVERY {
@@ -124,21 +127,38 @@ impl Service {
     ) -> anyhow::Result<()> {
         self.busy.remove(&execution);
         match result {
-            Ok(()) => self.forget(sequence),
+            Ok(()) => {
+                self.forget(sequence);
+                if let Some(retry) = self.retries.remove(&sequence) {
+                    retry.done().await;
+                }
+            }
             Err(Trouble::Passing(error)) => {
                 tracing::warn!(execution.id = %execution, error = format!("{error:#}"), "no plan yet");
                 self.paused.insert(sequence, Instant::now() + PAUSE);
             }
             Err(Trouble::Dead(reason)) => {
-                if let Some(message) = self.broker.event_at(sequence).await? {
-                    self.broker.bury(NAME, &message, &reason).await?;
-                }
                 tracing::warn!(execution.id = %execution, reason, "a plan cannot be made");
-                self.forget(sequence);
-                // Read again after a crash, the event would be buried again.
-                self.save();
+                self.set_aside(sequence, &reason).await?;
             }
             Err(Trouble::Fatal(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Leaves a completion to a person.
+    async fn set_aside(&mut self, sequence: u64, reason: &str) -> anyhow::Result<()> {
+        let retry = self.retries.remove(&sequence);
+        if let Some(retry) = &retry {
+            self.broker.bury_again(NAME, retry, reason).await?;
+        } else if let Some(message) = self.broker.event_at(sequence).await? {
+            self.broker.bury(NAME, &message, reason).await?;
+        }
+        self.forget(sequence);
+        // Read again after a crash, the event would be buried again.
+        self.save();
+        if let Some(retry) = &retry {
+            retry.done().await;
         }
         Ok(())
     }
@@ -148,19 +168,19 @@ impl Service {
         self.paused.remove(&sequence);
     }
 
-    /// Takes up what was set aside. Done once the snapshot holds it.
-    async fn take_up(&mut self, retry: &Retry) {
-        if let Ok(recorded) = retry.event.event()
-            && let Aggregate::Execution(execution) = recorded.aggregate
-        {
-            self.waiting.0.insert(recorded.sequence, execution);
-            if !self.save() {
-                return;
+    /// Takes up what was set aside.
+    async fn take_up(&mut self, retry: Retry) -> anyhow::Result<()> {
+        match retry.event.event().map(|recorded| recorded.aggregate) {
+            Ok(Aggregate::Execution(execution)) => {
+                self.waiting.0.insert(retry.event.sequence, execution);
+                self.retries.insert(retry.event.sequence, retry);
+                return Ok(());
             }
+            Ok(_) => {}
+            Err(error) => self.broker.bury_again(NAME, &retry, &error.to_string()).await?,
         }
-        if let Err(error) = retry.done().await {
-            tracing::debug!(%error, "a retry comes again");
-        }
+        retry.done().await;
+        Ok(())
     }
 
     async fn take_in(&mut self, messages: &[Message]) -> anyhow::Result<()> {

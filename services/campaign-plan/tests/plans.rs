@@ -180,6 +180,10 @@ async fn an_execution_that_cannot_be_planned_is_set_aside_and_others_go_on() {
     let letters = world.letters(1).await;
     assert!(letters[0].reason.contains("definition"), "{}", letters[0].reason);
     assert!(letters[0].subject.contains(&bad.id.token()));
+    // Taken up although nothing has changed, the letter comes back.
+    world.operator.retry_dead(letters[0].id).await.unwrap();
+    let again = world.letters(1).await;
+    assert!(again[0].id != letters[0].id && again[0].reason == letters[0].reason, "{again:?}");
     planner.stop().await;
     world.end().await;
 }

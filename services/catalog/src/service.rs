@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::{Broker, Checkpoint, Follower, Message, Retries, Retry, SnapshotFile, Start};
+use events::envelope::Recorded;
 use events::id::ExecutionId;
 use events::{AggregateKind, Undecodable, subject};
 use tokio::task::JoinSet;
@@ -130,10 +131,7 @@ impl Service {
 
     async fn take(&mut self, message: &Message) -> anyhow::Result<()> {
         match message.event() {
-            Ok(recorded) => {
-                apply(&mut self.waiting, &recorded);
-                self.catalog.registry.apply(&recorded);
-            }
+            Ok(recorded) => self.apply(&recorded),
             Err(Undecodable::UnknownType { .. }) => {
                 tracing::debug!(sequence = message.sequence, "an event of a later version is passed over");
             }
@@ -146,21 +144,40 @@ impl Service {
         Ok(())
     }
 
+    fn apply(&mut self, recorded: &Recorded) {
+        apply(&mut self.waiting, recorded);
+        self.catalog.registry.apply(recorded);
+    }
+
     /// Takes an event in that was set aside before. It counts as done once it cannot be lost any more.
     async fn take_again(&mut self, retry: &Retry) -> anyhow::Result<()> {
-        self.take(&retry.event).await?;
-        self.save();
-        if let Err(error) = retry.done().await {
-            tracing::warn!(%error, "an event that was set aside comes again");
+        match retry.event.event() {
+            Ok(recorded) => {
+                self.apply(&recorded);
+                if !self.save() {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                tracing::error!(sequence = retry.event.sequence, %error, "an event still cannot be read");
+                let buried = self.catalog.broker.bury_again(NAME, retry, &error.to_string()).await;
+                buried.context("setting an event aside again")?;
+            }
         }
+        retry.done().await;
         Ok(())
     }
 
-    fn save(&mut self) {
+    /// Writes the snapshot; says whether it stands.
+    fn save(&mut self) -> bool {
         let state = Snapshot { waiting: self.waiting.clone(), repositories: self.catalog.registry.all() };
         match self.snapshot.save(&self.checkpoint, &state) {
             Ok(()) => self.saved = self.checkpoint.sequence,
-            Err(error) => tracing::warn!(%error, "no snapshot: a restart will read more of the log"),
+            Err(error) => {
+                tracing::warn!(%error, "no snapshot: a restart will read more of the log");
+                return false;
+            }
         }
+        true
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Service {
     busy: HashMap<Running, bool>,
     /// When to try again what failed.
     paused: HashMap<Running, Instant>,
+    /// What a person wants to be tried again. Each comes again, also after a restart, until it is said to be done.
+    retries: HashMap<Running, Retry>,
     snapshot: SnapshotFile,
     checkpoint: Checkpoint,
     saved: u64,
@@ -90,6 +92,7 @@ impl Service {
             sealing: FuturesUnordered::new(),
             busy: HashMap::new(),
             paused: HashMap::new(),
+            retries: HashMap::new(),
             snapshot,
             checkpoint,
             saved: checkpoint.sequence,
@@ -112,7 +115,7 @@ impl Service {
                 () = stop.cancelled() => break,
                 batch = self.events.next() => self.take_in(&batch?.messages).await?,
                 Some((ended, result)) = self.sealing.next() => self.settle(&ended, result).await?,
-                retry = retries.next() => self.take_up(&retry).await,
+                retry = retries.next() => self.take_up(retry).await?,
                 _ = sweeps.tick() => self.look().await,
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -179,23 +182,39 @@ impl Service {
         let attempt = &ended.attempt;
         self.busy.remove(attempt);
         match result {
-            Ok(()) => self.forget(attempt),
+            Ok(()) => {
+                self.forget(attempt);
+                if let Some(retry) = self.retries.remove(attempt) {
+                    retry.done().await;
+                }
+            }
             Err(Trouble::Passing(error)) => {
                 let (job, number) = (attempt.job, attempt.attempt);
                 tracing::warn!(job.id = %job, attempt = number, error = format!("{error:#}"), "a log is not sealed yet");
                 self.paused.insert(attempt.clone(), Instant::now() + PAUSE);
             }
-            Err(Trouble::Dead(reason)) => {
-                if let Some(message) = self.broker.event_at(ended.sequence).await? {
-                    self.broker.bury(NAME, &message, &reason).await?;
-                }
-                tracing::warn!(job.id = %attempt.job, attempt = attempt.attempt, reason, "a log cannot be sealed");
-                self.forget(attempt);
-                self.fold.give_up(attempt);
-                // Read again after a crash, the event would be buried again.
-                self.save(0);
-            }
+            Err(Trouble::Dead(reason)) => self.set_aside(ended, &reason).await?,
             Err(Trouble::Fatal(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Leaves a log to a person.
+    async fn set_aside(&mut self, ended: &Ended, reason: &str) -> anyhow::Result<()> {
+        let attempt = &ended.attempt;
+        tracing::warn!(job.id = %attempt.job, attempt = attempt.attempt, reason, "a log cannot be sealed");
+        let retry = self.retries.remove(attempt);
+        if let Some(retry) = &retry {
+            self.broker.bury_again(NAME, retry, reason).await?;
+        } else if let Some(message) = self.broker.event_at(ended.sequence).await? {
+            self.broker.bury(NAME, &message, reason).await?;
+        }
+        self.forget(attempt);
+        self.fold.give_up(attempt);
+        // Read again after a crash, the event would be buried again.
+        self.save(0);
+        if let Some(retry) = &retry {
+            retry.done().await;
         }
         Ok(())
     }
@@ -222,17 +241,19 @@ impl Service {
         }
     }
 
-    /// Takes up what was set aside. Done once the snapshot holds it.
-    async fn take_up(&mut self, retry: &Retry) {
-        if let Some(ended) = retry.event.event().ok().as_ref().and_then(Ended::of) {
-            self.fold.end(ended);
-            if !self.save(0) {
-                return;
+    /// Takes up what was set aside.
+    async fn take_up(&mut self, retry: Retry) -> anyhow::Result<()> {
+        match retry.event.event().map(|recorded| Ended::of(&recorded)) {
+            Ok(Some(ended)) => {
+                self.retries.insert(ended.attempt.clone(), retry);
+                self.fold.end(ended);
+                return Ok(());
             }
+            Ok(None) => {}
+            Err(error) => self.broker.bury_again(NAME, &retry, &error.to_string()).await?,
         }
-        if let Err(error) = retry.done().await {
-            tracing::debug!(%error, "a retry comes again");
-        }
+        retry.done().await;
+        Ok(())
     }
 
     async fn take_in(&mut self, messages: &[Message]) -> anyhow::Result<()> {

@@ -169,6 +169,11 @@ async fn a_log_that_is_not_what_was_reported_is_set_aside_and_kept() {
     world.operator.retry_dead(letter.id).await.unwrap();
     let sealed: LogSealed = short.sealed(1).await;
     assert_eq!(short.plain(&sealed).await, b"a\nb\nc\n");
+    // Taken up too early, a letter comes back.
+    let letter = world.letters(1).await.remove(0);
+    world.operator.retry_dead(letter.id).await.unwrap();
+    let again = world.letters(1).await.remove(0);
+    assert!(again.id != letter.id && again.reason == letter.reason, "{again:?}");
     collector.stop().await;
     // Neither a restart nor a sweep sets the other one aside again.
     let collector = world.collect().await;

@@ -214,8 +214,6 @@ async fn take_again(
         }
         None => tracing::info!(sequence, "an event that was set aside is in the projection now"),
     }
-    if let Err(error) = retry.done().await {
-        tracing::debug!(error = intake::chain(&error), "a retry comes again");
-    }
+    retry.done().await;
     Ok(Ok(true))
 }

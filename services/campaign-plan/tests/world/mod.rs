@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     server: Server,
     pub(crate) broker: Broker,
-    operator: Broker,
+    pub(crate) operator: Broker,
     scheduler: Broker,
     catalog: Broker,
     gateway: Broker,

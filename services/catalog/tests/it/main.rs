@@ -8,6 +8,7 @@
 )]
 
 mod crash;
+mod dead;
 mod fleet;
 mod hosts;
 mod http;

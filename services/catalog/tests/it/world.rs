@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use broker::server::{Server, ServerConfig, Sync, locate};
-use broker::{Broker, Start};
+use broker::{Broker, DeadLetter, Start};
 use chrono::Utc;
 use events::action::{Definition, Given};
 use events::document::{Scope, SkipReason};
@@ -13,6 +13,8 @@ use events::execution::{self, Reason, Requested, Resolved};
 use events::id::{ActionId, CommandId, ExecutionId};
 use events::subject;
 use events::{Aggregate, Event};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -67,12 +69,55 @@ impl World {
         tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap().unwrap();
     }
 
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(self) {
+        self.end_with_letters(0).await;
+    }
+
+    /// Ends when this many messages are expected to be set aside.
+    pub(crate) async fn end_with_letters(mut self, letters: usize) {
         if self.catalog.is_some() {
             self.stop().await;
         }
-        assert_eq!(connect(&self.server, "operator").await.dead_letters().await.unwrap().len(), 0);
+        assert_eq!(self.operator().await.dead_letters().await.unwrap().len(), letters);
         self.server.stop().await;
+    }
+
+    pub(crate) async fn operator(&self) -> Broker {
+        connect(&self.server, "operator").await
+    }
+
+    /// Waits for a message that is set aside, and was not before.
+    pub(crate) async fn letter_after(&self, known: u64) -> DeadLetter {
+        let operator = self.operator().await;
+        let wait = async {
+            loop {
+                let letters = operator.dead_letters().await.unwrap();
+                if let Some(letter) = letters.into_iter().find(|letter| letter.id > known) {
+                    return letter;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("nothing is set aside")
+    }
+
+    /// Puts bytes into the log that are no event.
+    pub(crate) async fn append_nonsense(&self) {
+        let address = self.server.url().strip_prefix("nats://").unwrap().to_owned();
+        let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+        let connect = serde_json::json!({
+            "verbose": true, "pedantic": false,
+            "user": "gateway", "pass": self.server.passwords().get("gateway").unwrap(),
+        });
+        let subject = format!("ev.execution.{}.requested", ExecutionId::from_uuid(Uuid::now_v7()).token());
+        let request = format!("CONNECT {connect}\r\nPUB {subject} 8\r\nnonsense\r\nPING\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut line = String::new();
+        while line != "PONG\r\n" {
+            line.clear();
+            stream.read_line(&mut line).await.unwrap();
+            assert!(!line.is_empty() && !line.starts_with("-ERR"), "{line}");
+        }
     }
 
     /// Asks for an execution over these repositories.
