@@ -115,7 +115,8 @@ impl Broker {
         }
     }
 
-    /// Whether a blob is there.
+    /// Whether a blob is there. Reads its last chunk: whoever may read blobs has no cheaper question to ask, for a direct
+    /// get leaves out a message's headers or nothing.
     ///
     /// # Errors
     /// When the broker does not answer.
