@@ -38,17 +38,15 @@ fn every_error_of_a_definition_is_explained() {
 
 #[test]
 fn every_link_in_the_documentation_leads_somewhere() {
-    let pages = [
-        "README.md",
-        "CHANGELOG.md",
-        "docs/architecture.md",
-        "docs/errors.md",
-        "docs/events.md",
-        "docs/getting-started.md",
-    ];
-    for name in pages {
-        let text = page(name);
-        let folder = root().join(name).parent().unwrap().to_owned();
+    let pages_in = |folder: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        let pages = entries.filter_map(|page| page.into_string().ok()).filter(|page| page.ends_with(".md"));
+        pages.map(|page| format!("{folder}/{page}")).collect::<Vec<_>>()
+    };
+    let top = ["README.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
+    for name in [top, pages_in("docs"), pages_in("docs/adr")].concat() {
+        let text = page(&name);
+        let folder = root().join(&name).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             if !target.is_empty() && !target.contains("://") {
                 assert!(folder.join(target).exists(), "{name} links to {target}");

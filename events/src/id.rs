@@ -19,7 +19,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// The text is not an id of the kind that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {kind} id: expected `{kind}_` and 26 characters of 0-9 a-z without i, l, o, u")]
+#[error("`{text}` is no {kind} id: expected `{kind}_` and 26 characters of 0-9 a-z without i, l, o, u")]
 pub struct InvalidId {
     /// What was given.
     pub text: String,

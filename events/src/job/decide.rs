@@ -166,7 +166,8 @@ fn worn_out(attempt: u32, reason: &str) -> Event {
         step: None,
         exit_code: None,
         message: format!("{MAX_LOSSES} attempts were lost; the last one: {reason}"),
-        hint: "Look at the runners: does the job take too much memory or disk? Then retry it.".to_owned(),
+        hint: "Look at the runners: does the job take too much memory or disk? Then run the action again."
+            .to_owned(),
     };
     Failed { attempt, failure, log: None }.into()
 }

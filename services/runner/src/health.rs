@@ -108,7 +108,10 @@ impl Health {
         self.state.send_if_modified(|state| {
             let news = state.trouble != trouble || state.engine.is_none() != engine.is_none();
             match (&trouble, was_well) {
-                (Some(trouble), true) => tracing::warn!(trouble, "no jobs are taken"),
+                // Said once, also at the first look; the words may change while it lasts.
+                (Some(trouble), _) if was_well || state.trouble.is_none() => {
+                    tracing::warn!(trouble, "no jobs are taken");
+                }
                 (None, false) => tracing::info!("ready for jobs"),
                 _ => {}
             }

@@ -28,7 +28,8 @@ impl Service {
         let mut facts = Vec::new();
         for (id, beat) in self.leases.living(now) {
             let known = self.fold.runners.get(id).and_then(|tracked| tracked.state.registered.as_ref());
-            if known.is_some_and(|known| known.incarnation == beat.incarnation) {
+            // One that takes no jobs yet, because its engine is away, comes when it does: its slots are what is noted.
+            if known.is_some_and(|known| known.incarnation == beat.incarnation) || beat.slots == 0 {
                 continue;
             }
             let registered = runner::Registered {

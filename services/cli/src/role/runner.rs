@@ -38,7 +38,7 @@ pub(crate) struct SandboxOptions {
     #[arg(long, value_name = "HOST")]
     docker_host: Option<String>,
 
-    /// What jobs can ask a runner for; repeat it for several
+    /// What `runner list` shows of it; repeat it for several
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
 

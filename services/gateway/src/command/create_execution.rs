@@ -162,8 +162,8 @@ fn check_scope(definition: &Definition, repositories: &[String]) -> Result<(), F
     match query {
         Some(query) => Err(Fault::new(
             Code::UnsupportedScope,
-            format!("the definition's `on` asks for a search (`{query}`), which this server cannot do yet"),
-            "Give the repositories with `--repo PATH_OR_URL`, or name them in `on` with `repository:`.",
+            format!("the definition asks for a search (`{query}`), which this server cannot do yet"),
+            "Give the repositories with `--repo PATH_OR_URL`; a batch spec can also name them in `on` with `repository:`.",
         )),
         None => Ok(()),
     }

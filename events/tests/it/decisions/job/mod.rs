@@ -143,7 +143,8 @@ fn worn_out(attempt: u32) -> Event {
         step: None,
         exit_code: None,
         message: "3 attempts were lost; the last one: its heart stopped".to_owned(),
-        hint: "Look at the runners: does the job take too much memory or disk? Then retry it.".to_owned(),
+        hint: "Look at the runners: does the job take too much memory or disk? Then run the action again."
+            .to_owned(),
     };
     Failed { attempt, failure, log: None }.into()
 }

@@ -13,6 +13,7 @@ mod summary;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use events::execution::Outcome;
@@ -29,7 +30,7 @@ use crate::output;
 use definition::Given;
 use display::Display;
 use failed_log::FailedLogs;
-use follow::{Ending, Follower};
+use follow::{Ending, Follower, Told};
 use progress::{Progress, Remark};
 
 /// Options of `patchwave run`.
@@ -56,6 +57,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     server: ServerOption,
 }
+
+/// After how long without a running job a person is told where to look.
+const IDLE: Duration = Duration::from_secs(10);
 
 const APPLY: &str = "mutation($input: ApplyActionInput!) { applyAction(input: $input) {
   action { id name revision } changed warnings } }";
@@ -180,6 +184,22 @@ fn say_how_to_name_repositories(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
+/// The next event. Where jobs wait and none runs for long, a person is told where to look.
+async fn next(
+    follower: &mut Follower<'_>,
+    progress: &Progress,
+    display: &Display,
+) -> anyhow::Result<Option<Told>> {
+    let waits = progress.expected.is_some() && progress.running().next().is_none();
+    let mut next = std::pin::pin!(follower.next());
+    tokio::select! {
+        told = &mut next => return told,
+        () = tokio::time::sleep(IDLE), if waits => {}
+    }
+    display.say("no job runs: is a runner there (`patchwave runner list`), and does its container engine answer (its log says)?");
+    next.await
+}
+
 /// Tells the story as it happens.
 async fn follow(
     client: &Client,
@@ -190,7 +210,7 @@ async fn follow(
     let mut follower = Follower::new(client, execution);
     let mut progress = Progress::default();
     let mut logs = FailedLogs::new(client);
-    while let Some(told) = follower.next().await? {
+    while let Some(told) = next(&mut follower, &progress, display).await? {
         if json {
             output::line(&told.text)?;
             continue;

@@ -154,7 +154,7 @@ fn unreachable(reference: &str, said: &str) -> Trouble {
         ),
         format!(
             "Check the network of the runner's host, or put the image there without one: `docker save {reference} -o \
-             image.tar` where it is, then `docker load -i image.tar` on the runner's host. Then retry the job."
+             image.tar` where it is, then `docker load -i image.tar` on the runner's host. Then run the action again."
         ),
     )
 }
