@@ -124,6 +124,13 @@ impl Follower {
         self.caught_up
     }
 
+    /// Goes back to a message that was handed out before.
+    pub(crate) fn rewind(&mut self, sequence: u64) {
+        self.seen = sequence.saturating_sub(1);
+        self.messages = None;
+        self.caught_up = false;
+    }
+
     /// What has come; nothing when the consumer may have missed something and has to be made again.
     async fn receive(&mut self) -> Option<Batch> {
         let messages = self.messages.as_mut()?;

@@ -2,7 +2,7 @@
 //!
 //! Owns the chunk messages. A chunk that is sent twice is stored once; one that was acknowledged is on disk.
 
-use std::collections::BTreeMap;
+mod order;
 
 use async_nats::jetstream::context::PublishAckFuture;
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::follow::{Follow, FollowError, Follower, Start};
 use crate::publish::{PublishError, identified};
 use crate::streams::LOGS;
 use crate::{Broker, Message};
+use order::Order;
 
 /// How many chunks a follower asks for at once: 4 MiB at most.
 const BATCH: usize = 64;
@@ -48,10 +49,8 @@ impl Sending {
 /// Reads an attempt's live log.
 pub struct LogFollower {
     follower: Follower,
-    after: u64,
     through: u64,
-    /// Chunks that came before an earlier one: that one was sent again after a broker's restart.
-    early: BTreeMap<u64, Chunk>,
+    order: Order,
 }
 
 /// Chunks that came together.
@@ -59,7 +58,8 @@ pub struct LogFollower {
 pub struct Chunks {
     /// In order of their numbers.
     pub chunks: Vec<Chunk>,
-    /// How many more there were when the last of these was sent; 0: this is the end for now.
+    /// How many more there were when the last of these was sent, or more than 0 if some are read again; 0: this is the
+    /// end for now.
     pub pending: u64,
     /// The place in the stream of the last message that was read; 0 before the first.
     pub through: u64,
@@ -94,7 +94,7 @@ impl Broker {
     pub fn follow_log(&self, attempt: &Running, after: u64) -> LogFollower {
         let filters = vec![live_subjects(attempt)];
         let follower = self.follow(Follow { stream: LOGS, filters, start: Start::After(0), batch: BATCH });
-        LogFollower { follower, after, through: 0, early: BTreeMap::new() }
+        LogFollower { follower, through: 0, order: Order::new(after) }
     }
 
     /// The attempts whose log is not purged yet.
@@ -147,31 +147,33 @@ impl LogFollower {
     /// When the stream of logs is gone.
     pub async fn next(&mut self) -> Result<Chunks, FollowError> {
         let batch = self.follower.next().await?;
-        self.through = batch.messages.last().map_or(self.through, |last| last.sequence);
+        self.through = batch.messages.last().map_or(self.through, |last| last.sequence.max(self.through));
         for message in &batch.messages {
             match chunk(message) {
-                Ok(chunk) if chunk.number > self.after => {
-                    self.early.insert(chunk.number, chunk);
-                }
-                Ok(_) => {}
+                Ok(chunk) => self.order.take(message.sequence, chunk),
                 Err(error) => {
                     tracing::warn!(subject = message.subject, %error, "a log message cannot be read")
                 }
             }
         }
-        let mut chunks = Vec::with_capacity(self.early.len());
-        while let Some(chunk) = self.early.remove(&(self.after + 1)) {
-            self.after = chunk.number;
-            chunks.push(chunk);
-        }
-        Ok(Chunks { chunks, pending: batch.pending, through: self.through })
+        let chunks = self.order.ready();
+        Ok(self.chunks(chunks, batch.pending))
     }
 
-    /// The chunks behind a gap, in order: for a reader who knows that nothing more will come.
-    pub fn rest(&mut self) -> Vec<Chunk> {
-        let rest: Vec<Chunk> = std::mem::take(&mut self.early).into_values().collect();
-        self.after = rest.last().map_or(self.after, |chunk| chunk.number);
-        rest
+    /// The chunks behind a gap, in order: for a reader who knows that what is missing will not come. They may be too many
+    /// to be held: then more are pending.
+    pub fn rest(&mut self) -> Chunks {
+        let chunks = self.order.rest();
+        self.chunks(chunks, 0)
+    }
+
+    /// Goes back to what there was no room for, if there is now.
+    fn chunks(&mut self, chunks: Vec<Chunk>, pending: u64) -> Chunks {
+        let again = self.order.again();
+        if let Some(sequence) = again {
+            self.follower.rewind(sequence);
+        }
+        Chunks { chunks, pending: pending.max(again.is_some().into()), through: self.through }
     }
 }
 

@@ -97,8 +97,9 @@ impl Live {
             let mut chunks = batch.chunks;
             if batch.pending == 0 {
                 // Nothing more is on its way: a gap stays one.
-                self.ended = true;
-                chunks.extend(self.follower.rest());
+                let rest = self.follower.rest();
+                self.ended = rest.pending == 0;
+                chunks.extend(rest.chunks);
             }
             self.ready = chunks.into_iter();
         }

@@ -119,6 +119,27 @@ async fn a_lost_attempt_is_sealed_as_far_as_it_came_and_again_when_more_turns_up
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_is_waited_for_however_much_is_behind_it() {
+    let world = World::new().await;
+    let pieces: Vec<Vec<u8>> = (1..=400).map(|number| format!("{number}\n").into_bytes()).collect();
+    let (closed, open) = (world.job().await, world.job().await);
+    for job in [&closed, &open] {
+        job.start(1).await;
+        job.send(1, 2, &pieces[1..]).await;
+    }
+    closed.send(1, 1, &pieces[..1]).await;
+    closed.succeed(1, end_of(&pieces)).await;
+    open.append(Lost { attempt: 1, runner: world.runner(), reason: "silence".to_owned() }).await;
+    let collector = world.collect().await;
+    assert!(closed.plain(&closed.sealed(1).await).await == pieces.concat());
+    assert!(open.plain(&open.sealed(1).await).await == pieces[1..].concat());
+    closed.purged(1).await;
+    open.purged(1).await;
+    collector.stop().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attempts_that_run_or_never_ran_are_left_alone() {
     let world = World::new().await;
     let (running, waiting, ended) = (world.job().await, world.job().await, world.job().await);

@@ -229,7 +229,10 @@ impl Reader {
                 let chunks = chunks?;
                 (chunks.chunks, chunks.pending == 0 && !self.follow)
             }
-            () = tokio::time::sleep(SEAL_PATIENCE), if unsaid => (live.log.rest(), true),
+            () = tokio::time::sleep(SEAL_PATIENCE), if unsaid => {
+                let rest = live.log.rest();
+                (rest.chunks, rest.pending == 0)
+            }
         };
         live.chunks += chunks.len() as u64;
         let passed = chunks.into_iter().map(|chunk| self.place.pass(chunk.bytes.into()));
@@ -247,8 +250,12 @@ impl Reader {
             return Ok(());
         }
         if story.over {
-            let rest = live.log.rest().into_iter().map(|chunk| self.place.pass(chunk.bytes.into()));
-            self.ready.extend(rest.filter(|bytes| !bytes.is_empty()));
+            let rest = live.log.rest();
+            let passed = rest.chunks.into_iter().map(|chunk| self.place.pass(chunk.bytes.into()));
+            self.ready.extend(passed.filter(|bytes| !bytes.is_empty()));
+            if rest.pending > 0 {
+                return Ok(());
+            }
         }
         self.phase = Phase::Ended;
         Ok(())
