@@ -8,8 +8,8 @@
 -- - A U+0000 inside a text is stored as U+FFFD: PostgreSQL cannot hold it.
 -- - The primary key stands first in each table, in its order.
 --
--- There are no migrations between layouts: whoever changes this file raises `schema::LAYOUT`, and a rebuild makes the
--- new tables from the log.
+-- There are no migrations between layouts: whoever changes this file raises the number in `layout` beside it, and a
+-- rebuild makes the new tables from the log.
 
 CREATE TABLE actions{g} (
     id TEXT NOT NULL,

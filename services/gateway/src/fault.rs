@@ -96,12 +96,6 @@ impl From<Rejection> for Fault {
     }
 }
 
-impl From<sqlx::Error> for Fault {
-    fn from(error: sqlx::Error) -> Self {
-        Self::ours(anyhow::Error::new(error).context("the projection cannot be read"))
-    }
-}
-
 impl From<ReadError> for Fault {
     fn from(error: ReadError) -> Self {
         match error {

@@ -13,8 +13,8 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row as _, Tra
 use crate::columns::time_text;
 use crate::rows::TABLES;
 
-/// Which text of `migrations/generation.sql` this build works with; raised with every change to it.
-pub const LAYOUT: i64 = 1;
+/// Which text of `migrations/generation.sql` this build works with.
+pub const LAYOUT: i64 = include!("../../../migrations/layout");
 
 const GENERATIONS: &str = include_str!("../../../migrations/generations.sql");
 const GENERATION: &str = include_str!("../../../migrations/generation.sql");

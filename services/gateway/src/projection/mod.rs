@@ -8,7 +8,7 @@ mod statement;
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use broker::Broker;
 use events::rejection::Code;
 use sqlx::any::{AnyPoolOptions, AnyRow};
@@ -20,6 +20,12 @@ pub(crate) use pages::{Children, ChildrenOf, Cursor, Listed, MAX_PAGE, Page, Pag
 pub(crate) use statement::{Bound, Statement};
 
 use crate::fault::Fault;
+
+/// Which layout of the tables this build reads.
+const LAYOUT: i64 = include!("../../../../migrations/layout");
+
+/// What to do about another one.
+const REBUILD: &str = "Run the projector of this build, and `patchwave projection rebuild`.";
 
 /// How many requests read at once; more wait.
 const CONNECTIONS: u32 = 8;
@@ -50,9 +56,15 @@ impl Projection {
         let pool = options.connect_lazy(&read_only(url)).context("the database URL cannot be read")?;
         let projection = Self { pool, reached: broker.follow_projector(), patience: PATIENCE };
         let mut told = false;
-        while let Err(error) = projection.probe().await {
+        loop {
+            let why = match projection.layout().await {
+                Ok(Some(LAYOUT)) => return Ok(Some(projection)),
+                Ok(Some(layout)) => bail!("{}. {REBUILD}", foreign(layout)),
+                Ok(None) => "no generation is live".to_owned(),
+                Err(error) => error.to_string(),
+            };
             if !told {
-                tracing::warn!(error = %error, "the projection is not there yet: waiting for the projector to make it");
+                tracing::warn!(why, "the projection is not there yet: waiting for the projector to make it");
                 told = true;
             }
             tokio::select! {
@@ -60,12 +72,11 @@ impl Projection {
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}
             }
         }
-        Ok(Some(projection))
     }
 
-    /// Whether the live generation's views are there.
-    async fn probe(&self) -> sqlx::Result<()> {
-        sqlx::query("SELECT id FROM runners LIMIT 1").fetch_optional(&self.pool).await.map(drop)
+    /// The live generation's layout; its views came together with it.
+    async fn layout(&self) -> sqlx::Result<Option<i64>> {
+        sqlx::query_scalar("SELECT layout FROM generations WHERE active = 1").fetch_optional(&self.pool).await
     }
 
     /// Waits until the projection has taken in the event at a sequence.
@@ -105,13 +116,28 @@ impl Projection {
         }
         match tokio::time::timeout(STATEMENT, query.fetch_all(&self.pool)).await {
             Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => Err(self.explain(error).await),
             Err(_) => {
                 let message = format!("the projection took longer than {} s", STATEMENT.as_secs());
                 Err(Fault::new(Code::Busy, message, "Ask for less at once, or later."))
             }
         }
     }
+
+    /// Why rows cannot be read: the projection may have been rebuilt by another build meanwhile.
+    async fn explain(&self, error: sqlx::Error) -> Fault {
+        match self.layout().await {
+            Ok(Some(layout)) if layout != LAYOUT => {
+                Fault::new(Code::StaleProjection, foreign(layout), REBUILD)
+            }
+            _ => Fault::ours(anyhow::Error::new(error).context("the projection cannot be read")),
+        }
+    }
+}
+
+/// That the tables are another build's.
+fn foreign(layout: i64) -> String {
+    format!("the projection has layout {layout}, this build reads layout {LAYOUT}")
 }
 
 /// The rejection of whoever cannot wait any longer.

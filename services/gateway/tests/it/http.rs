@@ -70,3 +70,24 @@ async fn an_address_is_refused_that_is_taken_or_reaches_out() {
     let error = gateway::bind("0.0.0.0:7300".parse().unwrap()).await.unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:7300") && error.contains("access control"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_of_another_build_is_named_with_what_to_do() {
+    for mut world in World::on_both().await {
+        world.stop_projector().await;
+        world
+            .change_projection("UPDATE generations SET layout = 900 WHERE active = 1; DROP VIEW runners")
+            .await;
+        let error = world.error("{ runners { id } }", Value::Null).await;
+        assert_eq!(error["extensions"]["code"], "stale-projection", "{error:#}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with("the projection has layout 900, this build reads layout"), "{message}");
+        assert!(error["extensions"]["hint"].as_str().unwrap().contains("`patchwave projection rebuild`"));
+        let refusal = world.refusal().await;
+        assert!(
+            refusal.contains("layout 900") && refusal.contains("`patchwave projection rebuild`"),
+            "{refusal}"
+        );
+        world.end().await;
+    }
+}

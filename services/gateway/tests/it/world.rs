@@ -11,6 +11,7 @@ use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -81,12 +82,8 @@ impl World {
         connect(&server, "provisioner").await.provision().await.unwrap();
         let projector = project(&server, &database_url).await;
 
-        let listener = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let settings = gateway::Config { database_url: database_url.clone() };
-        let (broker, stop) = (connect(&server, "gateway").await, CancellationToken::new());
-        let task = tokio::spawn(gateway::run(settings, listener, broker, stop.clone()));
-        let (gateway, client) = (Role { stop, task }, reqwest::Client::new());
+        let (gateway, url) = serve(&server, &database_url).await;
+        let client = reqwest::Client::new();
         Self { server: Some(server), folder, database_url, url, client, gateway, projector: Some(projector) }
     }
 
@@ -100,6 +97,20 @@ impl World {
 
     pub(crate) async fn start_projector(&mut self) {
         self.projector = Some(project(self.server.as_ref().unwrap(), &self.database_url).await);
+    }
+
+    /// Changes the projection behind everybody's back.
+    pub(crate) async fn change_projection(&self, statements: &'static str) {
+        let mut connection = sqlx::AnyConnection::connect(&self.database_url).await.unwrap();
+        sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// Why a second gateway does not start.
+    pub(crate) async fn refusal(&self) -> String {
+        let (gateway, _) = serve(self.server.as_ref().unwrap(), &self.database_url).await;
+        let ended = tokio::time::timeout(PATIENCE, gateway.task).await.expect("it gives up");
+        ended.unwrap().unwrap_err().to_string()
     }
 
     /// Stops the broker and starts it again on the same data and port.
@@ -221,6 +232,14 @@ impl World {
         let broker = self.broker("runner-local").await;
         broker.send_chunk(&runner(), &Running { job, attempt: 1 }, &chunk).await.stored().await.unwrap();
     }
+}
+
+async fn serve(server: &Server, database_url: &str) -> (Role, String) {
+    let listener = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let settings = gateway::Config { database_url: database_url.to_owned() };
+    let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
+    (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
 }
 
 async fn project(server: &Server, database_url: &str) -> Role {
