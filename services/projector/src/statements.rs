@@ -1,7 +1,7 @@
 //! Statements over many rows at once.
 //!
 //! Owns the only text of SQL that changes rows of events' making. One statement for hundreds of rows: one for each would cost
-//! twenty times as much. The parameters are numbered, which both engines understand.
+//! twenty times as much. The engines get the same text but for how a parameter stands in it.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,32 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use crate::rows::{Row, Table};
 
 /// How many rows a statement may have. Few sizes, so that each is prepared once and stays (a connection keeps a hundred
-/// statements); none larger, because SQLite looks `$1` up by name among all the others, which is quadratic.
+/// statements).
 const SIZES: [usize; 4] = [64, 16, 4, 1];
+
+/// How a parameter stands in a statement, where each stands once and in order.
+#[derive(Clone, Copy)]
+enum Parameters {
+    /// `$1`, as PostgreSQL wants it.
+    Numbered,
+    /// `?`, for SQLite: that looks `$1` up by its name among all the others, which took most of the time of a write.
+    Bare,
+}
+
+impl Parameters {
+    fn of(connection: &AnyConnection) -> Self {
+        if connection.backend_name() == "PostgreSQL" { Self::Numbered } else { Self::Bare }
+    }
+
+    fn write(self, text: &mut String, number: usize) {
+        match self {
+            Self::Numbered => {
+                let _ = write!(text, "${number}");
+            }
+            Self::Bare => text.push('?'),
+        }
+    }
+}
 
 /// Writes rows, in place of what stands under their keys. No key may come twice.
 pub(crate) async fn upsert<R: Row>(
@@ -20,13 +44,13 @@ pub(crate) async fn upsert<R: Row>(
     suffix: &str,
     rows: &[&R],
 ) -> sqlx::Result<()> {
-    let table = R::TABLE;
+    let (table, parameters) = (R::TABLE, Parameters::of(connection));
     for chunk in chunks(rows) {
         let mut arguments = AnyArguments::default();
         for row in chunk {
             row.bind(&mut arguments)?;
         }
-        let statement = upsert_text(&table, suffix, chunk.len());
+        let statement = upsert_text(&table, suffix, chunk.len(), parameters);
         sqlx::query_with(AssertSqlSafe(statement), arguments).execute(&mut *connection).await?;
     }
     Ok(())
@@ -38,7 +62,7 @@ pub(crate) async fn load<R: Row>(
     suffix: &str,
     keys: &[R::Key],
 ) -> sqlx::Result<Vec<R>> {
-    let table = R::TABLE;
+    let (table, parameters) = (R::TABLE, Parameters::of(connection));
     let mut rows = Vec::with_capacity(keys.len());
     for chunk in chunks(keys) {
         let mut arguments = AnyArguments::default();
@@ -48,7 +72,7 @@ pub(crate) async fn load<R: Row>(
         let mut statement = format!("SELECT {} FROM {}{suffix} WHERE (", list(table.names()), table.name);
         statement.push_str(&list(table.key_names()));
         statement.push_str(") IN (VALUES ");
-        placeholders(&mut statement, chunk.len(), table.key);
+        tuples(&mut statement, chunk.len(), table.key, parameters);
         statement.push(')');
         let found = sqlx::query_with(AssertSqlSafe(statement), arguments).fetch_all(&mut *connection).await?;
         for row in &found {
@@ -66,10 +90,11 @@ pub(crate) async fn remove(
     ids: &[String],
 ) -> sqlx::Result<()> {
     let Some(column) = table.key_names().next() else { return Ok(()) };
+    let parameters = Parameters::of(connection);
     for chunk in chunks(ids) {
-        let mut statement = format!("DELETE FROM {}{suffix} WHERE {column} IN (", table.name);
-        let names: Vec<String> = (1..=chunk.len()).map(|number| format!("${number}")).collect();
-        let _ = write!(statement, "{})", names.join(", "));
+        let mut statement = format!("DELETE FROM {}{suffix} WHERE ({column}) IN (VALUES ", table.name);
+        tuples(&mut statement, chunk.len(), 1, parameters);
+        statement.push(')');
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for id in chunk {
             query = query.bind(id.clone());
@@ -79,11 +104,11 @@ pub(crate) async fn remove(
     Ok(())
 }
 
-fn upsert_text(table: &Table, suffix: &str, rows: usize) -> String {
+fn upsert_text(table: &Table, suffix: &str, rows: usize, parameters: Parameters) -> String {
     let columns = table.columns.len();
     let mut text = String::with_capacity(200 + rows * columns * 7);
     let _ = write!(text, "INSERT INTO {}{suffix} ({}) VALUES ", table.name, list(table.names()));
-    placeholders(&mut text, rows, columns);
+    tuples(&mut text, rows, columns, parameters);
     let _ = write!(text, " ON CONFLICT ({}) DO UPDATE SET ", list(table.key_names()));
     for (index, name) in table.names().skip(table.key).enumerate() {
         let comma = if index == 0 { "" } else { ", " };
@@ -92,12 +117,12 @@ fn upsert_text(table: &Table, suffix: &str, rows: usize) -> String {
     text
 }
 
-fn placeholders(text: &mut String, rows: usize, columns: usize) {
+fn tuples(text: &mut String, rows: usize, columns: usize, parameters: Parameters) {
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
         for column in 0..columns {
-            let comma = if column == 0 { "" } else { ", " };
-            let _ = write!(text, "{comma}${}", row * columns + column + 1);
+            text.push_str(if column == 0 { "" } else { ", " });
+            parameters.write(text, row * columns + column + 1);
         }
         text.push(')');
     }
