@@ -173,7 +173,11 @@ impl Broker {
     ///
     /// # Errors
     /// When a chunk is missing or shorter than it has to be; a range behind the blob's end is such a case.
-    pub async fn read_blob_range(&self, blob: &BlobRef, range: Range<u64>) -> Result<Vec<u8>, BlobError> {
+    pub(crate) async fn read_blob_range(
+        &self,
+        blob: &BlobRef,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, BlobError> {
         if range.end > blob.size {
             return Err(BlobError::Corrupt(blob.clone()));
         }

@@ -13,7 +13,7 @@ use crate::Broker;
 
 /// The oldest server that does what we rely on: filtered expectations (2.11) and atomic batches (2.12), with the
 /// durability fixes of 2.14. Older servers ignore headers that they do not know, and would accept wrong appends.
-pub const OLDEST_SERVER: (u32, u32) = (2, 14);
+pub(crate) const OLDEST_SERVER: (u32, u32) = (2, 14);
 
 /// The prefix under which a runner's account imports the JetStream calls that it may make.
 pub(crate) const RUNNER_API_PREFIX: &str = "WORKJS";
@@ -84,7 +84,7 @@ impl Broker {
     /// Connects, waiting up to `connect_timeout` for the broker to be there.
     ///
     /// # Errors
-    /// When nobody answers in time, the user is refused, or the server is older than [`OLDEST_SERVER`].
+    /// When nobody answers in time, the user is refused, or the server is older than 2.14.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
         let (state, connection) = watch::channel(Connection::default());
         let client = first_connection(config, &state).await?;
@@ -177,7 +177,7 @@ fn note(state: &watch::Sender<Connection>, role: &str, event: &Event) {
 }
 
 /// Whether a server of this version can hold the log.
-pub fn is_new_enough(version: &str) -> bool {
+pub(crate) fn is_new_enough(version: &str) -> bool {
     let mut parts = version.trim_start_matches('v').split(['.', '-']).map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= OLDEST_SERVER,

@@ -27,7 +27,7 @@ pub use append::{
 };
 pub use beats::*;
 pub use blobs::*;
-pub use connect::{Config, ConnectError, Connection, OLDEST_SERVER, is_new_enough};
+pub use connect::{Config, ConnectError, Connection};
 pub use dead::*;
 pub use follow::{Batch, FollowError, Follower, Start};
 pub use logs::*;
@@ -36,7 +36,7 @@ pub use publish::PublishError;
 pub use reports::*;
 pub use sealed_log::{SealedLog, SealedLogError, SealedLogWriter};
 pub use snapshot::*;
-pub use streams::{ProvisionError, stream_configs};
+pub use streams::ProvisionError;
 pub use work::*;
 
 /// A connection to the broker in one role. Cheap to clone.

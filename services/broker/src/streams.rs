@@ -33,7 +33,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_CONSUMERS: i32 = 20_000;
 
 /// The configuration of every stream, as this build wants it.
-pub fn stream_configs() -> Vec<Config> {
+pub(crate) fn stream_configs() -> Vec<Config> {
     vec![
         Config {
             deny_delete: true,

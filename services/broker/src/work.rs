@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
-use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use events::id::RunnerId;
 use events::subject;
@@ -179,14 +179,6 @@ impl<T> Delivery<T> {
     /// When the broker does not answer: the message comes again.
     pub async fn ack(&self) -> Result<(), ReadError> {
         self.message.double_ack().await.map_err(ReadError::from_source)
-    }
-
-    /// Lets the message come again at once.
-    ///
-    /// # Errors
-    /// When the broker does not answer: it comes again later.
-    pub async fn put_back(&self) -> Result<(), ReadError> {
-        self.message.ack_with(AckKind::Nak(None)).await.map_err(ReadError::from_source)
     }
 
     /// The name of the queue, for the log.
