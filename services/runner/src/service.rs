@@ -1,7 +1,7 @@
 //! The service: start, intake, the end.
 //!
-//! Owns the order of things: what an earlier process left is dealt with first; a ticket is taken only while a slot is
-//! free, and acknowledged only once it is on disk; at the end nothing is left running. Invariant: a ticket that was
+//! Owns the order of things: what an earlier process left is dealt with first; a ticket is taken only while there is
+//! room, and acknowledged only once it is on disk; at the end nothing is left running. Invariant: a ticket that was
 //! acknowledged is an attempt in hand or one that has ended.
 
 use std::sync::Arc;
@@ -32,6 +32,9 @@ const DRAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// How long their end may take after that. What is not told by then is told at the next start.
 const END: Duration = Duration::from_secs(20);
 
+/// How many attempts are made ready for each slot while it is taken, so that it is never idle between two jobs.
+const AHEAD: usize = 1;
+
 /// What all attempts of a runner share.
 pub(crate) struct Shared {
     pub(crate) runner: RunnerId,
@@ -42,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) trees: TreeCache,
     pub(crate) trash: Trash,
     pub(crate) mode: Mode,
+    /// An attempt's steps run while it holds one of these.
+    pub(crate) slots: Arc<Semaphore>,
 }
 
 pub(crate) struct Service {
@@ -81,6 +86,7 @@ impl Service {
             trees,
             trash,
             mode,
+            slots: Arc::new(Semaphore::new(config.slots as usize)),
         });
         Ok(Self { config, shared, leftovers })
     }
@@ -112,6 +118,7 @@ impl Service {
             () = shared.health.watch_over(&patient) => {}
         }
         draining.send_replace(true);
+        shared.attempts.halt_waiting(Halt::Drain);
         // The tasks live as long as this does.
         let _tasks = intake.into_tasks();
         tokio::select! {
@@ -145,7 +152,7 @@ async fn drain(attempts: &Attempts) {
     if tokio::time::timeout(DRAIN, attempts.none_left()).await.is_ok() {
         return;
     }
-    tracing::warn!(attempts = attempts.all().len(), "the runner stops: what still runs is abandoned");
+    tracing::warn!(attempts = attempts.begun().len(), "the runner stops: what still runs is abandoned");
     attempts.halt_all(Halt::Drain);
     if tokio::time::timeout(END, attempts.none_left()).await.is_err() {
         tracing::warn!("not all ends could be told to the broker: the next start does");
@@ -182,7 +189,7 @@ async fn acknowledge<T>(delivery: &Delivery<T>) {
 /// Takes tickets.
 struct Intake {
     shared: Arc<Shared>,
-    slots: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     state: watch::Receiver<State>,
     tasks: JoinSet<()>,
 }
@@ -190,7 +197,8 @@ struct Intake {
 impl Intake {
     fn new(shared: Arc<Shared>, slots: u32, tasks: JoinSet<()>) -> Self {
         let state = shared.health.watch();
-        Self { shared, slots: Arc::new(Semaphore::new(slots as usize)), state, tasks }
+        let places = Arc::new(Semaphore::new(slots as usize * (1 + AHEAD)));
+        Self { shared, places, state, tasks }
     }
 
     fn into_tasks(self) -> JoinSet<()> {
@@ -203,14 +211,14 @@ impl Intake {
             // One that is cut off in the middle of a request is not used again: a ticket that is on its way to it
             // goes back to the queue.
             let mut queue = self.shared.broker.tickets(&self.shared.runner);
-            while let Some((slot, delivery)) = self.next(&mut queue, stop).await {
-                self.take(&delivery, slot).await;
+            while let Some((place, delivery)) = self.next(&mut queue, stop).await {
+                self.take(&delivery, place).await;
                 stop.run_until_cancelled(acknowledge(&delivery)).await;
             }
         }
     }
 
-    /// Waits for a slot and then for a ticket; none when there is a reason to take no more.
+    /// Waits for a place and then for a ticket; none when there is a reason to take no more.
     async fn next(
         &self,
         queue: &mut Queue<Ticket>,
@@ -218,8 +226,8 @@ impl Intake {
     ) -> Option<(OwnedSemaphorePermit, Delivery<Ticket>)> {
         let mut state = self.state.clone();
         let next = async {
-            let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-            Some((slot, queue.next().await))
+            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            Some((place, queue.next().await))
         };
         tokio::select! {
             biased;
@@ -230,7 +238,7 @@ impl Intake {
     }
 
     /// Writes a ticket down and begins to work on it, unless it is known.
-    async fn take(&mut self, delivery: &Delivery<Ticket>, slot: OwnedSemaphorePermit) {
+    async fn take(&mut self, delivery: &Delivery<Ticket>, place: OwnedSemaphorePermit) {
         while self.tasks.try_join_next().is_some() {}
         let ticket = match &delivery.value {
             Ok(ticket) => ticket.clone(),
@@ -254,7 +262,7 @@ impl Intake {
             Ok(begun) => {
                 self.tasks.spawn(async move {
                     attempt::run(shared, begun, halted).await;
-                    drop(slot);
+                    drop(place);
                 });
             }
             Err(error) => {

@@ -5,6 +5,7 @@
 //! nobody wants to hear it.
 
 mod hands;
+mod ready;
 mod runs;
 mod story;
 mod work;
@@ -21,6 +22,7 @@ use events::job::{DiffStat, Failure};
 use events::log::LogEnd;
 use events::report::What;
 use futures::FutureExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::attempts::{Halt, Halted};
 use crate::journal::{Leftover, attempt_of};
@@ -30,6 +32,7 @@ use crate::patch::Patch;
 use crate::service::Shared;
 use crate::workspace;
 use hands::Hands;
+use ready::Setup;
 use work::{Broken, Work};
 
 /// How long a step may take to end after SIGTERM before it is killed.
@@ -51,6 +54,15 @@ enum End {
     Abandoned(String),
     /// It was taken away.
     Silent,
+}
+
+impl End {
+    fn halted(halt: Halt) -> Self {
+        match halt {
+            Halt::Abandon => Self::Silent,
+            Halt::Drain => Self::Abandoned("the runner was stopped before the job had ended".to_owned()),
+        }
+    }
 }
 
 /// Runs an attempt to its end, and tells it.
@@ -127,20 +139,23 @@ fn clean(shared: &Shared, folder: &Path) {
 
 async fn live(shared: &Shared, begun: &Leftover, halted: &mut Halted) -> Result<()> {
     let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun)?);
-    outbox.push(What::Started);
     let hands = Hands::default();
-    let end =
-        work_to_the_end(Work { shared, begun, log: &log, outbox: &mut outbox, hands: &hands }, halted).await;
-    let orderly = matches!(end, End::Succeeded(_));
+    let setup = Setup { shared, begun, log: &log, hands: &hands };
+    let (end, slot) = work_to_the_end(setup, &mut outbox, halted).await;
+    let is_orderly = matches!(end, End::Succeeded(_));
     match &end {
         End::Abandoned(reason) => {
-            shared.health.broke(reason);
+            if slot.is_some() {
+                shared.health.broke(reason);
+            }
             tracing::warn!(job.id = %begun.ticket.job, attempt = begun.ticket.attempt, reason, "an attempt is abandoned");
         }
         _ => shared.health.went_well(),
     }
+    // After another end something of it may run until its containers are gone.
+    let (slot, kept) = if is_orderly { (slot, None) } else { (None, slot) };
     let is_silent = matches!(end, End::Silent);
-    let tell = tell(shared, begun, (log, outbox), end);
+    let tell = tell(shared, begun, (log, outbox, slot), end);
     let tell = async {
         tokio::select! {
             told = tell => told,
@@ -152,18 +167,49 @@ async fn live(shared: &Shared, begun: &Leftover, halted: &mut Halted) -> Result<
         clean(shared, &begun.folder);
     };
     let (told, ()) = tokio::join!(tell, clean);
-    if !orderly {
+    if !is_orderly {
         // A container whose creation was interrupted is known to the engine alone.
         shared.health.sweep(&shared.attempts, &attempt_of(&begun.ticket)).await;
     }
+    drop(kept);
     told
 }
 
-/// Works until the job has ended or must.
-async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
-    let (log, hands) = (work.log, work.hands);
-    let limit = Duration::from_millis(work.begun.ticket.timeout_ms);
-    let mut perform = std::pin::pin!(work.perform());
+/// The right to run steps.
+type Slot = OwnedSemaphorePermit;
+
+/// Makes the attempt ready, waits for a slot, and works until the job has ended or must. Without a slot nothing ran.
+async fn work_to_the_end(setup: Setup<'_>, outbox: &mut Outbox, halted: &mut Halted) -> (End, Option<Slot>) {
+    let mut getting_ready = std::pin::pin!(setup.ready());
+    let mut ready = None;
+    let slot = loop {
+        tokio::select! {
+            biased;
+            halt = halted.halt() => return (End::halted(halt), None),
+            // The slots are there as long as the runner is.
+            Ok(slot) = Arc::clone(&setup.shared.slots).acquire_owned() => break slot,
+            result = &mut getting_ready, if ready.is_none() => ready = Some(result),
+        }
+    };
+    setup.shared.attempts.begin(&attempt_of(&setup.begun.ticket));
+    outbox.push(What::Started);
+    let perform = async {
+        let ready = match ready {
+            Some(ready) => ready,
+            None => getting_ready.await,
+        };
+        Work { setup, outbox }.perform(ready?).await
+    };
+    (perform_to_the_end(setup, perform, halted).await, Some(slot))
+}
+
+async fn perform_to_the_end(
+    setup: Setup<'_>,
+    perform: impl Future<Output = Result<Patch, Broken>>,
+    halted: &mut Halted,
+) -> End {
+    let limit = Duration::from_millis(setup.begun.ticket.timeout_ms);
+    let mut perform = std::pin::pin!(perform);
     let end = tokio::select! {
         patch = &mut perform => return match patch {
             Ok(patch) => End::Succeeded(patch),
@@ -171,13 +217,10 @@ async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
             Err(Broken::Ours(error)) => End::Abandoned(format!("{error:#}")),
         },
         () = tokio::time::sleep(limit) => End::TimedOut,
-        reason = log.failed() => End::Abandoned(reason),
-        halt = halted.halt() => match halt {
-            Halt::Abandon => End::Silent,
-            Halt::Drain => End::Abandoned("the runner was stopped before the job had ended".to_owned()),
-        },
+        reason = setup.log.failed() => End::Abandoned(reason),
+        halt = halted.halt() => End::halted(halt),
     };
-    if let Some(kill) = hands.stop(GRACE) {
+    if let Some(kill) = setup.hands.stop(GRACE) {
         // What the step says while it dies still belongs to its log.
         let dying = async { tokio::join!(kill, &mut perform) };
         if tokio::time::timeout(GRACE + NOTICE, dying).await.is_err() {
@@ -188,7 +231,12 @@ async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
 }
 
 /// Stores what belongs to the end, and then reports it.
-async fn tell(shared: &Shared, begun: &Leftover, (log, mut outbox): (Log, Outbox), end: End) -> Result<()> {
+async fn tell(
+    shared: &Shared,
+    begun: &Leftover,
+    (log, mut outbox, slot): (Log, Outbox, Option<Slot>),
+    end: End,
+) -> Result<()> {
     let limit_ms = begun.ticket.timeout_ms;
     match &end {
         End::Succeeded(patch) => tell_left_out(&log, patch).await,
@@ -212,6 +260,7 @@ async fn tell(shared: &Shared, begun: &Leftover, (log, mut outbox): (Log, Outbox
     };
     let (log, patch) = tokio::join!(log.close(), patch);
     outbox.push(last_word(end, log?, patch?, limit_ms));
+    drop(slot);
     outbox.close().await
 }
 

@@ -1,38 +1,29 @@
-//! The work of an attempt: the tree, the runs of steps, the patch.
+//! The work of an attempt: the runs of steps, and the patch.
 //!
-//! Owns what happens between the start and the end, and whose fault it is when it does not work out. It may be cut off at any
+//! Owns what happens while the attempt has its slot, and whose fault it is when it does not work out. It may be cut off at any
 //! await: whoever does that lets go of the containers and the workspace. Invariant: the patch is computed only after
 //! everything in the containers was ended.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use broker::BlobError;
+use anyhow::anyhow;
 use bytes::Bytes;
-use events::blob::BlobRef;
 use events::job::{Failure, FailureKind};
 use events::log::Stream;
 use events::report::What;
-use events::ticket::Ticket;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use sha2::{Digest as _, Sha256};
-use spec::{Action, Definition, FileChanges, Step};
+use spec::{Action, FileChanges, Step};
 use tokio::time::Instant;
 
-use super::hands::Hands;
+use super::ready::{Prepared, Ready, Setup, Way};
 use super::runs;
 use super::story::{Capture, Story};
-use super::workspace_of;
-use crate::journal::{Leftover, attempt_of};
 use crate::log::Log;
 use crate::outbox::Outbox;
 use crate::patch::{self, FileLists, Patch};
-use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, Output, Trouble, WORK};
-use crate::service::Shared;
-use crate::tree_cache::Commit;
+use crate::sandbox::{Container, Output, Scripts, Trouble};
 use crate::workspace::Workspace;
 
 /// The largest patch: more than any code host takes in one change.
@@ -71,123 +62,29 @@ impl From<patch::Error> for Broken {
     }
 }
 
-fn failure(kind: FailureKind, message: String, hint: &str) -> Failure {
+pub(super) fn failure(kind: FailureKind, message: String, hint: &str) -> Failure {
     Failure { kind, step: None, exit_code: None, message, hint: hint.to_owned() }
 }
 
-/// What the work needs.
+/// The steps of an attempt, while they run.
 pub(super) struct Work<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) begun: &'a Leftover,
-    pub(super) log: &'a Log,
+    pub(super) setup: Setup<'a>,
     pub(super) outbox: &'a mut Outbox,
-    pub(super) hands: &'a Hands,
-}
-
-/// A container and the steps that it is for.
-struct Prepared {
-    container: Container,
-    is_idle: bool,
 }
 
 impl Work<'_> {
     /// Runs the job's steps, and says what they changed.
-    pub(super) async fn perform(mut self) -> Result<Patch, Broken> {
-        let definition = read(&self.begun.ticket)?;
+    pub(super) async fn perform(mut self, ready: Ready) -> Result<Patch, Broken> {
+        let Ready { definition, mut story, place } = ready;
+        let Some((workspace, mut prepared)) = place else { return Ok(Patch::default()) };
         let steps = &definition.steps;
-        if steps.is_empty() {
-            return Ok(Patch::default());
-        }
-        let mut story = Story::new(&self.begun.ticket, &definition);
-        let root = workspace_of(&self.begun.folder);
-        Workspace::reserve(&root)?;
-        let mut runs = runs::of(steps).into_iter();
-        let first = runs.next().context("there are steps")?;
-        // The engine needs as long for a container as a cached tree takes to be mounted.
-        let (workspace, mut prepared) =
-            tokio::try_join!(self.open_workspace(&root), self.prepare(steps, first.clone(), &story))?;
-        let mut run = first;
-        loop {
-            self.run(steps, run.clone(), &prepared, (&mut story, &workspace)).await?;
-            match runs.next() {
-                Some(next) => run = next,
-                None => break,
+        for (index, run) in runs::of(steps).into_iter().enumerate() {
+            if index > 0 {
+                prepared = self.setup.prepare(steps, run.clone(), &story).await?;
             }
-            prepared = self.prepare(steps, run.clone(), &story).await?;
+            self.run(steps, run, &prepared, (&mut story, &workspace)).await?;
         }
-        Ok(patch::compute(&workspace, &self.begun.ticket.workspace.base_oid, PATCH_BYTES).await?)
-    }
-
-    async fn open_workspace(&self, root: &Path) -> Result<Workspace, Broken> {
-        let place = &self.begun.ticket.workspace;
-        let commit = Commit {
-            repository: place.repository.clone(),
-            base_ref: place.base_ref.clone(),
-            base_oid: place.base_oid.clone(),
-        };
-        let tree = self.shared.trees.get(&commit, |to| fetch(self.shared, &place.source, to)).await?;
-        Ok(Workspace::open(root, tree, self.shared.mode).await?)
-    }
-
-    /// Creates the container for a run of steps.
-    async fn prepare(&self, steps: &[Step], run: Range<usize>, story: &Story) -> Result<Prepared, Broken> {
-        let (step, number) = (&steps[run.start], run.start as u32 + 1);
-        let state = self.shared.health.watch().borrow().clone();
-        let engine = state.engine.context("the container engine is away")?;
-        let source = match &step.container {
-            spec::Container::Image(template) => ImageSource::Reference(story.render(template, number)?),
-            spec::Container::Dockerfile(text) => ImageSource::Dockerfile(text.clone()),
-        };
-        let main = main(step, run.len(), number, story)?;
-        let read_only_files = self.files(step, number, story)?;
-        let cache_dirs = self.cache_dirs(step)?;
-        let log = self.log;
-        let image =
-            engine.image(&source, &mut |line| log.mention(&line)).await.map_err(|e| of_step(e, number))?;
-        let path = &self.begun.ticket.workspace.path;
-        let spec = ContainerSpec {
-            execution: self.begun.ticket.execution,
-            attempt: &attempt_of(&self.begun.ticket),
-            image: &image,
-            files: &Workspace::reserve(&workspace_of(&self.begun.folder))?,
-            scratch: &self.begun.folder.join("scratch"),
-            workdir: if path.is_empty() { WORK.to_owned() } else { format!("{WORK}/{path}") },
-            cache_dirs: &cache_dirs,
-            read_only_files: &read_only_files,
-            main,
-        };
-        let is_idle = spec.main == Main::Idle;
-        let container = engine.create(&spec).await.map_err(|trouble| of_step(trouble, number))?;
-        self.hands.take(&container);
-        Ok(Prepared { container, is_idle })
-    }
-
-    /// Writes the files down that a step finds in its container.
-    fn files(&self, step: &Step, number: u32, story: &Story) -> Result<Vec<(PathBuf, String)>, Broken> {
-        let folder = self.begun.folder.join(format!("files-{number}"));
-        let mut files = Vec::new();
-        for (index, (path, template)) in step.files.iter().enumerate() {
-            let file = folder.join(index.to_string());
-            let text = story.render(template, number)?;
-            let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, text));
-            written.context("a file for a step cannot be written")?;
-            files.push((file, path.clone()));
-        }
-        Ok(files)
-    }
-
-    /// Makes the folders that are kept between the jobs of one repository.
-    fn cache_dirs(&self, step: &Step) -> Result<Vec<(PathBuf, String)>, Broken> {
-        let repository = &self.begun.ticket.workspace.repository;
-        let mut folders = Vec::new();
-        for path in &step.cache_dirs {
-            let digest = Sha256::digest(format!("{}:{repository}:{path}", repository.len()));
-            let folder = self.shared.journal.root().join("kept").join(hex::encode(&digest[..16]));
-            std::fs::create_dir_all(&folder)
-                .context("a folder that is kept for a repository cannot be made")?;
-            folders.push((folder, path.clone()));
-        }
-        Ok(folders)
+        Ok(patch::compute(&workspace, &self.setup.begun.ticket.workspace.base_oid, PATCH_BYTES).await?)
     }
 
     /// Runs steps in their container, and ends all that is left in it.
@@ -199,16 +96,22 @@ impl Work<'_> {
         (story, workspace): (&mut Story, &Workspace),
     ) -> Result<(), Broken> {
         let container = &prepared.container;
-        let last = run.end - 1;
-        if prepared.is_idle {
-            container.start().await.map_err(|trouble| of_step(trouble, run.start as u32 + 1))?;
+        let (first, last) = (run.start as u32 + 1, run.end - 1);
+        let mut place = Place { container, way: prepared.way, scripts: None };
+        match prepared.way {
+            Way::Exec => container.start().await.map_err(|trouble| of_step(trouble, first))?,
+            Way::Scripts => {
+                let scripts = container.start_scripts().await;
+                place.scripts = Some(scripts.map_err(|trouble| of_step(trouble, first))?);
+            }
+            Way::Main => {}
         }
         for index in run {
             let next = steps.get(index + 1);
-            let capture = self.step(&steps[index], index as u32 + 1, prepared, (story, next)).await?;
-            if index == last && prepared.is_idle {
+            let capture = self.step(&steps[index], index as u32 + 1, &mut place, (story, next)).await?;
+            if index == last {
                 // What a step left running must not change files while they are compared.
-                container.kill(Duration::ZERO).await?;
+                place.end().await.map_err(|trouble| of_step(trouble, index as u32 + 1))?;
             }
             let changes = match next {
                 Some(next) if runs::mentions(next, "_files") => self.changes(workspace).await?,
@@ -224,29 +127,31 @@ impl Work<'_> {
         &mut self,
         step: &Step,
         number: u32,
-        prepared: &Prepared,
+        place: &mut Place<'_>,
         (story, next): (&Story, Option<&Step>),
     ) -> Result<Capture, Broken> {
         let rendered = match &step.action {
-            Action::Script(script) if prepared.is_idle => {
+            Action::Script(script) if place.way == Way::Exec => {
                 Some((story.render(script, number)?, environment(step, number, story)?))
             }
             _ => None,
         };
         let wanted = next.is_some_and(|next| runs::mentions(next, "previous_step"));
-        let mut output = StepOutput { log: self.log, step: number, wanted, capture: Capture::default() };
-        let container = &prepared.container;
+        let mut output =
+            StepOutput { log: self.setup.log, step: number, wanted, capture: Capture::default() };
+        let container = place.container;
         self.outbox.push(What::StepStarted { step: number });
         let started = Instant::now();
-        self.hands.set_busy(Some(container));
-        let ended = match &rendered {
-            Some((script, env)) => container.run_script(script, env, &mut output).await,
-            None => container.run_main(&mut output).await,
+        self.setup.hands.set_busy(Some(container));
+        let ended = match (&rendered, &mut place.scripts) {
+            (Some((script, env)), _) => container.run_script(script, env, &mut output).await,
+            (None, Some(scripts)) => scripts.next(&mut output).await,
+            (None, None) => container.run_main(&mut output).await,
         };
-        self.hands.set_busy(None);
-        self.log.end_step(number).await;
+        self.setup.hands.set_busy(None);
+        self.setup.log.end_step(number).await;
         let exit_code = ended.map_err(|trouble| of_step(trouble, number))?;
-        if self.hands.is_stopping() {
+        if self.setup.hands.is_stopping() {
             return Err(Broken::Ours(anyhow!("step {number} was stopped")));
         }
         let duration_ms = started.elapsed().as_millis() as u64;
@@ -255,9 +160,28 @@ impl Work<'_> {
     }
 
     async fn changes(&self, workspace: &Workspace) -> Result<FileChanges, Broken> {
-        let lists = patch::file_lists(workspace, &self.begun.ticket.workspace.base_oid).await?;
+        let lists = patch::file_lists(workspace, &self.setup.begun.ticket.workspace.base_oid).await?;
         let FileLists { added, modified, deleted, renamed } = lists;
         Ok(FileChanges { modified, added, deleted, renamed })
+    }
+}
+
+/// Where the steps of a run happen.
+struct Place<'a> {
+    container: &'a Container,
+    way: Way,
+    scripts: Option<Scripts>,
+}
+
+impl Place<'_> {
+    /// Ends all that is left in the container.
+    async fn end(&mut self) -> Result<(), Trouble> {
+        match (self.way, self.scripts.take()) {
+            (Way::Exec, _) => self.container.kill(Duration::ZERO).await.map_err(Trouble::Engine),
+            (_, Some(scripts)) => scripts.finish().await,
+            // A main process took all others with it.
+            (_, None) => Ok(()),
+        }
     }
 }
 
@@ -278,41 +202,12 @@ impl Output for StepOutput<'_> {
     }
 }
 
-/// Reads the definition that the ticket pins.
-fn read(ticket: &Ticket) -> Result<Definition, Failure> {
-    spec::parse(&spec::Source::from(&ticket.definition)).map(|parsed| parsed.definition).map_err(|diagnostics| {
-        let error = diagnostics.as_slice().iter().find(|diagnostic| diagnostic.severity == spec::Severity::Error);
-        let message = error.map_or_else(String::new, |error| {
-            format!("{} line {}: {}", error.file, error.line, error.message)
-        });
-        let hint = "The runner reads definitions by other rules than the gateway did: let both be of one version.";
-        failure(FailureKind::Template, format!("the definition cannot be read: {message}"), hint)
-    })
-}
-
-/// What a run's container runs.
-fn main(step: &Step, steps: usize, number: u32, story: &Story) -> Result<Main, Failure> {
-    Ok(match &step.action {
-        Action::Script(_) if steps > 1 => Main::Idle,
-        Action::Script(script) => {
-            Main::Script { script: story.render(script, number)?, env: environment(step, number, story)? }
-        }
-        Action::Arguments(args) => {
-            let args = (!args.is_empty()).then(|| args.clone());
-            Main::Entrypoint { args, env: environment(step, number, story)? }
-        }
-        Action::Command(command) => {
-            Main::Command { command: command.clone(), env: environment(step, number, story)? }
-        }
-    })
-}
-
-fn environment(step: &Step, number: u32, story: &Story) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn environment(step: &Step, number: u32, story: &Story) -> Result<Vec<(String, String)>, Failure> {
     step.env.iter().map(|(name, value)| Ok((name.clone(), story.render(value, number)?))).collect()
 }
 
 /// What the sandbox says, with the step that it is about.
-fn of_step(trouble: Trouble, number: u32) -> Broken {
+pub(super) fn of_step(trouble: Trouble, number: u32) -> Broken {
     match trouble {
         Trouble::User(failure) => Broken::User(Failure { step: failure.step.or(Some(number)), ..failure }),
         Trouble::Engine(error) => Broken::Ours(error.context("the container engine failed")),
@@ -331,19 +226,5 @@ fn exit(step: u32, exit_code: i64) -> Failure {
         exit_code: Some(exit_code),
         message: format!("step {step} ended with exit code {exit_code}"),
         hint: hint.to_owned(),
-    }
-}
-
-/// Fetches a commit's packfile, however long the broker is away.
-async fn fetch(shared: &Shared, source: &BlobRef, to: PathBuf) -> anyhow::Result<()> {
-    loop {
-        let mut file = tokio::fs::File::create(&to).await?;
-        match shared.broker.get_blob_to(source, &mut file).await {
-            Err(BlobError::Read(error)) => {
-                tracing::debug!(%error, "a repository's files cannot be fetched yet");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            other => return Ok(other?),
-        }
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::shell::Shell;
 use super::trouble::{cut, is, startup};
-use super::{ContainerSpec, Engine, Main, Trouble, spec};
+use super::{ContainerSpec, Engine, Main, Trouble, scripts, spec};
 
 /// How long the engine may take to end what it was told to kill.
 const KILLED: Duration = Duration::from_secs(60);
@@ -48,16 +48,24 @@ struct Inner {
 impl Engine {
     /// Creates a container without starting it; the workspace's files need not be there yet.
     pub(crate) async fn create(&self, wanted: &ContainerSpec<'_>) -> Result<Container, Trouble> {
-        let scripted = matches!(wanted.main, Main::Idle | Main::Script { .. });
+        let scripted = matches!(wanted.main, Main::Idle | Main::Script { .. } | Main::Scripts { .. });
         let shell = if scripted { Some(wanted.image.shell()?) } else { wanted.image.shell };
-        let scripts = wanted.scratch.join(format!("scripts-{}", Uuid::now_v7().simple()));
-        spec::make_folder(&scripts).map_err(Trouble::Engine)?;
+        let folder = wanted.scratch.join(format!("scripts-{}", Uuid::now_v7().simple()));
+        spec::make_folder(&folder).map_err(Trouble::Engine)?;
         let script = AtomicU32::new(0);
-        if let Main::Script { script: text, .. } = &wanted.main {
-            spec::put(&scripts, script.fetch_add(1, Ordering::Relaxed), text).map_err(Trouble::Engine)?;
+        let texts = match &wanted.main {
+            Main::Script { script, .. } => std::slice::from_ref(script),
+            Main::Scripts { scripts: texts, .. } => {
+                scripts::make_pipes(&folder, texts.len()).map_err(Trouble::Engine)?;
+                texts
+            }
+            _ => &[],
+        };
+        for text in texts {
+            spec::put(&folder, script.fetch_add(1, Ordering::Relaxed), text).map_err(Trouble::Engine)?;
         }
         let labels = self.attempt_labels(wanted.execution, wanted.attempt);
-        let body = spec::body(wanted, &scripts, shell, labels).map_err(Trouble::Engine)?;
+        let body = spec::body(wanted, &folder, shell, labels).map_err(Trouble::Engine)?;
         let created = self.docker().create_container(None, body).await.map_err(|error| {
             if is(&error, 404) {
                 // The image went away meanwhile; the next attempt asks for it again.
@@ -71,7 +79,7 @@ impl Engine {
             idle: wanted.main == Main::Idle,
             shell,
             workdir: wanted.workdir.clone(),
-            scripts,
+            scripts: folder,
             script,
             starting: Mutex::default(),
             killing: AtomicBool::new(false),
@@ -183,6 +191,11 @@ impl Container {
 
     pub(super) fn shell(&self) -> Option<Shell> {
         self.0.shell
+    }
+
+    /// The folder of the host with what is passed to the container.
+    pub(super) fn scripts(&self) -> &std::path::Path {
+        &self.0.scripts
     }
 
     pub(super) fn workdir(&self) -> &str {

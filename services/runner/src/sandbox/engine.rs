@@ -41,6 +41,8 @@ struct Inner {
     runner: RunnerId,
     home: String,
     images: Images,
+    /// Whether a named pipe of this host is one in a container too.
+    shares_pipes: bool,
     /// Held while an image is looked into, because that container belongs to no attempt and looks like a leftover.
     looking: Mutex<()>,
 }
@@ -70,12 +72,14 @@ impl Engine {
         let home = std::path::absolute(home).context("cannot tell where the data folder is")?;
         let home = home.to_string_lossy().into_owned();
         let images = Images::default();
+        let shares_pipes = shares_pipes(&docker).await.map_err(|error| explain(&address, doing, error))?;
         Ok(Self(Arc::new(Inner {
             docker,
             address,
             runner: runner.clone(),
             home,
             images,
+            shares_pipes,
             looking: Mutex::default(),
         })))
     }
@@ -85,6 +89,11 @@ impl Engine {
         let answer = tokio::time::timeout(Duration::from_secs(10), self.docker().ping()).await;
         let answer = answer.unwrap_or(Err(bollard::errors::Error::RequestTimeoutError));
         answer.map(drop).map_err(|error| self.explain("ask the container engine whether it is there", error))
+    }
+
+    /// Whether [`Main::Scripts`](super::Main::Scripts) can be used.
+    pub(crate) fn shares_pipes(&self) -> bool {
+        self.0.shares_pipes
     }
 
     /// Removes the containers of this runner's attempts that are not in `keep`, and says how many it removed.
@@ -166,6 +175,17 @@ impl Engine {
     pub(super) fn explain(&self, doing: &str, error: bollard::errors::Error) -> anyhow::Error {
         explain(&self.0.address, doing, error)
     }
+}
+
+/// Whether containers run on this very kernel and as the same users: elsewhere a pipe has no other end.
+async fn shares_pipes(docker: &Docker) -> Result<bool, bollard::errors::Error> {
+    let info = docker.info().await?;
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let plain = info.default_runtime.is_some_and(|runtime| runtime == "runc" || runtime == "crun");
+    let mapped = info.security_options.is_some_and(|options| {
+        options.iter().any(|option| option.contains("userns") || option.contains("rootless"))
+    });
+    Ok(plain && !mapped && info.kernel_version.as_deref() == Some(kernel.trim()))
 }
 
 /// The attempt that the labels name.

@@ -8,6 +8,7 @@ mod container;
 mod engine;
 mod image;
 mod process;
+mod scripts;
 mod shell;
 mod spec;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use futures::future::BoxFuture;
 pub(crate) use container::Container;
 pub(crate) use engine::Engine;
 pub(crate) use image::Image;
+pub(crate) use scripts::Scripts;
 pub(crate) use trouble::Trouble;
 
 /// Where the workspace's files are in a container.
@@ -72,6 +74,13 @@ pub(crate) enum Main {
         /// Its text.
         script: String,
         /// The step's variables.
+        env: Vec<(String, String)>,
+    },
+    /// Scripts that are known before the first one runs and have the same variables, with [`Container::start_scripts`].
+    Scripts {
+        /// Their texts.
+        scripts: Vec<String>,
+        /// The variables of each.
         env: Vec<(String, String)>,
     },
     /// The image's own entrypoint, with [`Container::run_main`].

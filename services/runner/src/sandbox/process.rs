@@ -26,14 +26,14 @@ pub(super) const KILLED: i64 = 137;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// After a step's process has ended: how long its output may be silent, and how long it may go on.
-const DRAIN_SILENCE: Duration = Duration::from_millis(200);
-const DRAIN: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_SILENCE: Duration = Duration::from_millis(200);
+pub(super) const DRAIN: Duration = Duration::from_secs(5);
 
 /// How long the engine may take to notice the end of a process whose output has ended.
 const NOTICE: Duration = Duration::from_secs(60);
 
 /// How much is read at once.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// The output as the engine sends it.
 type Pieces = Pin<Box<dyn futures::Stream<Item = Result<LogOutput, Error>> + Send>>;
@@ -63,7 +63,7 @@ impl Container {
     }
 
     /// What goes wrong while a container is being killed goes wrong because of that.
-    fn or_killed(&self, result: Result<i64, Trouble>) -> Result<i64, Trouble> {
+    pub(super) fn or_killed(&self, result: Result<i64, Trouble>) -> Result<i64, Trouble> {
         match result {
             Err(_) if self.is_killing() => Ok(KILLED),
             result => result,

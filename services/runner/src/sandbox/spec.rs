@@ -41,6 +41,17 @@ pub(super) fn body(
             let with = shell.map(|shell| vec![shell.scripts.to_owned(), script_path(0)]);
             (own(ONE), with, Some(env))
         }
+        Main::Scripts { scripts, env } => {
+            let with = |shell: Shell| {
+                vec![
+                    shell.scripts.to_owned(),
+                    scripts.len().to_string(),
+                    spec.workdir.clone(),
+                    "0".to_owned(),
+                ]
+            };
+            (own(super::scripts::LINES), shell.map(with), Some(env))
+        }
         Main::Entrypoint { args, env } => (None, args.clone(), Some(env)),
         Main::Command { command, env } => {
             // An empty text takes the image's entrypoint away, as the command line of Docker does.

@@ -85,8 +85,8 @@ impl World {
         container
     }
 
-    /// Runs a script in both ways that there are, which must not differ.
-    async fn both(&self, script: &str) -> [(i64, Heard); 2] {
+    /// Runs a script in each way that there is, which must not differ.
+    async fn both(&self, script: &str) -> [(i64, Heard); 3] {
         let heard = Heard::default();
         let idle = self.idle().await;
         let code = idle.run_script(script, &[], &mut heard.clone()).await.unwrap();
@@ -95,7 +95,14 @@ impl World {
         let alone_code = main.run_main(&mut alone.clone()).await.unwrap();
         idle.remove().await.unwrap();
         main.remove().await.unwrap();
-        [(code, heard), (alone_code, alone)]
+        let second = Heard::default();
+        let many = self.container(many(&["true", script])).await;
+        let mut scripts = many.start_scripts().await.unwrap();
+        assert_eq!(scripts.next(&mut Heard::default()).await.unwrap(), 0);
+        let second_code = scripts.next(&mut second.clone()).await.unwrap();
+        scripts.finish().await.unwrap();
+        many.remove().await.unwrap();
+        [(code, heard), (alone_code, alone), (second_code, second)]
     }
 }
 
@@ -118,6 +125,10 @@ impl Drop for World {
 
 fn one(script: &str) -> Main {
     Main::Script { script: script.to_owned(), env: vec![] }
+}
+
+fn many(scripts: &[&str]) -> Main {
+    Main::Scripts { scripts: scripts.iter().map(|script| (*script).to_owned()).collect(), env: vec![] }
 }
 
 /// What a step wrote.

@@ -155,3 +155,58 @@ async fn an_output_that_is_read_slowly_is_complete() {
     assert_eq!(world.container(one(script)).await.run_main(&mut slow).await.unwrap(), 0);
     assert_eq!(slow.0, 3_000_000);
 }
+
+/// Runs scripts in one container until one fails, and returns their exit codes and what each wrote.
+async fn run_many(world: &World, scripts: &[&str]) -> (Vec<i64>, Vec<Heard>) {
+    let container = world.container(many(scripts)).await;
+    let mut running = container.start_scripts().await.unwrap();
+    let (mut codes, mut heard) = (Vec::new(), Vec::new());
+    for _ in scripts {
+        let said = Heard::default();
+        codes.push(running.next(&mut said.clone()).await.unwrap());
+        heard.push(said);
+        if codes.last() != Some(&0) {
+            break;
+        }
+    }
+    running.finish().await.unwrap();
+    container.remove().await.unwrap();
+    (codes, heard)
+}
+
+#[tokio::test]
+async fn scripts_of_one_container_are_told_apart_by_their_pipes() {
+    let world = World::new().await;
+    // Bytes of one never count as the other's, whatever they look like; what one leaves behind may write on, and lives.
+    let first = "
+        echo 0; printf '0\n' >&2; cd /; export LEAK=1; n=7; echo hello >/work/a
+        (while :; do echo noise; usleep 1000; done) & echo $! >/work/pid
+    ";
+    let second = "echo ${LEAK-none} ${n-none}; pwd; kill -0 $(cat /work/pid) && echo lives; exit 0";
+    let third = "cat; cat /work/a; exec >&- 2>&-; sleep 1; kill -TERM $$";
+    let (codes, heard) = run_many(&world, &[first, second, third, "echo never"]).await;
+    assert_eq!(codes[0], 0);
+    assert!(heard[0].text().starts_with("0\n") && heard[0].stderr() == b"0\n", "{}", heard[0].text());
+    let said: Vec<String> = heard[1..].iter().map(Heard::text).collect();
+    assert_eq!(said, ["none none\n/work\nlives\n", "hello\n"]);
+    assert_eq!(codes[2..], [143]);
+}
+
+#[tokio::test]
+async fn scripts_that_are_killed_end_and_no_other_begins() {
+    let world = World::new().await;
+    let container = world
+        .container(many(&["trap 'exit 0' TERM; echo ready; while :; do sleep 1; done", "touch /work/ran"]))
+        .await;
+    let mut running = container.start_scripts().await.unwrap();
+    let heard = Heard::default();
+    let kill = async {
+        heard.until("ready").await;
+        container.kill(Duration::from_secs(2)).await.unwrap();
+    };
+    let mut said = heard.clone();
+    let (code, ()) = futures::join!(running.next(&mut said), kill);
+    assert_eq!(code.unwrap(), 0);
+    assert_eq!(running.next(&mut Heard::default()).await.unwrap(), 137);
+    assert!(!world.folder("files").join("ran").exists());
+}

@@ -1,0 +1,227 @@
+//! What an attempt needs before its first step: the definition, the workspace, the first container.
+//!
+//! Owns what can be done while other attempts still have the slots. Nothing of the job's own runs here. It may be cut off at
+//! any await, as the work may.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use broker::BlobError;
+use events::blob::BlobRef;
+use events::job::{Failure, FailureKind};
+use events::ticket::Ticket;
+use sha2::{Digest as _, Sha256};
+use spec::{Action, Definition, Step};
+
+use super::hands::Hands;
+use super::runs;
+use super::story::Story;
+use super::work::{Broken, environment, failure, of_step};
+use super::workspace_of;
+use crate::journal::{Leftover, attempt_of};
+use crate::log::Log;
+use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, WORK};
+use crate::service::Shared;
+use crate::tree_cache::Commit;
+use crate::workspace::Workspace;
+
+/// What all that happens to an attempt needs.
+#[derive(Clone, Copy)]
+pub(super) struct Setup<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) begun: &'a Leftover,
+    pub(super) log: &'a Log,
+    pub(super) hands: &'a Hands,
+}
+
+/// An attempt whose first step can begin.
+pub(super) struct Ready {
+    pub(super) definition: Definition,
+    pub(super) story: Story,
+    /// Where the first run of steps happens; none for a job without steps.
+    pub(super) place: Option<(Workspace, Prepared)>,
+}
+
+/// A container and the steps that it is for.
+pub(super) struct Prepared {
+    pub(super) container: Container,
+    pub(super) way: Way,
+}
+
+/// How the steps of a run come into its container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// One after the other, each by exec.
+    Exec,
+    /// All with the container, one after the other.
+    Scripts,
+    /// The one step is the container's main process.
+    Main,
+}
+
+impl Setup<'_> {
+    /// Makes the first step ready to begin.
+    pub(super) async fn ready(self) -> Result<Ready, Broken> {
+        let definition = read(&self.begun.ticket)?;
+        let story = Story::new(&self.begun.ticket, &definition);
+        let Some(first) = runs::of(&definition.steps).into_iter().next() else {
+            return Ok(Ready { definition, story, place: None });
+        };
+        let root = workspace_of(&self.begun.folder);
+        Workspace::reserve(&root)?;
+        // The engine needs as long for a container as a cached tree takes to be mounted.
+        let place =
+            tokio::try_join!(self.open_workspace(&root), self.prepare(&definition.steps, first, &story))?;
+        Ok(Ready { definition, story, place: Some(place) })
+    }
+
+    async fn open_workspace(&self, root: &Path) -> Result<Workspace, Broken> {
+        let place = &self.begun.ticket.workspace;
+        let commit = Commit {
+            repository: place.repository.clone(),
+            base_ref: place.base_ref.clone(),
+            base_oid: place.base_oid.clone(),
+        };
+        let tree = self.shared.trees.get(&commit, |to| fetch(self.shared, &place.source, to)).await?;
+        Ok(Workspace::open(root, tree, self.shared.mode).await?)
+    }
+
+    /// Creates the container for a run of steps.
+    pub(super) async fn prepare(
+        &self,
+        steps: &[Step],
+        run: Range<usize>,
+        story: &Story,
+    ) -> Result<Prepared, Broken> {
+        let (step, number) = (&steps[run.start], run.start as u32 + 1);
+        let state = self.shared.health.watch().borrow().clone();
+        let engine = state.engine.context("the container engine is away")?;
+        let source = match &step.container {
+            spec::Container::Image(template) => ImageSource::Reference(story.render(template, number)?),
+            spec::Container::Dockerfile(text) => ImageSource::Dockerfile(text.clone()),
+        };
+        let main = main(&steps[run], engine.shares_pipes(), number, story)?;
+        let read_only_files = self.files(step, number, story)?;
+        let cache_dirs = self.cache_dirs(step)?;
+        let log = self.log;
+        let image =
+            engine.image(&source, &mut |line| log.mention(&line)).await.map_err(|e| of_step(e, number))?;
+        let path = &self.begun.ticket.workspace.path;
+        let spec = ContainerSpec {
+            execution: self.begun.ticket.execution,
+            attempt: &attempt_of(&self.begun.ticket),
+            image: &image,
+            files: &Workspace::reserve(&workspace_of(&self.begun.folder))?,
+            scratch: &self.begun.folder.join("scratch"),
+            workdir: if path.is_empty() { WORK.to_owned() } else { format!("{WORK}/{path}") },
+            cache_dirs: &cache_dirs,
+            read_only_files: &read_only_files,
+            main,
+        };
+        let way = match spec.main {
+            Main::Idle => Way::Exec,
+            Main::Scripts { .. } => Way::Scripts,
+            Main::Script { .. } | Main::Entrypoint { .. } | Main::Command { .. } => Way::Main,
+        };
+        let container = engine.create(&spec).await.map_err(|trouble| of_step(trouble, number))?;
+        self.hands.take(&container);
+        Ok(Prepared { container, way })
+    }
+
+    /// Writes the files down that a step finds in its container.
+    fn files(&self, step: &Step, number: u32, story: &Story) -> Result<Vec<(PathBuf, String)>, Broken> {
+        let folder = self.begun.folder.join(format!("files-{number}"));
+        let mut files = Vec::new();
+        for (index, (path, template)) in step.files.iter().enumerate() {
+            let file = folder.join(index.to_string());
+            let text = story.render(template, number)?;
+            let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, text));
+            written.context("a file for a step cannot be written")?;
+            files.push((file, path.clone()));
+        }
+        Ok(files)
+    }
+
+    /// Makes the folders that are kept between the jobs of one repository.
+    fn cache_dirs(&self, step: &Step) -> Result<Vec<(PathBuf, String)>, Broken> {
+        let repository = &self.begun.ticket.workspace.repository;
+        let mut folders = Vec::new();
+        for path in &step.cache_dirs {
+            let digest = Sha256::digest(format!("{}:{repository}:{path}", repository.len()));
+            let folder = self.shared.journal.root().join("kept").join(hex::encode(&digest[..16]));
+            std::fs::create_dir_all(&folder)
+                .context("a folder that is kept for a repository cannot be made")?;
+            folders.push((folder, path.clone()));
+        }
+        Ok(folders)
+    }
+}
+
+/// Reads the definition that the ticket pins.
+fn read(ticket: &Ticket) -> Result<Definition, Failure> {
+    spec::parse(&spec::Source::from(&ticket.definition)).map(|parsed| parsed.definition).map_err(|diagnostics| {
+        let error = diagnostics.as_slice().iter().find(|diagnostic| diagnostic.severity == spec::Severity::Error);
+        let message = error.map_or_else(String::new, |error| {
+            format!("{} line {}: {}", error.file, error.line, error.message)
+        });
+        let hint = "The runner reads definitions by other rules than the gateway did: let both be of one version.";
+        failure(FailureKind::Template, format!("the definition cannot be read: {message}"), hint)
+    })
+}
+
+/// What a run's container runs.
+fn main(run: &[Step], shares_pipes: bool, number: u32, story: &Story) -> Result<Main, Failure> {
+    let step = run.first().ok_or_else(|| failure(FailureKind::Template, "no steps".to_owned(), ""))?;
+    Ok(match &step.action {
+        Action::Script(_) if run.len() > 1 => {
+            let known = if shares_pipes { known_scripts(run, number, story) } else { None };
+            known.unwrap_or(Main::Idle)
+        }
+        Action::Script(script) => {
+            Main::Script { script: story.render(script, number)?, env: environment(step, number, story)? }
+        }
+        Action::Arguments(args) => {
+            let args = (!args.is_empty()).then(|| args.clone());
+            Main::Entrypoint { args, env: environment(step, number, story)? }
+        }
+        Action::Command(command) => {
+            Main::Command { command: command.clone(), env: environment(step, number, story)? }
+        }
+    })
+}
+
+/// The scripts of a run, if all are known now and have the same variables.
+fn known_scripts(run: &[Step], number: u32, story: &Story) -> Option<Main> {
+    let mut scripts = Vec::new();
+    let mut variables = None;
+    for (step, number) in run.iter().zip(number..) {
+        let first = variables.is_none();
+        if !first && ["previous_step", "steps"].iter().any(|name| runs::mentions(step, name)) {
+            return None;
+        }
+        let Action::Script(script) = &step.action else { return None };
+        // One that cannot be rendered fails when its turn comes.
+        scripts.push(story.render(script, number).ok()?);
+        let env = environment(step, number, story).ok()?;
+        if variables.get_or_insert_with(|| env.clone()) != &env {
+            return None;
+        }
+    }
+    Some(Main::Scripts { scripts, env: variables? })
+}
+
+/// Fetches a commit's packfile, however long the broker is away.
+async fn fetch(shared: &Shared, source: &BlobRef, to: PathBuf) -> anyhow::Result<()> {
+    loop {
+        let mut file = tokio::fs::File::create(&to).await?;
+        match shared.broker.get_blob_to(source, &mut file).await {
+            Err(BlobError::Read(error)) => {
+                tracing::debug!(%error, "a repository's files cannot be fetched yet");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            other => return Ok(other?),
+        }
+    }
+}
