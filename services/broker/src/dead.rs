@@ -95,7 +95,8 @@ impl Broker {
     /// When it is larger than a message may be.
     pub async fn bury_again(&self, consumer: &str, retry: &Retry, reason: &str) -> Result<(), PublishError> {
         // An id of its own: the letter that was retried may be so young that its id would make this one a repetition.
-        let sequence = Message::delivered(&retry.message).map_or(0, |delivered| delivered.message.sequence);
+        let sequence =
+            Message::delivered(retry.message.clone()).map_or(0, |delivered| delivered.message.sequence);
         self.bury_as(&format!("retry-{sequence}"), consumer, &retry.event, reason).await
     }
 
@@ -190,7 +191,8 @@ impl Retries {
                 self.messages = None;
                 continue;
             };
-            let sequence = Message::delivered(&message).map(|delivered| letter(&delivered.message).sequence);
+            let sequence =
+                Message::delivered(message.clone()).map(|delivered| letter(&delivered.message).sequence);
             match self.broker.event_at(sequence.unwrap_or_default()).await {
                 Ok(Some(event)) => return Retry { event, message },
                 Ok(None) => {

@@ -152,7 +152,7 @@ impl Follower {
                     break;
                 }
             };
-            let Ok(Delivered { message, number, pending }) = Message::delivered(&message) else {
+            let Ok(Delivered { message, number, pending }) = Message::delivered(message) else {
                 break;
             };
             if number != self.deliveries + 1 {

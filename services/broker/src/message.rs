@@ -68,13 +68,13 @@ impl Message {
     }
 
     /// Takes over a message that a consumer delivered.
-    pub(crate) fn delivered(message: &jetstream::Message) -> Result<Delivered, async_nats::Error> {
+    pub(crate) fn delivered(message: jetstream::Message) -> Result<Delivered, async_nats::Error> {
         let info = message.info()?;
         let (number, pending) = (info.consumer_sequence, info.pending);
         let (sequence, stored) = (info.stream_sequence, info.published);
-        let subject = message.subject.to_string();
-        let headers = message.headers.clone().unwrap_or_default();
-        let message = Self { sequence, subject, headers, payload: message.payload.clone(), stored };
+        let async_nats::Message { subject, headers, payload, .. } = message.message;
+        let (subject, headers) = (subject.to_string(), headers.unwrap_or_default());
+        let message = Self { sequence, subject, headers, payload, stored };
         Ok(Delivered { message, number, pending })
     }
 

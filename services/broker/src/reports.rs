@@ -148,7 +148,7 @@ impl ReportDelivery {
     /// # Errors
     /// When it cannot be stored.
     pub async fn bury(&self, reason: &str) -> anyhow::Result<()> {
-        let message = Message::delivered(&self.message).map_err(ReadError::from_source)?.message;
+        let message = Message::delivered(self.message.clone()).map_err(ReadError::from_source)?.message;
         self.broker.bury(CONSUMER, &message, reason).await?;
         Ok(self.ack().await?)
     }
