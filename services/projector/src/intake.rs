@@ -160,9 +160,11 @@ pub(crate) struct Read {
 
 /// Reads a message, and the document that it names.
 pub(crate) async fn take(broker: &Broker, message: Message) -> Read {
-    let checkpoint = Checkpoint { sequence: message.sequence, event_id: message.event_id() };
+    let event = message.event();
+    let event_id = event.as_ref().map_or_else(|_| message.event_id(), |recorded| Some(recorded.id));
+    let checkpoint = Checkpoint { sequence: message.sequence, event_id };
     let mut read = Read { event: None, unread: None, checkpoint, document_bytes: 0 };
-    match message.event() {
+    match event {
         Ok(recorded) => {
             let document = match named(&recorded) {
                 None => None,
