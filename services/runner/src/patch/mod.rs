@@ -27,6 +27,13 @@ use touched::Touched;
 use crate::git;
 use crate::workspace::Workspace;
 
+/// How git writes each diff.
+const PLAIN: [&str; 5] =
+    ["--no-ext-diff", "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"];
+
+/// How it writes one that is to be applied.
+const PATCH: [&str; 3] = ["--binary", "--full-index", "--no-renames"];
+
 /// What a job changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Patch {
@@ -62,10 +69,22 @@ pub(crate) enum Error {
 
 /// Computes the patch of a workspace in which nothing runs any more.
 pub(crate) async fn compute(workspace: &Workspace, base: &Oid, limit_bytes: u64) -> Result<Patch, Error> {
-    let (staged, left_out) = stage(workspace).await?;
-    let Some(staged) = staged else { return Ok(Patch { left_out, ..Patch::default() }) };
-    let mut diff = staged.diff(base);
-    diff.args(["--binary", "--full-index", "--no-renames"]);
+    let mut touched = touched(workspace).await?;
+    let left_out = std::mem::take(&mut touched.left_out);
+    if touched.is_empty() {
+        return Ok(Patch { left_out, ..Patch::default() });
+    }
+    let direct = touched.only_known_files(&workspace.tree().files());
+    let staged = Staged::new(workspace).prepare()?;
+    let diff = match direct {
+        Some(paths) => staged.direct_diff(base, &paths),
+        None => {
+            staged.stage(touched).await?;
+            let mut diff = staged.diff(base);
+            diff.args(PATCH);
+            diff
+        }
+    };
     let bytes = read_limited(diff, limit_bytes).await?;
     let stat = stat::of(&bytes);
     Ok(Patch { bytes, stat, left_out })
@@ -73,7 +92,12 @@ pub(crate) async fn compute(workspace: &Workspace, base: &Oid, limit_bytes: u64)
 
 /// Lists what changed so far. The caller sees to it that nothing moves meanwhile.
 pub(crate) async fn file_lists(workspace: &Workspace, base: &Oid) -> Result<FileLists, Error> {
-    let (Some(staged), _) = stage(workspace).await? else { return Ok(FileLists::default()) };
+    let touched = touched(workspace).await?;
+    if touched.is_empty() {
+        return Ok(FileLists::default());
+    }
+    let staged = Staged::new(workspace).prepare()?;
+    staged.stage(touched).await?;
     let mut diff = staged.diff(base);
     diff.args(["--name-status", "--find-renames", "-z"]);
     let output = git::output(diff, b"").await.context("the changed files cannot be listed")?;
@@ -87,23 +111,14 @@ struct Staged<'a> {
     objects: PathBuf,
 }
 
-/// Stages what was touched; none when that is nothing, which costs no process.
-async fn stage(workspace: &Workspace) -> Result<(Option<Staged<'_>>, Vec<LeftOut>), Error> {
+/// Finds what was touched.
+async fn touched(workspace: &Workspace) -> Result<Touched, Error> {
     let (written, files, below) = (workspace.written(), workspace.files(), workspace.tree().files());
     let found = tokio::task::spawn_blocking(move || match written {
         Some(upper) => touched::in_layer(&upper, &below),
         None => touched::in_copy(&files, &below),
     });
-    let Touched { mut changed, created, removed, left_out } =
-        found.await.context("the search ended early")??;
-    if changed.is_empty() && created.is_empty() && removed.is_empty() {
-        return Ok((None, left_out));
-    }
-    let staged = Staged::new(workspace).prepare()?;
-    changed.extend(staged.without_ignored(created).await?);
-    staged.update(&["--force-remove"], &removed).await?;
-    staged.update(&["--add", "--replace"], &changed).await?;
-    Ok((Some(staged), left_out))
+    found.await.context("the search ended early")?
 }
 
 impl<'a> Staged<'a> {
@@ -122,6 +137,14 @@ impl<'a> Staged<'a> {
         alternates.push(b'\n');
         std::fs::write(info.join("alternates"), alternates).context("cannot make a place for objects")?;
         Ok(self)
+    }
+
+    /// Stages what was touched.
+    async fn stage(&self, touched: Touched) -> Result<()> {
+        let Touched { mut changed, created, removed, .. } = touched;
+        changed.extend(self.without_ignored(created).await?);
+        self.update(&["--force-remove"], &removed).await?;
+        self.update(&["--add", "--replace"], &changed).await
     }
 
     fn command(&self, subcommand: &str) -> Command {
@@ -162,8 +185,15 @@ impl<'a> Staged<'a> {
 
     fn diff(&self, base: &Oid) -> Command {
         let mut command = self.command("diff");
-        command.args(["--cached", "--no-ext-diff", "--no-textconv", "--no-color"]);
-        command.args(["--src-prefix=a/", "--dst-prefix=b/", base.as_str()]);
+        command.arg("--cached").args(PLAIN).arg(base.as_str());
+        command
+    }
+
+    /// The patch of files that the commit holds, without staging them: one process instead of two.
+    fn direct_diff(&self, base: &Oid, paths: &[PathBuf]) -> Command {
+        let mut command = self.command("diff");
+        command.env("GIT_LITERAL_PATHSPECS", "1");
+        command.args(PLAIN).args(PATCH).arg(base.as_str()).arg("--").args(paths);
         command
     }
 }

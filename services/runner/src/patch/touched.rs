@@ -26,6 +26,24 @@ pub(super) struct Touched {
     pub(super) left_out: Vec<LeftOut>,
 }
 
+/// How many paths are given to git as arguments.
+const ARGUMENTS: usize = 200;
+
+impl Touched {
+    /// Whether there is nothing that a patch could hold.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.created.is_empty() && self.removed.is_empty()
+    }
+
+    /// The paths, if they are few, and each is a file of the commit that is still one.
+    pub(super) fn only_known_files(&self, below: &Path) -> Option<Vec<PathBuf>> {
+        let is_file =
+            |path: &PathBuf| fs::symlink_metadata(below.join(path)).is_ok_and(|meta| !meta.is_dir());
+        let few = self.created.is_empty() && self.removed.is_empty() && self.changed.len() <= ARGUMENTS;
+        (few && self.changed.iter().all(is_file)).then(|| self.changed.clone())
+    }
+}
+
 /// Something that a step wrote and that no patch can hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LeftOut {
