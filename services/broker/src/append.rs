@@ -404,22 +404,21 @@ impl Refusal {
 /// Waiting for a broker that is away: longer each time, said once and then every ten seconds.
 pub(crate) struct Backoff {
     delay: Duration,
-    since: tokio::time::Instant,
-    told: Option<tokio::time::Instant>,
+    quiet_until: tokio::time::Instant,
 }
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        Self { delay: Duration::from_millis(5), since: tokio::time::Instant::now(), told: None }
+        // A restart of the broker is over in less, and not worth a word.
+        let quiet_until = tokio::time::Instant::now() + Duration::from_secs(1);
+        Self { delay: Duration::from_millis(5), quiet_until }
     }
 
     pub(crate) async fn pause(&mut self, error: &(dyn std::error::Error + Send + Sync)) {
-        // A restart of the broker is over in less, and not worth a word.
-        let due = self.told.unwrap_or(self.since).elapsed()
-            > Duration::from_secs(if self.told.is_some() { 10 } else { 1 });
-        if due {
+        let now = tokio::time::Instant::now();
+        if now > self.quiet_until {
             tracing::warn!(error = %chain(error), "the broker cannot store right now, trying again");
-            self.told = Some(tokio::time::Instant::now());
+            self.quiet_until = now + Duration::from_secs(10);
         }
         tokio::time::sleep(self.delay).await;
         self.delay = (self.delay * 2).min(Duration::from_secs(1));

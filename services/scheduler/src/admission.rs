@@ -13,7 +13,7 @@ pub(crate) struct Candidate {
     pub(crate) execution: ExecutionId,
     /// How many slots it holds.
     pub(crate) holds: usize,
-    /// Its waiting jobs, first come first; as many as there are free slots are enough.
+    /// Its waiting jobs, first come first; as many as the fleet has room for are enough.
     pub(crate) waiting: Vec<JobId>,
 }
 
