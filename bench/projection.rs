@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::server::{Server, ServerConfig, Sync};
-use broker::{Broker, Config, Start};
+use broker::{Broker, Start};
 use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,14 +38,7 @@ impl Stage {
     }
 
     async fn connect(&self, user: &str) -> Broker {
-        let config = Config {
-            url: self.server.url().to_owned(),
-            user: user.to_owned(),
-            password: self.server.passwords().get(user).expect("a password").to_owned(),
-            role: user.to_owned(),
-            runner: None,
-            connect_timeout: Duration::from_secs(10),
-        };
+        let config = self.server.client(user, Duration::from_secs(10)).expect("a user of the broker");
         Broker::connect(&config).await.expect("the broker answers")
     }
 

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use broker::Broker;
 use broker::sealed_log::{SealedLog, SealedLogError, SealedLogWriter};
 use broker::server::{Server, ServerConfig, Sync, locate};
-use broker::{Broker, Config};
 use events::blob::{BlobKind, BlobRef};
 use events::log::{Chunk, LogEnd, Stream};
 use futures::TryStreamExt as _;
@@ -70,14 +70,7 @@ impl Drop for World {
 }
 
 async fn connect(server: &Server, user: &str) -> Broker {
-    let config = Config {
-        url: server.url().to_owned(),
-        user: user.to_owned(),
-        password: server.passwords().get(user).unwrap().to_owned(),
-        role: user.to_owned(),
-        runner: None,
-        connect_timeout: Duration::from_secs(10),
-    };
+    let config = server.client(user, Duration::from_secs(10)).unwrap();
     Broker::connect(&config).await.unwrap()
 }
 

@@ -25,9 +25,12 @@ pub const SERVICE_USERS: [&str; 8] = [
     "operator",
 ];
 
+/// What a runner's user begins with.
+pub(super) const RUNNER_USER: &str = "runner-";
+
 /// A runner's user.
 pub fn runner_user(runner: &RunnerId) -> String {
-    format!("runner-{runner}")
+    format!("{RUNNER_USER}{runner}")
 }
 
 /// When a message is on disk.

@@ -10,8 +10,9 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::config::{Passwords, ServerConfig, render};
+use super::config::{Passwords, RUNNER_USER, ServerConfig, render};
 use super::disk;
+use crate::Config;
 
 /// How long the server may take until it listens: it reads its streams first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -97,6 +98,18 @@ impl Server {
     /// Its users' passwords.
     pub const fn passwords(&self) -> &Passwords {
         &self.passwords
+    }
+
+    /// How one of its users connects; none if it has no such user.
+    pub fn client(&self, user: &str, connect_timeout: Duration) -> Option<Config> {
+        Some(Config {
+            url: self.url.clone(),
+            user: user.to_owned(),
+            password: self.passwords.get(user)?.to_owned(),
+            role: user.to_owned(),
+            runner: user.strip_prefix(RUNNER_USER).and_then(|name| name.parse().ok()),
+            connect_timeout,
+        })
     }
 
     /// Ends it and waits.

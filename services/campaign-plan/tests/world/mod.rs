@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use broker::server::{Server, ServerConfig, Sync, locate};
-use broker::{Broker, Config, DeadLetter, Start};
+use broker::{Broker, DeadLetter, Start};
 use events::action::{Definition, Given};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::document::{self, Scope, Skipped};
@@ -295,13 +295,6 @@ async fn append(broker: &Broker, aggregate: Aggregate, event: Event) {
 }
 
 async fn connect(server: &Server, user: &str) -> Broker {
-    let config = Config {
-        url: server.url().to_owned(),
-        user: user.to_owned(),
-        password: server.passwords().get(user).unwrap().to_owned(),
-        role: user.to_owned(),
-        runner: user.strip_prefix("runner-").map(|runner| runner.parse().unwrap()),
-        connect_timeout: Duration::from_secs(10),
-    };
+    let config = server.client(user, Duration::from_secs(10)).unwrap();
     Broker::connect(&config).await.unwrap()
 }

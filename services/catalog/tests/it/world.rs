@@ -213,14 +213,7 @@ fn nats_server() -> PathBuf {
 }
 
 async fn connect(server: &Server, user: &str) -> Broker {
-    let config = broker::Config {
-        url: server.url().to_owned(),
-        user: user.to_owned(),
-        password: server.passwords().get(user).unwrap().to_owned(),
-        role: user.to_owned(),
-        runner: None,
-        connect_timeout: PATIENCE,
-    };
+    let config = server.client(user, PATIENCE).unwrap();
     Broker::connect(&config).await.unwrap()
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use broker::Broker;
 use broker::server::{Server, ServerConfig, Sync, locate};
-use broker::{Broker, Config};
 use chrono::Utc;
 use events::beat::Running;
 use events::envelope::{Actor, NewEvent, Origin};
@@ -45,15 +45,7 @@ impl Role {
 }
 
 async fn connect(server: &Server, user: &str) -> Broker {
-    let runner = user.strip_prefix("runner-").map(|name| name.parse().unwrap());
-    let config = Config {
-        url: server.url().to_owned(),
-        user: user.to_owned(),
-        password: server.passwords().get(user).unwrap().to_owned(),
-        role: user.to_owned(),
-        runner,
-        connect_timeout: PATIENCE,
-    };
+    let config = server.client(user, PATIENCE).unwrap();
     Broker::connect(&config).await.unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::sealed_log::SealedLogWriter;
 use broker::server::{Server, ServerConfig, Sync, locate};
-use broker::{Broker, Config, DeadLetter, Start};
+use broker::{Broker, DeadLetter, Start};
 use events::beat::Running;
 use events::blob::{BlobKind, Sha256};
 use events::envelope::{Actor, NewEvent, Origin};
@@ -75,12 +75,12 @@ impl World {
             sync: Sync::EverySecond,
         };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
-        connect(&server, "provisioner", None).await.provision().await.unwrap();
+        connect(&server, "provisioner").await.provision().await.unwrap();
         Self {
-            broker: connect(&server, "log-collector", None).await,
-            operator: connect(&server, "operator", None).await,
-            scheduler: connect(&server, "scheduler", None).await,
-            sender: connect(&server, "runner-local", Some(runner)).await,
+            broker: connect(&server, "log-collector").await,
+            operator: connect(&server, "operator").await,
+            scheduler: connect(&server, "scheduler").await,
+            sender: connect(&server, "runner-local").await,
             server,
             folder,
             jobs: AtomicU64::new(0),
@@ -96,7 +96,7 @@ impl World {
             snapshot_dir: self.folder.path().join("snapshot"),
             scratch_dir: self.folder.path().join("scratch"),
         };
-        let broker = connect(&self.server, "log-collector", None).await;
+        let broker = connect(&self.server, "log-collector").await;
         let stop = CancellationToken::new();
         Collector { task: tokio::spawn(log_collector::run(config, broker, stop.clone())), stop }
     }
@@ -258,14 +258,7 @@ fn chunk(number: u64, bytes: Vec<u8>) -> Chunk {
     Chunk { number, first_line: 1, step: 1, stream: Stream::Stdout, time: long_ago(), bytes }
 }
 
-async fn connect(server: &Server, user: &str, runner: Option<RunnerId>) -> Broker {
-    let config = Config {
-        url: server.url().to_owned(),
-        user: user.to_owned(),
-        password: server.passwords().get(user).unwrap().to_owned(),
-        role: user.to_owned(),
-        runner,
-        connect_timeout: Duration::from_secs(10),
-    };
+async fn connect(server: &Server, user: &str) -> Broker {
+    let config = server.client(user, Duration::from_secs(10)).unwrap();
     Broker::connect(&config).await.unwrap()
 }

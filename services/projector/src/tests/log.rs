@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use broker::server::{Server, ServerConfig, Sync, locate};
-use broker::{Broker, Config, DeadLetter};
+use broker::{Broker, DeadLetter};
 use events::blob::{BlobKind, BlobRef};
 use events::envelope::{Actor, NewEvent, Origin};
 use events::id::CommandId;
@@ -133,13 +133,6 @@ pub(crate) fn name(event: &mut Event, blob: BlobRef) {
 }
 
 async fn connect(server: &Server, user: &str) -> Broker {
-    let config = Config {
-        url: server.url().to_owned(),
-        user: user.to_owned(),
-        password: server.passwords().get(user).unwrap().to_owned(),
-        role: user.to_owned(),
-        runner: None,
-        connect_timeout: Duration::from_secs(10),
-    };
+    let config = server.client(user, Duration::from_secs(10)).unwrap();
     Broker::connect(&config).await.unwrap()
 }

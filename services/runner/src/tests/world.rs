@@ -66,15 +66,8 @@ fn nats_server() -> PathBuf {
     server::locate(None).or_else(|_| server::locate(Some(&fetched))).unwrap()
 }
 
-async fn connect(server: &Server, user: &str, runner: Option<RunnerId>) -> Broker {
-    let config = broker::Config {
-        url: server.url().to_owned(),
-        user: user.to_owned(),
-        password: server.passwords().get(user).unwrap().to_owned(),
-        role: user.to_owned(),
-        runner,
-        connect_timeout: Duration::from_secs(20),
-    };
+async fn connect(server: &Server, user: &str) -> Broker {
+    let config = server.client(user, Duration::from_secs(20)).unwrap();
     Broker::connect(&config).await.unwrap()
 }
 
@@ -93,12 +86,12 @@ impl World {
             sync: Sync::Always,
         };
         let server = Server::start(nats_server(), config).await.unwrap();
-        connect(&server, "provisioner", None).await.provision().await.unwrap();
-        let scheduler = connect(&server, "scheduler", None).await;
+        connect(&server, "provisioner").await.provision().await.unwrap();
+        let scheduler = connect(&server, "scheduler").await;
         scheduler.open_queues(&runner_id()).await.unwrap();
-        let catalog = connect(&server, "catalog", None).await;
+        let catalog = connect(&server, "catalog").await;
         let source = catalog.put_blob_file(BlobKind::Source, &fixture.pack).await.unwrap();
-        let reader = connect(&server, "gateway", None).await;
+        let reader = connect(&server, "gateway").await;
         let reports = scheduler.reports().await.unwrap();
         Self { server, fixture, scheduler, reader, source, reports, heard: HashMap::new() }
     }
@@ -115,7 +108,7 @@ impl World {
     }
 
     pub(crate) async fn start(&self, config: Config) -> Started {
-        let broker = connect(&self.server, "runner-local", Some(runner_id())).await;
+        let broker = connect(&self.server, "runner-local").await;
         let stop = CancellationToken::new();
         let task = tokio::spawn(crate::run(config, broker, stop.clone()));
         Started { task, stop }
