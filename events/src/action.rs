@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::blob::BlobRef;
 use crate::event::event_types;
 use crate::rejection::{Code, Rejection};
 
@@ -20,6 +21,9 @@ pub struct Definition {
     /// What the user gave beside the file.
     #[serde(default)]
     pub given: Given,
+    /// The files that its steps mount, as one archive of kind `files`; absent where none mounts any.
+    #[serde(default)]
+    pub files: Option<BlobRef>,
 }
 
 /// What a legacy action file cannot say and its user gives instead. Empty for a batch spec.
@@ -39,9 +43,9 @@ pub struct Given {
 
 event_types! {
     /// The action exists, with its first revision.
-    Created = "created" / 1,
+    Created = "created" / 2,
     /// The action has a new definition; executions of earlier revisions keep theirs.
-    Revised = "revised" / 1,
+    Revised = "revised" / 2,
     /// The action runs no more.
     Archived = "archived" / 1,
 }

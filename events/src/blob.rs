@@ -25,11 +25,14 @@ pub enum BlobKind {
     Scope,
     /// A plan's content: a [`crate::document::Plan`] as JSON.
     Plan,
+    /// The files that an action's steps mount: a tar archive, compressed by zstd.
+    Files,
 }
 
 impl BlobKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Source, Self::Patch, Self::Log, Self::Scope, Self::Plan];
+    pub const ALL: [Self; 6] =
+        [Self::Source, Self::Patch, Self::Log, Self::Scope, Self::Plan, Self::Files];
 
     /// The subject token.
     pub const fn token(self) -> &'static str {
@@ -39,6 +42,7 @@ impl BlobKind {
             Self::Log => "log",
             Self::Scope => "scope",
             Self::Plan => "plan",
+            Self::Files => "files",
         }
     }
 }

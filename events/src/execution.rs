@@ -14,7 +14,7 @@ use crate::rejection::{Code, Rejection};
 
 event_types! {
     /// Somebody or something wants the action to run; its definition is pinned.
-    Requested = "requested" / 1,
+    Requested = "requested" / 2,
     /// It is known where it will work, with branches and commits pinned.
     Resolved = "resolved" / 1,
     /// It is to stop.

@@ -128,6 +128,7 @@ fn a_recorded_definition_is_read_with_the_default_image() {
         file_name: "action.json".to_owned(),
         source: WHOLE.to_owned(),
         given: named(),
+        files: None,
     };
     let definition: Definition = accepted(spec::parse(&Source::from(&recorded)));
     assert_eq!(image_of(&definition.steps[3].container), DEFAULT_COMMAND_IMAGE);

@@ -18,6 +18,7 @@ fn request(revision: u32) -> Requested {
         file_name: "a.yaml".to_owned(),
         source: "name: tidy".to_owned(),
         given: Extra::default(),
+        files: None,
     };
     Requested {
         action: ActionId::named("tidy"),

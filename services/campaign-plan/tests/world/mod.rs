@@ -124,6 +124,7 @@ impl World {
                 file_name: "fixer.batch.yaml".to_owned(),
                 source,
                 given: Given::default(),
+                files: None,
             },
             repositories: Vec::new(),
             reason: Reason::Manual,

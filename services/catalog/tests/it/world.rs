@@ -136,6 +136,7 @@ impl World {
                 file_name: "tidy.batch.yaml".to_owned(),
                 source: source.to_owned(),
                 given: Given::default(),
+                files: None,
             },
             repositories: repositories.iter().map(|text| text.as_ref().to_owned()).collect(),
             reason: Reason::Manual,

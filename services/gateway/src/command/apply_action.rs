@@ -91,7 +91,7 @@ fn shown(diagnostic: &Diagnostic) -> Value {
 }
 
 fn check_size(definition: &Definition) -> Result<(), Fault> {
-    let Definition { file_name, source, given } = definition;
+    let Definition { file_name, source, given, files: _ } = definition;
     let bad_name = file_name.is_empty() || file_name.len() > FILE_NAME_BYTES;
     if bad_name || file_name.contains(char::is_control) {
         return Err(Fault::invalid(

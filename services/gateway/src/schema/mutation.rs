@@ -73,7 +73,7 @@ impl Mutation {
     async fn apply_action(&self, ctx: &Context<'_>, input: ApplyActionInput) -> Result<ApplyActionPayload> {
         let GivenInput { name, branch, title, body, message } = input.given.unwrap_or_default();
         let given = Given { name, branch, title, body, message };
-        let definition = Definition { file_name: input.file_name, source: input.source, given };
+        let definition = Definition { file_name: input.file_name, source: input.source, given, files: None };
         let applied = ctx.data::<Commands>()?.apply_action(definition, input.mutation_id.as_deref()).await?;
         let action = written(ctx, "actions", &applied.done).await?;
         let sequence = Sequence(applied.done.sequence);

@@ -65,6 +65,7 @@ fn birth(number: u64) -> NewEvent {
         file_name: "tidy.batch.yaml".to_owned(),
         source: DEFINITION.to_owned(),
         given: Given::default(),
+        files: None,
     };
     let requested = Requested {
         action: ActionId::named("tidy"),

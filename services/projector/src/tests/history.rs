@@ -113,7 +113,7 @@ impl History {
             number => {
                 let file_name = "a.batch.yaml".to_owned();
                 let source = format!("name: {name}\ndescription: number {number}\n");
-                let definition = Definition { file_name, source, given: Given::default() };
+                let definition = Definition { file_name, source, given: Given::default(), files: None };
                 action::Command::Apply { name: name.to_owned(), definition }
             }
         };
@@ -133,6 +133,7 @@ impl History {
                 file_name: "a.batch.yaml".to_owned(),
                 source: "name: tidy\n".to_owned(),
                 given: Given::default(),
+                files: None,
             },
             repositories: Vec::new(),
             reason: Reason::Manual,

@@ -129,6 +129,7 @@ async fn a_legacy_action_keeps_its_cache_from_job_to_job() {
                 body: Some("Old".to_owned()),
                 message: Some("Old".to_owned()),
             },
+            files: None,
         };
         let attempt = world.send(&ticket).await;
         let What::Succeeded { log, patch, .. } = world.end(&attempt).await else {

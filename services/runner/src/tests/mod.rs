@@ -23,6 +23,7 @@ pub(crate) fn ticket_for(attempt: u32) -> Ticket {
             file_name: "x.batch.yaml".to_owned(),
             source: "name: x".to_owned(),
             given: Given::default(),
+            files: None,
         },
         workspace: Workspace {
             repository: "example.org/fixture".to_owned(),
