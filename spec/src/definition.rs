@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::changeset::ChangesetTemplate;
 use crate::diagnostic::Diagnostic;
+use crate::settings::Settings;
 use crate::template::Template;
 
 /// A definition without errors, and what its user should know about it.
@@ -33,8 +34,8 @@ pub struct Definition {
     pub steps: Vec<Step>,
     /// What becomes of the changes; always present where there are steps.
     pub changeset_template: Option<ChangesetTemplate>,
-    /// How long one job may take by the wall clock; absent: what the server allows.
-    pub timeout: Option<Duration>,
+    /// Where and when its jobs run, and how much each may take.
+    pub settings: Settings,
 }
 
 /// The format of a definition.
@@ -79,6 +80,8 @@ pub struct Step {
     pub files: Vec<(String, Template)>,
     /// Absolute container paths that are kept between the runs of one repository.
     pub cache_dirs: Vec<String>,
+    /// How long it may take by the wall clock; absent: what the settings say.
+    pub timeout: Option<Duration>,
 }
 
 /// The image of a step's container.

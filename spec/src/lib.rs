@@ -11,6 +11,7 @@ mod definition;
 mod diagnostic;
 mod document;
 mod reading;
+mod settings;
 mod source;
 mod template;
 mod text;
@@ -21,6 +22,7 @@ pub use changeset::{
 pub use context::{BatchChange, Context, FileChanges, Repository, StepResult, Steps};
 pub use definition::{Action, Container, Definition, Kind, Parsed, Scope, Step};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
+pub use settings::{Limits, Network, OnLogLimit, Settings};
 pub use source::{DEFAULT_COMMAND_IMAGE, Given, Source};
 pub use template::{RenderError, RenderFault, Template};
 

@@ -30,5 +30,5 @@ pub(crate) fn ticket(
 
 /// The limit that the definition sets. A definition that can no longer be read sets none: its runner says why.
 fn timeout(requested: &Requested) -> Option<Duration> {
-    spec::parse(&spec::Source::from(&requested.definition)).ok()?.definition.timeout
+    spec::parse(&spec::Source::from(&requested.definition)).ok()?.definition.settings.timeout
 }

@@ -1,14 +1,12 @@
 //! The top level of a batch spec.
 //!
-//! Owns its keys, and what Patchwave adds below `patchwave`. Each key's value is read by the module of its name.
-
-use std::time::Duration;
+//! Owns its keys. Each key's value is read by the module of its name.
 
 use super::changeset;
-use super::duration;
 use super::scope;
+use super::settings;
 use super::step;
-use super::walk::{Fields, Shape, Walk};
+use super::walk::{Shape, Walk};
 use crate::definition::{Definition, Kind};
 use crate::diagnostic::{Code, Problem, shown};
 use crate::document::{Node, NodeKind};
@@ -32,10 +30,12 @@ const BATCH_SPEC: Shape = Shape {
         ("env", "it belongs to an item of `steps`"),
         ("files", "it belongs to an item of `steps`"),
         ("timeout", "it belongs below `patchwave`"),
+        ("stepTimeout", "it belongs below `patchwave`"),
+        ("queueTimeout", "it belongs below `patchwave`"),
+        ("network", "it belongs below `patchwave`"),
+        ("limits", "it belongs below `patchwave`"),
     ],
 };
-
-const PATCHWAVE: Shape = Shape { what: "`patchwave`", keys: &["timeout"], later: &[], elsewhere: &[] };
 
 const VERSIONS: [u8; 3] = [1, 2, 3];
 
@@ -69,7 +69,7 @@ pub(super) fn definition(walk: &mut Walk<'_>, root: &Node) -> Option<Definition>
         );
     }
     let changeset_template = template.and_then(|node| changeset::template(walk, node));
-    let timeout = timeout(walk, &fields);
+    let settings = fields.get("patchwave").map(|node| settings::settings(walk, node)).unwrap_or_default();
     Some(Definition {
         kind: Kind::BatchSpec { version: version? },
         name: name?,
@@ -77,7 +77,7 @@ pub(super) fn definition(walk: &mut Walk<'_>, root: &Node) -> Option<Definition>
         on,
         steps,
         changeset_template,
-        timeout,
+        settings,
     })
 }
 
@@ -126,23 +126,4 @@ pub(super) fn name_problem(name: &str) -> Option<(String, &'static str)> {
     }
     (name.len() > MAX_NAME)
         .then(|| (format!("the name is longer than {MAX_NAME} characters"), "choose a shorter one"))
-}
-
-fn timeout(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Option<Duration> {
-    let patchwave = walk.map(fields.get("patchwave")?, &PATCHWAVE)?;
-    let node = patchwave.get("timeout")?;
-    let written = match &node.kind {
-        NodeKind::Number(number) => number.as_str(),
-        NodeKind::Text(text) => text.value.as_str(),
-        _ => {
-            let message = format!("`timeout` takes a duration, not {}", node.describe());
-            walk.problem(Problem::new(Code::WrongType, node.anchor(), message).hint(duration::USAGE));
-            return None;
-        }
-    };
-    duration::parse(written)
-        .map_err(|message| {
-            walk.problem(Problem::new(Code::InvalidValue, node.anchor(), message).hint(duration::USAGE));
-        })
-        .ok()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How a duration is written, for hints.
 pub(super) const USAGE: &str = "write it as `90m`, `1h30m`, `45s`, or as a number of seconds";
 
-/// A job that takes longer is not one.
+/// Whatever takes longer is not a job.
 const MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The units, each with its seconds, in the order in which they are written.
@@ -43,7 +43,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
         rest = after;
     }
     match Duration::from_secs(seconds) {
-        Duration::ZERO => Err("no job can be done in no time"),
+        Duration::ZERO => Err("nothing can be done in no time"),
         duration if duration > MAX => Err("this is longer than 30 days"),
         duration => Ok(duration),
     }

@@ -14,6 +14,7 @@ use crate::changeset::{ChangesetTemplate, Publication, Published};
 use crate::definition::{Action, Container, Definition, Kind, Scope, Step};
 use crate::diagnostic::{Code, Problem, nearest, shown};
 use crate::document::{Node, NodeKind};
+use crate::settings::Settings;
 use crate::source::{Given, Source};
 use crate::template::Template;
 use crate::text::Place;
@@ -61,7 +62,7 @@ pub(super) fn definition(walk: &mut Walk<'_>, root: &Node, source: &Source<'_>) 
         on: vec![Scope::Query { query: query?.to_owned() }],
         steps: steps?,
         changeset_template: Some(changeset_template),
-        timeout: None,
+        settings: Settings::default(),
     })
 }
 
@@ -97,7 +98,7 @@ fn step(walk: &mut Walk<'_>, node: &Node, command_image: &str) -> Option<Step> {
             return None;
         }
     };
-    Some(Step { container, action, env: Vec::new(), files: Vec::new(), cache_dirs })
+    Some(Step { container, action, env: Vec::new(), files: Vec::new(), cache_dirs, timeout: None })
 }
 
 /// The container of a `docker` step: an image, or the Dockerfile that makes one.

@@ -8,6 +8,8 @@ mod changeset;
 mod duration;
 mod legacy;
 mod scope;
+mod settings;
+mod size;
 mod step;
 mod walk;
 

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::settings;
 use super::walk::{Field, Fields, Shape, Walk};
 use crate::definition::{Action, Container, Step};
 use crate::diagnostic::{Code, Problem, shown};
@@ -13,17 +14,16 @@ use crate::template::{FieldPlace, Template};
 
 const STEP: Shape = Shape {
     what: "a step",
-    keys: &["run", "container", "env", "files"],
+    keys: &["run", "container", "env", "files", "patchwave"],
     later: &[
         ("if", "leave it out, and decide in the script of `run`"),
         ("outputs", "leave it out: the next step sees what this one prints as `previous_step.stdout`"),
         ("mount", "leave it out: `files` brings texts into the container"),
-        ("patchwave", "leave it out: `patchwave.timeout` at the top level bounds all steps together"),
     ],
     elsewhere: &[
         ("image", "a batch spec calls it `container`"),
         ("args", "a batch spec says in `run` what runs"),
-        ("timeout", "it belongs below `patchwave` at the top level"),
+        ("timeout", "it belongs below `patchwave` of the step: `patchwave: { timeout: … }`"),
     ],
 };
 
@@ -40,12 +40,14 @@ fn step(walk: &mut Walk<'_>, node: &Node, index: usize) -> Option<Step> {
     let container = container(walk, &fields, &at);
     let env = fields.get("env").map(|node| env(walk, node, &at)).unwrap_or_default();
     let files = fields.get("files").map(|node| files(walk, node, &at)).unwrap_or_default();
+    let timeout = fields.get("patchwave").and_then(|node| settings::step_timeout(walk, node));
     Some(Step {
         container: Container::Image(container?),
         action: Action::Script(run?),
         env,
         files,
         cache_dirs: Vec::new(),
+        timeout,
     })
 }
 

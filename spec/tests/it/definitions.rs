@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use spec::{
-    Action, BatchChange, Code, Container, Context, Definition, Kind, Publication, PublicationRule, Published,
-    Repository, Scope, Template,
+    Action, BatchChange, Code, Container, Context, Definition, Kind, Limits, Network, OnLogLimit,
+    Publication, PublicationRule, Published, Repository, Scope, Settings, Template,
 };
 
 use crate::given::{accepted, batch};
@@ -29,6 +29,8 @@ steps:
     container: alpine:3
   - run: "true"
     container: ${{ batch_change.name }}:3
+    patchwave:
+      timeout: 90s
     env:
       LEVEL: high
       WHO: ${{ repository.name }}
@@ -61,7 +63,22 @@ changesetTemplate:
     - example/two@refs/heads/whole/next: false
     - example/{a,b}: ~
 patchwave:
+  pool: big-ones
+  maxJobs: 20
   timeout: 1h30m
+  stepTimeout: 10m
+  queueTimeout: 24h
+  network: none
+  limits:
+    memory: 2GiB
+    cpu: 1.5
+    pids: 512
+    workspaceBytes: 1.5GiB
+    workspaceFiles: 100000
+    imageBytes: 500MB
+    logBytes: 1048576
+    onLogLimit: fail
+    logLineBytes: 64KiB
 "#;
 
 #[test]
@@ -93,7 +110,27 @@ fn every_key_is_read() {
         repository("example/three", &["main", "refs/heads/next"]),
     ];
     assert_eq!(definition.on, on);
-    assert_eq!(definition.timeout, Some(Duration::from_secs(5400)));
+    let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+    let settings = Settings {
+        pool: Some("big-ones".to_owned()),
+        max_jobs: Some(20),
+        timeout: minutes(90),
+        step_timeout: minutes(10),
+        queue_timeout: minutes(24 * 60),
+        network: Some(Network::None),
+        limits: Limits {
+            memory_bytes: Some(2 << 30),
+            cpu_millis: Some(1500),
+            pids: Some(512),
+            workspace_bytes: Some(3 << 29),
+            workspace_files: Some(100_000),
+            image_bytes: Some(500_000_000),
+            log_bytes: Some(1 << 20),
+            on_log_limit: Some(OnLogLimit::Fail),
+            log_line_bytes: Some(64 << 10),
+        },
+    };
+    assert_eq!(definition.settings, settings);
 }
 
 #[test]
@@ -101,6 +138,8 @@ fn steps_are_read() {
     let definition = accepted(batch(WHOLE));
     let [first, second, third] = &definition.steps[..] else { panic!("three steps") };
     assert_eq!(image(&first.container), "alpine:3");
+    let timeouts = [first.timeout, second.timeout, third.timeout];
+    assert_eq!(timeouts, [None, Some(Duration::from_secs(90)), None]);
     assert_eq!(script(&first.action), "echo example/one");
     assert_eq!((first.env.len(), first.files.len(), first.cache_dirs.len()), (0, 0, 0));
     assert_eq!(image(&second.container), "batch:3");
@@ -145,7 +184,7 @@ fn a_name_is_enough() {
         on: Vec::new(),
         steps: Vec::new(),
         changeset_template: None,
-        timeout: None,
+        settings: Settings::default(),
     };
     assert_eq!(definition, expected);
 }
@@ -201,7 +240,17 @@ fn published_takes_one_answer_for_all() {
 fn a_timeout_is_a_duration_or_a_number_of_seconds() {
     for (written, seconds) in [("90m", 5400), ("3600", 3600), ("\"45\"", 45), ("1h1m1s", 3661)] {
         let definition = accepted(batch(&format!("name: n\npatchwave: {{ timeout: {written} }}")));
-        assert_eq!(definition.timeout, Some(Duration::from_secs(seconds)), "{written}");
+        assert_eq!(definition.settings.timeout, Some(Duration::from_secs(seconds)), "{written}");
+    }
+}
+
+#[test]
+fn a_number_of_processors_has_thousandths() {
+    for (written, millis) in
+        [("2", 2000), ("0.01", 10), ("\"1.5\"", 1500), ("1.005", 1005), ("1024", 1_024_000)]
+    {
+        let definition = accepted(batch(&format!("name: n\npatchwave: {{ limits: {{ cpu: {written} }} }}")));
+        assert_eq!(definition.settings.limits.cpu_millis, Some(millis), "{written}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use spec::{
     Action, Code, Container, Context, DEFAULT_COMMAND_IMAGE, Definition, Given, Kind, Publication, Published,
-    Scope, Source,
+    Scope, Settings, Source,
 };
 
 use crate::given::{accepted, legacy, named, read};
@@ -39,7 +39,7 @@ steps:
 fn every_key_is_read() {
     let definition = accepted(legacy(WHOLE));
     assert_eq!((definition.kind, definition.name.as_str()), (Kind::Legacy, "legacy"));
-    assert_eq!((definition.description.as_str(), definition.timeout), ("", None));
+    assert_eq!((definition.description.as_str(), definition.settings), ("", Settings::default()));
     assert_eq!(definition.on, [Scope::Query { query: "file:go.mod".to_owned() }]);
     let [image, cached, built, command] = &definition.steps[..] else { panic!("four steps") };
     let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
