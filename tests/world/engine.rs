@@ -56,13 +56,14 @@ pub fn import(folder: &Path, name: &str) {
     assert!(tar.wait().expect("tar ends").success(), "tar failed");
 }
 
-/// The containers that see a folder, or something below it.
+/// The containers of runners whose own folder is this one or below it, and those that see something of it.
 pub fn containers_over(folder: &Path) -> Vec<String> {
     let all = docker(&["ps", "--all", "--quiet", "--no-trunc"]);
     let ids: Vec<&str> = all.lines().collect();
     let sees = |id: &&&str| {
-        let mounts = docker(&["inspect", "--format", "{{range .Mounts}}{{.Source}}\n{{end}}", id]);
-        mounts.lines().any(|source| Path::new(source).starts_with(folder))
+        let format = "{{range .Mounts}}{{.Source}}\n{{end}}{{index .Config.Labels \"patchwave.home\"}}";
+        let places = docker(&["inspect", "--format", format, id]);
+        places.lines().any(|source| Path::new(source).starts_with(folder))
     };
     ids.iter().filter(sees).map(|id| (*id).to_owned()).collect()
 }

@@ -22,18 +22,8 @@ pub(crate) struct Attempts(watch::Sender<HashMap<Running, Entry>>);
 
 struct Entry {
     halt: watch::Sender<Option<Halt>>,
-    stage: Stage,
-}
-
-/// How far an attempt is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// It is made ready and waits for a slot.
-    Waiting,
-    /// It has a slot.
-    Begun,
-    /// An earlier process left it: it has no containers to keep.
-    Leftover,
+    /// Whether it may have containers: one that an earlier process left has none to keep.
+    is_live: bool,
 }
 
 /// Tells an attempt that it has to stop.
@@ -44,37 +34,28 @@ impl Attempts {
         Self(watch::Sender::new(HashMap::new()))
     }
 
-    /// Takes an attempt into the list, to run it once there is a slot; none if it is there already.
+    /// Takes an attempt into the list, to run it; none if it is there already.
     pub(crate) fn take(&self, attempt: &Running) -> Option<Halted> {
-        self.insert(attempt, Stage::Waiting)
+        self.insert(attempt, true)
     }
 
     /// Takes an attempt into the list that an earlier process left, to conclude it.
     pub(crate) fn take_leftover(&self, attempt: &Running) -> Option<Halted> {
-        self.insert(attempt, Stage::Leftover)
+        self.insert(attempt, false)
     }
 
-    fn insert(&self, attempt: &Running, stage: Stage) -> Option<Halted> {
+    fn insert(&self, attempt: &Running, is_live: bool) -> Option<Halted> {
         let mut halted = None;
         self.0.send_if_modified(|attempts| {
             if attempts.contains_key(attempt) {
                 return false;
             }
             let (halt, receiver) = watch::channel(None);
-            attempts.insert(attempt.clone(), Entry { halt, stage });
+            attempts.insert(attempt.clone(), Entry { halt, is_live });
             halted = Some(Halted(receiver));
             true
         });
         halted
-    }
-
-    /// Notes that an attempt has a slot.
-    pub(crate) fn begin(&self, attempt: &Running) {
-        self.0.send_modify(|attempts| {
-            if let Some(entry) = attempts.get_mut(attempt) {
-                entry.stage = Stage::Begun;
-            }
-        });
     }
 
     /// Takes an attempt off the list.
@@ -89,45 +70,27 @@ impl Attempts {
 
     /// Lets all stop.
     pub(crate) fn halt_all(&self, halt: Halt) {
-        self.0.borrow().values().for_each(|entry| entry.halt(halt));
-    }
-
-    /// Lets those stop that have no slot yet.
-    pub(crate) fn halt_waiting(&self, halt: Halt) {
-        let attempts = self.0.borrow();
-        attempts.values().filter(|entry| entry.stage == Stage::Waiting).for_each(|entry| entry.halt(halt));
+        for entry in self.0.borrow().values() {
+            // What nobody wants to hear of stays so.
+            entry.halt.send_if_modified(|now| now.is_none() && now.replace(halt).is_none());
+        }
     }
 
     /// Those whose containers are theirs.
     pub(crate) fn live(&self) -> HashSet<Running> {
-        self.except(Stage::Leftover)
-    }
-
-    /// Those that a heartbeat speaks of: one that waits for a slot is to its scheduler as a ticket in the queue.
-    pub(crate) fn begun(&self) -> HashSet<Running> {
-        self.except(Stage::Waiting)
-    }
-
-    fn except(&self, stage: Stage) -> HashSet<Running> {
         let attempts = self.0.borrow();
-        attempts
-            .iter()
-            .filter(|(_, entry)| entry.stage != stage)
-            .map(|(attempt, _)| attempt.clone())
-            .collect()
+        attempts.iter().filter(|(_, entry)| entry.is_live).map(|(attempt, _)| attempt.clone()).collect()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> HashSet<Running> {
+        self.0.borrow().keys().cloned().collect()
     }
 
     /// Waits until none is left.
     pub(crate) async fn none_left(&self) {
         // The sender is here, so this cannot fail.
         let _ = self.0.subscribe().wait_for(HashMap::is_empty).await;
-    }
-}
-
-impl Entry {
-    fn halt(&self, halt: Halt) {
-        // What nobody wants to hear of stays so.
-        self.halt.send_if_modified(|now| now.is_none() && now.replace(halt).is_none());
     }
 }
 
@@ -167,10 +130,7 @@ mod tests {
         let mut first = attempts.take(&attempt(1)).unwrap();
         let mut second = attempts.take_leftover(&attempt(2)).unwrap();
         assert!(attempts.take(&attempt(1)).is_none());
-        assert_eq!(attempts.begun(), [attempt(2)].into(), "the first has no slot yet");
-        attempts.begin(&attempt(1));
-        attempts.halt_waiting(Halt::Drain);
-        assert_eq!(attempts.begun(), [attempt(1), attempt(2)].into());
+        assert_eq!(attempts.all(), [attempt(1), attempt(2)].into());
         assert_eq!(
             attempts.live(),
             [attempt(1)].into(),

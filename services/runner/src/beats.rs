@@ -55,7 +55,7 @@ impl Heart {
         RunnerBeat {
             incarnation,
             slots: if trouble.is_some() { 0 } else { self.slots },
-            running: self.attempts.begun().into_iter().collect(),
+            running: self.attempts.all().into_iter().collect(),
             labels: self.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trouble,

@@ -94,6 +94,16 @@ impl Health {
         }
     }
 
+    /// Removes all containers at the runner's end.
+    pub(crate) async fn close(&self) {
+        let engine = self.state.borrow().engine.clone();
+        if let Some(engine) = engine
+            && let Err(error) = engine.close().await
+        {
+            tracing::warn!(error = format!("{error:#}"), "containers stay until the next start");
+        }
+    }
+
     /// Looks once, so that what is published is true.
     pub(crate) async fn look(&self, patient: &Patient) {
         let was_well = {

@@ -17,6 +17,7 @@ mod outbox;
 mod patch;
 mod sandbox;
 mod service;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod trash;

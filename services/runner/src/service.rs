@@ -1,7 +1,7 @@
 //! The service: start, intake, the end.
 //!
-//! Owns the order of things: what an earlier process left is dealt with first; a ticket is taken only while there is
-//! room, and acknowledged only once it is on disk; at the end nothing is left running. Invariant: a ticket that was
+//! Owns the order of things: what an earlier process left is dealt with first; a ticket is taken only while a slot is
+//! free, and acknowledged only once it is on disk; at the end nothing is left running. Invariant: a ticket that was
 //! acknowledged is an attempt in hand or one that has ended.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use broker::{Broker, Delivery, Queue};
 use events::beat::Running;
 use events::id::RunnerId;
 use events::ticket::{Control, Ticket};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use crate::attempts::{Attempts, Halt};
 use crate::beats::Heart;
 use crate::health::{Health, Patient, State, examine_folder};
 use crate::journal::{Journal, Leftover, attempt_of};
+use crate::slots::{Slot, Slots};
 use crate::trash::Trash;
 use crate::tree_cache::TreeCache;
 use crate::workspace::{self, Mode};
@@ -32,9 +33,6 @@ const DRAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// How long their end may take after that. What is not told by then is told at the next start.
 const END: Duration = Duration::from_secs(20);
 
-/// How many attempts are made ready for each slot while it is taken, so that it is never idle between two jobs.
-const AHEAD: usize = 1;
-
 /// What all attempts of a runner share.
 pub(crate) struct Shared {
     pub(crate) runner: RunnerId,
@@ -45,8 +43,6 @@ pub(crate) struct Shared {
     pub(crate) trees: TreeCache,
     pub(crate) trash: Trash,
     pub(crate) mode: Mode,
-    /// An attempt's steps run while it holds one of these.
-    pub(crate) slots: Arc<Semaphore>,
 }
 
 pub(crate) struct Service {
@@ -86,7 +82,6 @@ impl Service {
             trees,
             trash,
             mode,
-            slots: Arc::new(Semaphore::new(config.slots as usize)),
         });
         Ok(Self { config, shared, leftovers })
     }
@@ -118,13 +113,13 @@ impl Service {
             () = shared.health.watch_over(&patient) => {}
         }
         draining.send_replace(true);
-        shared.attempts.halt_waiting(Halt::Drain);
         // The tasks live as long as this does.
         let _tasks = intake.into_tasks();
         tokio::select! {
             () = drain(&shared.attempts) => {}
             () = controls(&shared) => {}
         }
+        shared.health.close().await;
         Ok(())
     }
 
@@ -152,7 +147,7 @@ async fn drain(attempts: &Attempts) {
     if tokio::time::timeout(DRAIN, attempts.none_left()).await.is_ok() {
         return;
     }
-    tracing::warn!(attempts = attempts.begun().len(), "the runner stops: what still runs is abandoned");
+    tracing::warn!(attempts = attempts.all().len(), "the runner stops: what still runs is abandoned");
     attempts.halt_all(Halt::Drain);
     if tokio::time::timeout(END, attempts.none_left()).await.is_err() {
         tracing::warn!("not all ends could be told to the broker: the next start does");
@@ -189,7 +184,7 @@ async fn acknowledge<T>(delivery: &Delivery<T>) {
 /// Takes tickets.
 struct Intake {
     shared: Arc<Shared>,
-    places: Arc<Semaphore>,
+    slots: Arc<Slots>,
     state: watch::Receiver<State>,
     tasks: JoinSet<()>,
 }
@@ -197,8 +192,7 @@ struct Intake {
 impl Intake {
     fn new(shared: Arc<Shared>, slots: u32, tasks: JoinSet<()>) -> Self {
         let state = shared.health.watch();
-        let places = Arc::new(Semaphore::new(slots as usize * (1 + AHEAD)));
-        Self { shared, places, state, tasks }
+        Self { shared, slots: Slots::new(slots), state, tasks }
     }
 
     fn into_tasks(self) -> JoinSet<()> {
@@ -211,23 +205,23 @@ impl Intake {
             // One that is cut off in the middle of a request is not used again: a ticket that is on its way to it
             // goes back to the queue.
             let mut queue = self.shared.broker.tickets(&self.shared.runner);
-            while let Some((place, delivery)) = self.next(&mut queue, stop).await {
-                self.take(&delivery, place).await;
+            while let Some((slot, delivery)) = self.next(&mut queue, stop).await {
+                self.take(&delivery, slot).await;
                 stop.run_until_cancelled(acknowledge(&delivery)).await;
             }
         }
     }
 
-    /// Waits for a place and then for a ticket; none when there is a reason to take no more.
+    /// Waits for a slot and then for a ticket; none when there is a reason to take no more.
     async fn next(
         &self,
         queue: &mut Queue<Ticket>,
         stop: &CancellationToken,
-    ) -> Option<(OwnedSemaphorePermit, Delivery<Ticket>)> {
+    ) -> Option<(Slot, Delivery<Ticket>)> {
         let mut state = self.state.clone();
         let next = async {
-            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
-            Some((place, queue.next().await))
+            let slot = self.slots.take().await?;
+            Some((slot, queue.next().await))
         };
         tokio::select! {
             biased;
@@ -238,7 +232,7 @@ impl Intake {
     }
 
     /// Writes a ticket down and begins to work on it, unless it is known.
-    async fn take(&mut self, delivery: &Delivery<Ticket>, place: OwnedSemaphorePermit) {
+    async fn take(&mut self, delivery: &Delivery<Ticket>, slot: Slot) {
         while self.tasks.try_join_next().is_some() {}
         let ticket = match &delivery.value {
             Ok(ticket) => ticket.clone(),
@@ -260,10 +254,7 @@ impl Intake {
         let shared = Arc::clone(&self.shared);
         match begun.await.map_err(anyhow::Error::from).flatten() {
             Ok(begun) => {
-                self.tasks.spawn(async move {
-                    attempt::run(shared, begun, halted).await;
-                    drop(place);
-                });
+                self.tasks.spawn(attempt::run(shared, begun, slot, halted));
             }
             Err(error) => {
                 tracing::error!(job.id = %id.job, error = format!("{error:#}"), "a ticket cannot be taken on");

@@ -1,8 +1,7 @@
 //! Admission: which waiting job goes to which runner next.
 //!
 //! Owns the choice and nothing else; pure. The execution that holds the fewest slots is served first, the older one
-//! where that is equal, so that a large execution does not keep a small one waiting. A job is given to a full runner, to
-//! be made ready there, only when no slot of the fleet is free.
+//! where that is equal, so that a large execution does not keep a small one waiting.
 
 use std::collections::BTreeMap;
 
@@ -17,31 +16,6 @@ pub(crate) struct Candidate {
     pub(crate) waiting: Vec<JobId>,
 }
 
-/// What a runner can take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Room {
-    /// How many of its slots are free.
-    pub(crate) free: usize,
-    /// How many more jobs it can make ready while its slots are taken.
-    pub(crate) ahead: usize,
-}
-
-impl Room {
-    /// The room of a runner with so many slots that holds so many attempts: one can be ahead for each slot.
-    pub(crate) fn of(slots: usize, load: usize) -> Self {
-        Self { free: slots.saturating_sub(load), ahead: (2 * slots).saturating_sub(load.max(slots)) }
-    }
-
-    fn take(&mut self) {
-        if self.free > 0 { self.free -= 1 } else { self.ahead = self.ahead.saturating_sub(1) }
-    }
-
-    /// How many jobs it can take in all.
-    pub(crate) const fn total(self) -> usize {
-        self.free + self.ahead
-    }
-}
-
 /// Who gets what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Admission {
@@ -50,16 +24,18 @@ pub(crate) struct Admission {
     pub(crate) runner: RunnerId,
 }
 
-/// Fills the room. `candidates` are in the order in which they were requested.
-pub(crate) fn admit(mut candidates: Vec<Candidate>, mut rooms: BTreeMap<RunnerId, Room>) -> Vec<Admission> {
+/// Fills the free slots. `candidates` are in the order in which they were requested.
+pub(crate) fn admit(mut candidates: Vec<Candidate>, mut free: BTreeMap<RunnerId, usize>) -> Vec<Admission> {
     let mut admitted = Vec::new();
     for candidate in &mut candidates {
         candidate.waiting.reverse();
     }
     loop {
-        rooms.retain(|_, room| room.total() > 0);
+        free.retain(|_, slots| *slots > 0);
         // The runner with the most room: work spreads over the fleet before it piles up.
-        let Some((runner, room)) = rooms.iter_mut().rev().max_by_key(|(_, room)| **room) else {
+        let Some(runner) =
+            free.iter().rev().max_by_key(|(_, slots)| **slots).map(|(runner, _)| runner.clone())
+        else {
             return admitted;
         };
         let next = candidates.iter_mut().filter(|c| !c.waiting.is_empty()).min_by_key(|c| c.holds);
@@ -67,8 +43,10 @@ pub(crate) fn admit(mut candidates: Vec<Candidate>, mut rooms: BTreeMap<RunnerId
             return admitted;
         };
         candidate.holds += 1;
-        room.take();
-        admitted.push(Admission { execution: candidate.execution, job, runner: runner.clone() });
+        if let Some(slots) = free.get_mut(&runner) {
+            *slots -= 1;
+        }
+        admitted.push(Admission { execution: candidate.execution, job, runner });
     }
 }
 
@@ -83,15 +61,8 @@ mod tests {
         Candidate { execution: ExecutionId::derived(&[name]), holds, waiting }
     }
 
-    fn runners(slots: &[(&str, usize)]) -> BTreeMap<RunnerId, Room> {
-        rooms(&slots.iter().map(|(name, slots)| (*name, *slots, 0)).collect::<Vec<_>>())
-    }
-
-    fn rooms(rooms: &[(&str, usize, usize)]) -> BTreeMap<RunnerId, Room> {
-        rooms
-            .iter()
-            .map(|(name, free, ahead)| (name.parse().unwrap(), Room { free: *free, ahead: *ahead }))
-            .collect()
+    fn runners(slots: &[(&str, usize)]) -> BTreeMap<RunnerId, usize> {
+        slots.iter().map(|(name, slots)| (name.parse().unwrap(), *slots)).collect()
     }
 
     #[test]
@@ -115,20 +86,6 @@ mod tests {
         let admitted = admit(vec![candidate("one", 0, 3)], runners(&[("a", 1), ("b", 3)]));
         let on_b = admitted.iter().filter(|a| a.runner.as_str() == "b").count();
         assert_eq!((admitted.len(), on_b), (3, 2));
-    }
-
-    #[test]
-    fn nobody_waits_behind_another_while_a_slot_is_free() {
-        let admitted = admit(vec![candidate("one", 0, 4)], rooms(&[("a", 0, 8), ("b", 2, 0), ("c", 1, 1)]));
-        let runners: Vec<&str> = admitted.iter().map(|a| a.runner.as_str()).collect();
-        assert_eq!(runners, ["b", "c", "b", "a"]);
-    }
-
-    #[test]
-    fn one_job_can_be_ahead_for_each_slot() {
-        let room = |load| (Room::of(2, load).free, Room::of(2, load).ahead);
-        assert_eq!([0, 1, 2, 3, 4, 5].map(room), [(2, 2), (1, 2), (0, 2), (0, 1), (0, 0), (0, 0)]);
-        assert_eq!(Room::of(0, 0).total(), 0, "a runner in trouble takes nothing");
     }
 
     #[test]

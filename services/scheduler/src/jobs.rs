@@ -12,7 +12,7 @@ use events::ticket::Ticket;
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
-use crate::admission::{Candidate, Room, admit};
+use crate::admission::{Candidate, admit};
 use crate::facts::IN_FLIGHT;
 use crate::fold::Execution;
 use crate::service::Service;
@@ -45,17 +45,17 @@ impl Service {
         Ok(())
     }
 
-    /// Gives waiting jobs to runners with a free slot, and makes the next ones ready where none is free.
+    /// Gives waiting jobs to runners with a free slot.
     pub(crate) async fn assign(&mut self, now: Instant) -> anyhow::Result<()> {
-        let rooms = self.rooms(now);
-        let room: usize = rooms.values().map(|room| room.total()).sum();
-        if room == 0 {
+        let free = self.free_slots(now);
+        let slots: usize = free.values().sum();
+        if slots == 0 {
             return Ok(());
         }
         let waiting = self.fold.executions.iter().filter(|(_, execution)| !execution.waiting.is_empty());
-        let candidates = waiting.map(|(id, execution)| candidate(*id, execution, room)).collect();
+        let candidates = waiting.map(|(id, execution)| candidate(*id, execution, slots)).collect();
         let mut facts = Vec::new();
-        for admission in admit(candidates, rooms) {
+        for admission in admit(candidates, free) {
             let Some(tracked) = self.fold.job(admission.execution, admission.job) else { continue };
             let attempt = tracked.state.attempt + 1;
             let command = Command::Assign { attempt, runner: admission.runner };
@@ -68,15 +68,15 @@ impl Service {
         self.append(facts).await
     }
 
-    fn rooms(&self, now: Instant) -> BTreeMap<RunnerId, Room> {
+    fn free_slots(&self, now: Instant) -> BTreeMap<RunnerId, usize> {
         self.leases
             .living(now)
             .filter(|(id, _)| {
                 let tracked = self.fold.runners.get(id);
                 tracked.is_some_and(|tracked| tracked.state.registered.is_some() && !tracked.state.draining)
             })
-            .map(|(id, beat)| (id.clone(), Room::of(beat.slots as usize, self.fold.load(id))))
-            .filter(|(_, room)| room.total() > 0)
+            .map(|(id, beat)| (id.clone(), (beat.slots as usize).saturating_sub(self.fold.load(id))))
+            .filter(|(_, slots)| *slots > 0)
             .collect()
     }
 
@@ -136,10 +136,10 @@ impl Service {
     }
 }
 
-fn candidate(id: ExecutionId, execution: &Execution, room: usize) -> Candidate {
+fn candidate(id: ExecutionId, execution: &Execution, slots: usize) -> Candidate {
     Candidate {
         execution: id,
         holds: execution.open - execution.waiting.len(),
-        waiting: execution.waiting.iter().take(room).map(|(_, job)| *job).collect(),
+        waiting: execution.waiting.iter().take(slots).map(|(_, job)| *job).collect(),
     }
 }

@@ -22,7 +22,6 @@ use events::job::{DiffStat, Failure};
 use events::log::LogEnd;
 use events::report::What;
 use futures::FutureExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::attempts::{Halt, Halted};
 use crate::journal::{Leftover, attempt_of};
@@ -30,6 +29,7 @@ use crate::log::Log;
 use crate::outbox::Outbox;
 use crate::patch::Patch;
 use crate::service::Shared;
+use crate::slots::Slot;
 use crate::workspace;
 use hands::Hands;
 use ready::Setup;
@@ -56,18 +56,9 @@ enum End {
     Silent,
 }
 
-impl End {
-    fn halted(halt: Halt) -> Self {
-        match halt {
-            Halt::Abandon => Self::Silent,
-            Halt::Drain => Self::Abandoned("the runner was stopped before the job had ended".to_owned()),
-        }
-    }
-}
-
 /// Runs an attempt to its end, and tells it.
-pub(crate) async fn run(shared: Arc<Shared>, begun: Leftover, mut halted: Halted) {
-    let live = AssertUnwindSafe(live(&shared, &begun, &mut halted)).catch_unwind().await;
+pub(crate) async fn run(shared: Arc<Shared>, begun: Leftover, mut slot: Slot, mut halted: Halted) {
+    let live = AssertUnwindSafe(live(&shared, &begun, &mut slot, &mut halted)).catch_unwind().await;
     match live {
         Ok(Ok(())) => forget(&shared, &begun).await,
         Ok(Err(error)) => {
@@ -137,24 +128,23 @@ fn clean(shared: &Shared, folder: &Path) {
     }
 }
 
-async fn live(shared: &Shared, begun: &Leftover, halted: &mut Halted) -> Result<()> {
+async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut Halted) -> Result<()> {
     let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun)?);
+    outbox.push(What::Started);
     let hands = Hands::default();
-    let setup = Setup { shared, begun, log: &log, hands: &hands };
-    let (end, slot) = work_to_the_end(setup, &mut outbox, halted).await;
+    let setup = Setup { shared, begun, slot: slot.number(), log: &log, hands: &hands };
+    let end = work_to_the_end(Work { setup, outbox: &mut outbox }, halted).await;
     let is_orderly = matches!(end, End::Succeeded(_));
     match &end {
         End::Abandoned(reason) => {
-            if slot.is_some() {
-                shared.health.broke(reason);
-            }
+            shared.health.broke(reason);
             tracing::warn!(job.id = %begun.ticket.job, attempt = begun.ticket.attempt, reason, "an attempt is abandoned");
         }
         _ => shared.health.went_well(),
     }
-    // After another end something of it may run until its containers are gone.
-    let (slot, kept) = if is_orderly { (slot, None) } else { (None, slot) };
     let is_silent = matches!(end, End::Silent);
+    // After another end something of it may run until its containers are gone.
+    let slot = is_orderly.then_some(slot);
     let tell = tell(shared, begun, (log, outbox, slot), end);
     let tell = async {
         tokio::select! {
@@ -171,45 +161,14 @@ async fn live(shared: &Shared, begun: &Leftover, halted: &mut Halted) -> Result<
         // A container whose creation was interrupted is known to the engine alone.
         shared.health.sweep(&shared.attempts, &attempt_of(&begun.ticket)).await;
     }
-    drop(kept);
     told
 }
 
-/// The right to run steps.
-type Slot = OwnedSemaphorePermit;
-
-/// Makes the attempt ready, waits for a slot, and works until the job has ended or must. Without a slot nothing ran.
-async fn work_to_the_end(setup: Setup<'_>, outbox: &mut Outbox, halted: &mut Halted) -> (End, Option<Slot>) {
-    let mut getting_ready = std::pin::pin!(setup.ready());
-    let mut ready = None;
-    let slot = loop {
-        tokio::select! {
-            biased;
-            halt = halted.halt() => return (End::halted(halt), None),
-            // The slots are there as long as the runner is.
-            Ok(slot) = Arc::clone(&setup.shared.slots).acquire_owned() => break slot,
-            result = &mut getting_ready, if ready.is_none() => ready = Some(result),
-        }
-    };
-    setup.shared.attempts.begin(&attempt_of(&setup.begun.ticket));
-    outbox.push(What::Started);
-    let perform = async {
-        let ready = match ready {
-            Some(ready) => ready,
-            None => getting_ready.await,
-        };
-        Work { setup, outbox }.perform(ready?).await
-    };
-    (perform_to_the_end(setup, perform, halted).await, Some(slot))
-}
-
-async fn perform_to_the_end(
-    setup: Setup<'_>,
-    perform: impl Future<Output = Result<Patch, Broken>>,
-    halted: &mut Halted,
-) -> End {
+/// Works until the job has ended or must.
+async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
+    let setup = work.setup;
     let limit = Duration::from_millis(setup.begun.ticket.timeout_ms);
-    let mut perform = std::pin::pin!(perform);
+    let mut perform = std::pin::pin!(work.perform());
     let end = tokio::select! {
         patch = &mut perform => return match patch {
             Ok(patch) => End::Succeeded(patch),
@@ -218,7 +177,10 @@ async fn perform_to_the_end(
         },
         () = tokio::time::sleep(limit) => End::TimedOut,
         reason = setup.log.failed() => End::Abandoned(reason),
-        halt = halted.halt() => End::halted(halt),
+        halt = halted.halt() => match halt {
+            Halt::Abandon => End::Silent,
+            Halt::Drain => End::Abandoned("the runner was stopped before the job had ended".to_owned()),
+        },
     };
     if let Some(kill) = setup.hands.stop(GRACE) {
         // What the step says while it dies still belongs to its log.
@@ -234,7 +196,7 @@ async fn perform_to_the_end(
 async fn tell(
     shared: &Shared,
     begun: &Leftover,
-    (log, mut outbox, slot): (Log, Outbox, Option<Slot>),
+    (log, mut outbox, slot): (Log, Outbox, Option<&mut Slot>),
     end: End,
 ) -> Result<()> {
     let limit_ms = begun.ticket.timeout_ms;
@@ -260,7 +222,9 @@ async fn tell(
     };
     let (log, patch) = tokio::join!(log.close(), patch);
     outbox.push(last_word(end, log?, patch?, limit_ms));
-    drop(slot);
+    if let Some(slot) = slot {
+        slot.give_back();
+    }
     outbox.close().await
 }
 

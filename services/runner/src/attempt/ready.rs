@@ -1,7 +1,6 @@
 //! What an attempt needs before its first step: the definition, the workspace, the first container.
 //!
-//! Owns what can be done while other attempts still have the slots. Nothing of the job's own runs here. It may be cut off at
-//! any await, as the work may.
+//! Owns what is done before anything of the job's own runs. It may be cut off at any await, as the work may.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,6 +31,7 @@ use crate::workspace::Workspace;
 pub(super) struct Setup<'a> {
     pub(super) shared: &'a Shared,
     pub(super) begun: &'a Leftover,
+    pub(super) slot: u32,
     pub(super) log: &'a Log,
     pub(super) hands: &'a Hands,
 }
@@ -112,6 +112,7 @@ impl Setup<'_> {
         let spec = ContainerSpec {
             execution: self.begun.ticket.execution,
             attempt: &attempt_of(&self.begun.ticket),
+            slot: self.slot,
             image: &image,
             files: &Workspace::reserve(&workspace_of(&self.begun.folder))?,
             scratch: &self.begun.folder.join("scratch"),

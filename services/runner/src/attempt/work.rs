@@ -74,8 +74,8 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     /// Runs the job's steps, and says what they changed.
-    pub(super) async fn perform(mut self, ready: Ready) -> Result<Patch, Broken> {
-        let Ready { definition, mut story, place } = ready;
+    pub(super) async fn perform(mut self) -> Result<Patch, Broken> {
+        let Ready { definition, mut story, place } = self.setup.ready().await?;
         let Some((workspace, mut prepared)) = place else { return Ok(Patch::default()) };
         let steps = &definition.steps;
         for (index, run) in runs::of(steps).into_iter().enumerate() {

@@ -41,6 +41,7 @@ struct Inner {
     starting: Mutex<()>,
     killing: AtomicBool,
     killed: AtomicBool,
+    slot: u32,
     /// How many scripts run by exec.
     running: watch::Sender<usize>,
 }
@@ -65,14 +66,19 @@ impl Engine {
             spec::put(&folder, script.fetch_add(1, Ordering::Relaxed), text).map_err(Trouble::Engine)?;
         }
         let labels = self.attempt_labels(wanted.execution, wanted.attempt);
-        let body = spec::body(wanted, &folder, shell, labels).map_err(Trouble::Engine)?;
-        let created = self.docker().create_container(None, body).await.map_err(|error| {
-            if is(&error, 404) {
-                // The image went away meanwhile; the next attempt asks for it again.
-                self.images().forget();
+        let network = self.network(wanted.slot).await.map_err(Trouble::Engine)?;
+        let body = spec::body(wanted, &folder, shell, (labels, &network)).map_err(Trouble::Engine)?;
+        let created = match self.docker().create_container(None, body).await {
+            Ok(created) => created,
+            Err(error) => {
+                if is(&error, 404) {
+                    // The image or the network went away meanwhile; the next attempt asks for them again.
+                    self.images().forget();
+                    self.networks().forget(wanted.slot).await;
+                }
+                return Err(startup(self.address(), "create the container", error));
             }
-            startup(self.address(), "create the container", error)
-        })?;
+        };
         Ok(Container(Arc::new(Inner {
             engine: self.clone(),
             id: created.id,
@@ -84,6 +90,7 @@ impl Engine {
             starting: Mutex::default(),
             killing: AtomicBool::new(false),
             killed: AtomicBool::new(false),
+            slot: wanted.slot,
             running: watch::Sender::new(0),
         })))
     }
@@ -97,7 +104,13 @@ impl Container {
             return Ok(());
         }
         let started = self.engine().docker().start_container(self.id(), None).await;
-        started.map_err(|error| startup(self.engine().address(), "start the container", error))
+        let Err(error) = started else { return Ok(()) };
+        let trouble = startup(self.engine().address(), "start the container", error);
+        if matches!(trouble, Trouble::Engine(_)) {
+            // Perhaps its network is gone: the next one gets a new one.
+            self.engine().networks().forget(self.0.slot).await;
+        }
+        Err(trouble)
     }
 
     /// Ends all that runs in it: SIGTERM, then SIGKILL after `grace`. When this returns nothing runs any more, and

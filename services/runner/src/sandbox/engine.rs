@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use events::beat::Running;
@@ -17,6 +18,7 @@ use events::id::RunnerId;
 use tokio::sync::Mutex;
 
 use super::image::Images;
+use super::network::Networks;
 use super::trouble::{explain, is};
 
 /// Where an engine is unless somebody says otherwise.
@@ -41,6 +43,7 @@ struct Inner {
     runner: RunnerId,
     home: String,
     images: Images,
+    networks: Networks,
     /// Whether a named pipe of this host is one in a container too.
     shares_pipes: bool,
     /// Held while an image is looked into, because that container belongs to no attempt and looks like a leftover.
@@ -79,6 +82,7 @@ impl Engine {
             runner: runner.clone(),
             home,
             images,
+            networks: Networks::default(),
             shares_pipes,
             looking: Mutex::default(),
         })))
@@ -99,6 +103,7 @@ impl Engine {
     /// Removes the containers of this runner's attempts that are not in `keep`, and says how many it removed.
     pub(crate) async fn remove_leftovers(&self, keep: &HashSet<Running>) -> Result<usize> {
         let _nobody_looks = self.0.looking.lock().await;
+        let mut networks = self.networks().lock().await;
         let labels = vec![format!("{RUNNER}={}", self.0.runner), format!("{HOME}={}", self.0.home)];
         let options = ListContainersOptionsBuilder::new()
             .all(true)
@@ -106,16 +111,30 @@ impl Engine {
             .build();
         let found = self.docker().list_containers(Some(options)).await;
         let found = found.map_err(|error| self.explain("list the containers", error))?;
+        let is_running = |id: &str| {
+            let state = |found: &ContainerSummary| found.state == Some(ContainerSummaryStateEnum::RUNNING);
+            found.iter().any(|found| found.id.as_deref() == Some(id) && state(found))
+        };
+        networks.retain(|_, id| is_running(id));
         let mut removed = 0;
         for container in found {
             let of = container.labels.as_ref().and_then(attempt);
-            let (Some(id), false) = (container.id, of.is_some_and(|attempt| keep.contains(&attempt))) else {
+            let Some(id) = container.id else { continue };
+            if of.is_some_and(|attempt| keep.contains(&attempt))
+                || networks.values().any(|kept| **kept == *id)
+            {
                 continue;
-            };
+            }
             self.remove(&id).await?;
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// Removes the containers of this runner, all of them: nothing runs any more.
+    pub(crate) async fn close(&self) -> Result<usize> {
+        self.networks().lock().await.clear();
+        self.remove_leftovers(&HashSet::new()).await
     }
 
     /// Removes a container, whatever runs in it. One that is gone already is no error.
@@ -164,6 +183,11 @@ impl Engine {
     /// What is known of images.
     pub(super) fn images(&self) -> &Images {
         &self.0.images
+    }
+
+    /// The networks of the slots.
+    pub(super) fn networks(&self) -> &Networks {
+        &self.0.networks
     }
 
     /// Keeps a container that belongs to no attempt from being taken for a leftover.

@@ -7,6 +7,7 @@
 mod container;
 mod engine;
 mod image;
+mod network;
 mod process;
 mod scripts;
 mod shell;
@@ -47,6 +48,8 @@ pub(crate) struct ContainerSpec<'a> {
     pub(crate) execution: ExecutionId,
     /// The attempt, for the labels.
     pub(crate) attempt: &'a Running,
+    /// Whose network it uses: its runner's slot, which no other job has now.
+    pub(crate) slot: u32,
     /// What it runs on.
     pub(crate) image: &'a Image,
     /// The folder of the host that becomes [`WORK`]. It must be there, and may be empty until the start.

@@ -32,7 +32,7 @@ pub(super) fn body(
     spec: &ContainerSpec<'_>,
     scripts: &Path,
     shell: Option<Shell>,
-    labels: HashMap<String, String>,
+    (labels, network): (HashMap<String, String>, &str),
 ) -> Result<ContainerCreateBody> {
     let own = |lines: &str| shell.map(|shell| vec![shell.own.to_owned(), "-c".to_owned(), lines.to_owned()]);
     let (entrypoint, cmd, env) = match &spec.main {
@@ -73,13 +73,13 @@ pub(super) fn body(
         attach_stderr: Some(!idle),
         // A check that an image brings would run beside the steps for nothing.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
-        host_config: Some(host_config(spec, scripts)?),
+        host_config: Some(host_config(spec, scripts, network)?),
         ..Default::default()
     })
 }
 
 /// What a container may do: the one place for limits and rights.
-fn host_config(spec: &ContainerSpec<'_>, scripts: &Path) -> Result<HostConfig> {
+fn host_config(spec: &ContainerSpec<'_>, scripts: &Path, network: &str) -> Result<HostConfig> {
     let mut mounts = vec![mount(spec.files, WORK, false)?, mount(scripts, SCRIPTS, true)?];
     for (from, to) in spec.cache_dirs {
         mounts.push(mount(from, to, false)?);
@@ -90,6 +90,7 @@ fn host_config(spec: &ContainerSpec<'_>, scripts: &Path) -> Result<HostConfig> {
     Ok(HostConfig {
         privileged: Some(false),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        network_mode: Some(format!("container:{network}")),
         pids_limit: Some(PIDS),
         mounts: Some(mounts),
         // The output is read as it comes; the engine need not write it to its disk as well.

@@ -274,11 +274,12 @@ impl World {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    /// How many containers of the runner there are, in any state or in this one.
+    /// How many containers of the runner's attempts there are, in any state or in this one.
     pub(crate) async fn containers(&self, status: Option<&str>) -> usize {
         let dir = self.fixture.dir.path().join("runner").canonicalize().unwrap();
         let mut command = tokio::process::Command::new("docker");
         command.args(["ps", "-aq", "--filter", &format!("label=patchwave.home={}", dir.display())]);
+        command.args(["--filter", "label=patchwave.attempt"]);
         if let Some(status) = status {
             command.args(["--filter", &format!("status={status}")]);
         }

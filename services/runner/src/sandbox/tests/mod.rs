@@ -5,6 +5,7 @@
 
 mod ends;
 mod images;
+mod networks;
 mod rights;
 mod scripts;
 
@@ -68,6 +69,7 @@ impl World {
         ContainerSpec {
             execution: ExecutionId::from_uuid(Uuid::now_v7()),
             attempt: &self.attempt,
+            slot: 0,
             image,
             files,
             scratch,
