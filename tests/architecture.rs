@@ -6,11 +6,15 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each crate may depend on, of ours.
 fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let service = vec!["events", "spec", "broker"];
+    let service = vec!["events", "spec", "archive", "broker"];
     let services =
         ["gateway", "catalog", "scheduler", "runner", "log-collector", "campaign-plan", "projector"];
-    let mut rules =
-        BTreeMap::from([("events", vec![]), ("spec", vec!["events"]), ("broker", vec!["events"])]);
+    let mut rules = BTreeMap::from([
+        ("events", vec![]),
+        ("spec", vec!["events"]),
+        ("archive", vec!["events"]),
+        ("broker", vec!["events"]),
+    ]);
     rules.extend(services.map(|name| (name, service.clone())));
     rules.insert("cli", [service, services.to_vec()].concat());
     rules

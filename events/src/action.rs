@@ -23,7 +23,7 @@ pub struct Definition {
     pub given: Given,
     /// The files that its steps mount, as one archive of kind `files`; absent where none mounts any.
     #[serde(default)]
-    pub files: Option<BlobRef>,
+    pub files: Option<Box<BlobRef>>,
 }
 
 /// What a legacy action file cannot say and its user gives instead. Empty for a batch spec.

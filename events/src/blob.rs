@@ -31,8 +31,7 @@ pub enum BlobKind {
 
 impl BlobKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Source, Self::Patch, Self::Log, Self::Scope, Self::Plan, Self::Files];
+    pub const ALL: [Self; 6] = [Self::Source, Self::Patch, Self::Log, Self::Scope, Self::Plan, Self::Files];
 
     /// The subject token.
     pub const fn token(self) -> &'static str {

@@ -55,6 +55,12 @@ codes! {
     BrokerUnavailable = "broker-unavailable",
     /// The projection has not reached the sequence that was asked for.
     StaleProjection = "stale-projection",
+    /// The archive of an action's files is not one that may be unpacked.
+    InvalidFiles = "invalid-files",
+    /// The files that an action's steps mount are too large or too many.
+    FilesTooLarge = "files-too-large",
+    /// The files that an action's steps mount are not there.
+    FilesMissing = "files-missing",
     /// A field of the request is wrong.
     InvalidRequest = "invalid-request",
 }

@@ -84,12 +84,8 @@ fn definition() -> impl Strategy<Value = Definition> {
         message: texts.remove(0),
     });
     let given = prop_oneof![Just(Given::default()), given];
-    (text(), text(), given, option::of(blob())).prop_map(|(file_name, source, given, files)| Definition {
-        file_name,
-        source,
-        given,
-        files,
-    })
+    (text(), text(), given, option::of(blob().prop_map(Box::new)))
+        .prop_map(|(file_name, source, given, files)| Definition { file_name, source, given, files })
 }
 
 pub(crate) fn failure() -> impl Strategy<Value = Failure> {

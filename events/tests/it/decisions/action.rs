@@ -11,7 +11,12 @@ fn given<const N: usize>(history: [Event; N]) -> Given<Action, Command, Event> {
 }
 
 fn definition(source: &str) -> Definition {
-    Definition { file_name: "tidy.batch.yaml".to_owned(), source: source.to_owned(), given: Extra::default(), files: None }
+    Definition {
+        file_name: "tidy.batch.yaml".to_owned(),
+        source: source.to_owned(),
+        given: Extra::default(),
+        files: None,
+    }
 }
 
 fn titled(source: &str, title: &str) -> Definition {

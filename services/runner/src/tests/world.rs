@@ -126,7 +126,12 @@ impl World {
             execution: ExecutionId::from_uuid(Uuid::now_v7()),
             job: JobId::from_uuid(Uuid::now_v7()),
             attempt: 1,
-            definition: Definition { file_name: "t.batch.yaml".to_owned(), source, given: Given::default(), files: None },
+            definition: Definition {
+                file_name: "t.batch.yaml".to_owned(),
+                source,
+                given: Given::default(),
+                files: None,
+            },
             workspace: Workspace {
                 repository: commit.repository.clone(),
                 url: "/nowhere".to_owned(),
