@@ -88,6 +88,8 @@ CREATE TABLE jobs{g} (
     failure_exit_code BIGINT,
     failure_message TEXT,
     failure_hint TEXT,
+    failure_limit TEXT, -- timeout, step_timeout, memory, workspace_bytes, workspace_files, image_bytes, log_bytes
+    failure_limit_value BIGINT, -- milliseconds, bytes or files
     patch_sha256 TEXT,
     patch_size BIGINT,
     files BIGINT,

@@ -66,10 +66,12 @@ pub enum What {
         /// What the log must amount to.
         log: LogEnd,
     },
-    /// The wall-clock limit was reached and everything was stopped.
+    /// A wall-clock limit was reached and everything was stopped.
     TimedOut {
         /// The limit in milliseconds.
         limit_ms: u64,
+        /// The step whose limit it was, from 1; absent: the whole attempt's.
+        step: Option<u32>,
         /// What the log must amount to.
         log: LogEnd,
     },

@@ -165,6 +165,7 @@ fn worn_out(attempt: u32, reason: &str) -> Event {
         kind: FailureKind::Lost,
         step: None,
         exit_code: None,
+        limit: None,
         message: format!("{MAX_LOSSES} attempts were lost; the last one: {reason}"),
         hint: "Look at the runners: does the job take too much memory or disk? Then run the action again."
             .to_owned(),

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Limit;
 use crate::blob::BlobRef;
 use crate::event::event_types;
 use crate::id::RunnerId;
@@ -23,11 +24,11 @@ event_types! {
     /// The attempt ended well, and with it the job.
     Succeeded = "succeeded" / 1,
     /// The attempt failed, and with it the job.
-    Failed = "failed" / 1,
+    Failed = "failed" / 2,
     /// The attempt was lost through no fault of the job, which waits for the next.
     Lost = "lost" / 1,
-    /// The attempt reached its wall-clock limit, and with it the job ended.
-    TimedOut = "timed_out" / 1,
+    /// The attempt, or a step of it, reached its wall-clock limit, and with it the job ended.
+    TimedOut = "timed_out" / 2,
     /// Somebody wants the job to stop.
     CancelRequested = "cancel_requested" / 1,
     /// The job was stopped.
@@ -127,6 +128,8 @@ pub struct Failure {
     pub step: Option<u32>,
     /// The step's exit code, where it had one.
     pub exit_code: Option<i64>,
+    /// The limit that was reached; absent where it was none.
+    pub limit: Option<Limit>,
     /// What happened.
     pub message: String,
     /// What to do about it; may be empty.
@@ -147,6 +150,10 @@ pub enum FailureKind {
     Workspace,
     /// Its runners were lost, again and again.
     Lost,
+    /// The processes wanted more memory than they may have.
+    OutOfMemory,
+    /// Another limit was reached.
+    Limit,
 }
 
 impl FailureKind {
@@ -158,6 +165,8 @@ impl FailureKind {
             Self::Image => "image",
             Self::Workspace => "workspace",
             Self::Lost => "lost",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Limit => "limit",
         }
     }
 }
@@ -180,6 +189,8 @@ pub struct TimedOut {
     pub attempt: u32,
     /// The limit that was reached, in milliseconds.
     pub limit_ms: u64,
+    /// The step whose limit it was, from 1; absent: the whole attempt's.
+    pub step: Option<u32>,
     /// What the log must amount to.
     pub log: LogEnd,
 }

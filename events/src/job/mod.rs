@@ -5,11 +5,13 @@
 
 mod decide;
 mod events;
+mod limit;
 
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Command, decide};
 pub use events::*;
+pub use limit::{Limit, LimitName};
 
 use crate::id::RunnerId;
 use crate::ticket::Workspace;

@@ -7,7 +7,7 @@ use events::blob::{BlobKind, BlobRef, Sha256};
 use events::execution::{self, Counts, Reason};
 use events::git::{BranchRef, Oid};
 use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
-use events::job::{self, DiffStat, Failure, FailureKind};
+use events::job::{self, DiffStat, Failure, FailureKind, Limit, LimitName};
 use events::log::LogEnd;
 use events::ticket::Workspace;
 use events::{Aggregate, Event, plan, repository, runner};
@@ -89,10 +89,25 @@ fn definition() -> impl Strategy<Value = Definition> {
 }
 
 pub(crate) fn failure() -> impl Strategy<Value = Failure> {
-    use FailureKind::{Image, Lost, StepExit, Template};
-    let kind = sample::select(vec![StepExit, Template, Image, FailureKind::Workspace, Lost]);
-    (kind, option::of(number()), option::of(any::<i64>()), text(), text())
-        .prop_map(|(kind, step, exit_code, message, hint)| Failure { kind, step, exit_code, message, hint })
+    use FailureKind::{Image, Lost, OutOfMemory, StepExit, Template};
+    let kinds =
+        vec![StepExit, Template, Image, FailureKind::Workspace, Lost, OutOfMemory, FailureKind::Limit];
+    let kind = sample::select(kinds);
+    let place = (option::of(number()), option::of(any::<i64>()), option::of(limit()));
+    (kind, place, text(), text()).prop_map(|(kind, (step, exit_code, limit), message, hint)| Failure {
+        kind,
+        step,
+        exit_code,
+        limit,
+        message,
+        hint,
+    })
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    use LimitName::{ImageBytes, LogBytes, Memory, StepTimeout, Timeout, WorkspaceBytes, WorkspaceFiles};
+    let names = vec![Timeout, StepTimeout, Memory, WorkspaceBytes, WorkspaceFiles, ImageBytes, LogBytes];
+    (sample::select(names), any::<u64>()).prop_map(|(name, value)| Limit { name, value })
 }
 
 pub(crate) fn counts() -> impl Strategy<Value = Counts> {
@@ -186,11 +201,8 @@ fn succeeded() -> impl Strategy<Value = job::Succeeded> {
 }
 
 fn timed_out() -> impl Strategy<Value = job::TimedOut> {
-    (number(), any::<u64>(), log_end()).prop_map(|(attempt, limit_ms, log)| job::TimedOut {
-        attempt,
-        limit_ms,
-        log,
-    })
+    (number(), any::<u64>(), option::of(number()), log_end())
+        .prop_map(|(attempt, limit_ms, step, log)| job::TimedOut { attempt, limit_ms, step, log })
 }
 
 /// Any event of a job.

@@ -158,16 +158,8 @@ fn clash(changesets: &[ChangesetSpec], places: &BTreeMap<JobId, String>) -> Vec<
 fn why(end: Option<&End>) -> String {
     match end {
         Some(End::Failed(Failure { message, .. })) => message.clone(),
-        Some(End::TimedOut { limit_ms }) => format!("it reached its time limit of {}", duration(*limit_ms)),
+        Some(End::TimedOut(end)) => end.message(),
         Some(End::Canceled) => "it was canceled".to_owned(),
         Some(End::Succeeded { .. }) | None => "it has not ended".to_owned(),
-    }
-}
-
-fn duration(ms: u64) -> String {
-    match (ms % 1_000, ms / 1_000) {
-        (0, seconds) if seconds > 0 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        (0, seconds) => format!("{seconds} s"),
-        _ => format!("{ms} ms"),
     }
 }

@@ -11,7 +11,7 @@ use events::envelope::Recorded;
 use events::execution::{self, Requested};
 use events::git::{BranchRef, Oid};
 use events::id::{EventId, ExecutionId, JobId, PlanId};
-use events::job::{self, DiffStat, Failure, Queued};
+use events::job::{self, DiffStat, Failure, Queued, TimedOut};
 use events::{Aggregate, Event, Undecodable};
 
 /// What of an execution matters to its plan.
@@ -60,7 +60,7 @@ pub(crate) struct Job {
 pub(crate) enum End {
     Succeeded { patch: Option<BlobRef>, diff_stat: DiffStat },
     Failed(Failure),
-    TimedOut { limit_ms: u64 },
+    TimedOut(TimedOut),
     Canceled,
 }
 
@@ -145,7 +145,7 @@ impl Story {
                 (end.attempt, End::Succeeded { patch: end.patch.clone(), diff_stat: end.diff_stat })
             }
             job::Event::Failed(end) => (end.attempt, End::Failed(end.failure.clone())),
-            job::Event::TimedOut(end) => (end.attempt, End::TimedOut { limit_ms: end.limit_ms }),
+            job::Event::TimedOut(end) => (end.attempt, End::TimedOut(end.clone())),
             job::Event::Canceled(end) => (end.attempt.unwrap_or(job.attempt), End::Canceled),
             job::Event::Retried(_) => {
                 job.end = None;

@@ -25,11 +25,15 @@ async fn a_mixed_outcome_is_all_in_the_plan() {
         kind: FailureKind::StepExit,
         step: Some(2),
         exit_code: Some(3),
+        limit: None,
         message,
         hint: String::new(),
     };
     run.job("c/broken", "").await.end(Failed { attempt: 1, failure, log: None }).await;
-    run.job("d/slow", "").await.end(TimedOut { attempt: 1, limit_ms: 90_000, log: log_end() }).await;
+    run.job("d/slow", "")
+        .await
+        .end(TimedOut { attempt: 1, limit_ms: 90_000, step: None, log: log_end() })
+        .await;
     run.job("e/stopped", "").await.end(Canceled { attempt: None }).await;
     let skip = |repository: &str, reason, message: &str| Skipped {
         repository: repository.to_owned(),
@@ -61,7 +65,7 @@ async fn a_mixed_outcome_is_all_in_the_plan() {
         missing,
         [
             ("c/broken", "step 2 ended with exit code 3"),
-            ("d/slow", "it reached its time limit of 90 s"),
+            ("d/slow", "the job reached its time limit of 90 s"),
             ("e/stopped", "it was canceled"),
             ("f/away", "cannot be reached"),
         ]

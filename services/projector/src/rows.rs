@@ -169,6 +169,8 @@ tables! {
         failure_exit_code: Option<i64>,
         failure_message: Option<String>,
         failure_hint: Option<String>,
+        failure_limit: Option<Word>,
+        failure_limit_value: Option<u64>,
         patch_sha256: Option<String>,
         patch_size: Option<u64>,
         files: Option<u32>,

@@ -63,7 +63,7 @@ fn command(report: &Report) -> Command {
             Command::Succeed(Succeeded { attempt, patch, diff_stat, log })
         }
         What::Failed { failure, log } => Command::Fail { attempt, failure, log },
-        What::TimedOut { limit_ms, log } => Command::TimeOut(TimedOut { attempt, limit_ms, log }),
+        What::TimedOut { limit_ms, step, log } => Command::TimeOut(TimedOut { attempt, limit_ms, step, log }),
         What::Abandoned { reason, .. } => Command::Lose { attempt, reason },
     }
 }

@@ -71,6 +71,17 @@ pub(crate) struct Failure {
     message: String,
     /// What to do about it; may be empty.
     hint: String,
+    /// The limit that was reached; absent where it was none.
+    limit: Option<Limit>,
+}
+
+/// A limit that was reached.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Limit {
+    /// `timeout`, `step_timeout`, `memory`, `workspace_bytes`, `workspace_files`, `image_bytes` or `log_bytes`.
+    name: String,
+    /// Milliseconds of a timeout, files of `workspace_files`, else bytes.
+    value: Sequence,
 }
 
 /// How large a patch is.
@@ -87,6 +98,7 @@ impl FromRow<'_, AnyRow> for Job {
         let kind: Option<String> = row.try_get("failure_kind")?;
         let text =
             |column| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, _>(column)?.unwrap_or_default());
+        let limit: (Option<String>, _) = (row.try_get("failure_limit")?, number("failure_limit_value")?);
         let failure = match kind {
             Some(kind) => Some(Failure {
                 kind,
@@ -94,6 +106,10 @@ impl FromRow<'_, AnyRow> for Job {
                 exit_code: number("failure_exit_code")?.map(int),
                 message: text("failure_message")?,
                 hint: text("failure_hint")?,
+                limit: match limit {
+                    (Some(name), Some(value)) => Some(Limit { name, value: sequence(value) }),
+                    _ => None,
+                },
             }),
             None => None,
         };

@@ -5,7 +5,7 @@
 use events::Timestamp;
 use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId};
-use events::job::{self, Failure};
+use events::job::{self, Failure, Limit, TimedOut};
 use events::log::LogEnd;
 
 use super::Fold;
@@ -95,7 +95,7 @@ impl Fold {
                 (failed.attempt, described(&failed.failure), failed.log.as_ref(), state)
             }
             job::Event::TimedOut(timed_out) => {
-                (timed_out.attempt, limit_reached(timed_out.limit_ms), Some(&timed_out.log), "timed_out")
+                (timed_out.attempt, limit_reached(timed_out), Some(&timed_out.log), "timed_out")
             }
             _ => return,
         };
@@ -110,6 +110,8 @@ impl Fold {
             job.failure_exit_code = failure.exit_code;
             job.failure_message = failure.message;
             job.failure_hint = failure.hint;
+            job.failure_limit = failure.limit.map(|limit| Word::Borrowed(limit.name.as_str()));
+            job.failure_limit_value = failure.limit.map(|limit| limit.value);
         });
     }
 
@@ -194,6 +196,8 @@ fn queued_job(recorded: &Recorded, ids: Ids, queued: &job::Queued) -> Job {
         failure_exit_code: None,
         failure_message: None,
         failure_hint: None,
+        failure_limit: None,
+        failure_limit_value: None,
         patch_sha256: None,
         patch_size: None,
         files: None,
@@ -223,6 +227,8 @@ fn reopen(job: &mut Job) {
     job.failure_exit_code = None;
     job.failure_message = None;
     job.failure_hint = None;
+    job.failure_limit = None;
+    job.failure_limit_value = None;
     job.patch_sha256 = None;
     job.patch_size = None;
     job.files = None;
@@ -239,6 +245,7 @@ struct FailureColumns {
     exit_code: Option<i64>,
     message: Option<String>,
     hint: Option<String>,
+    limit: Option<Limit>,
 }
 
 fn described(failure: &Failure) -> FailureColumns {
@@ -248,17 +255,18 @@ fn described(failure: &Failure) -> FailureColumns {
         exit_code: failure.exit_code,
         message: Some(failure.message.clone()),
         hint: Some(failure.hint.clone()),
+        limit: failure.limit,
     }
 }
 
 /// A limit that was reached is a failure like any other to whoever reads the job.
-fn limit_reached(limit_ms: u64) -> FailureColumns {
-    let seconds = limit_ms / 1_000;
+fn limit_reached(end: &TimedOut) -> FailureColumns {
     FailureColumns {
         kind: Some(Word::Borrowed("timed_out")),
-        step: None,
+        step: end.step,
         exit_code: None,
-        message: Some(format!("the job reached its wall-clock limit of {seconds} s")),
-        hint: Some("Give the definition a longer `timeout`, or let its steps do less.".to_owned()),
+        message: Some(end.message()),
+        hint: Some(end.hint().to_owned()),
+        limit: Some(end.limit()),
     }
 }

@@ -338,7 +338,7 @@ impl History {
                 job::Command::Succeed(Succeeded { attempt, patch, diff_stat, log })
             }
             17 => job::Command::Fail { attempt, failure: failure(), log },
-            18 => job::Command::TimeOut(TimedOut { attempt, limit_ms: 3_600_000, log }),
+            18 => job::Command::TimeOut(TimedOut { attempt, limit_ms: 3_600_000, step: None, log }),
             19 => job::Command::Lose { attempt, reason: "silent".to_owned() },
             20 => job::Command::RequestCancel,
             21 if job.cancel_requested => job::Command::Cancel,
@@ -364,6 +364,7 @@ fn failure() -> Failure {
         kind: FailureKind::StepExit,
         step: Some(2),
         exit_code: Some(137),
+        limit: None,
         message: "step 2 ended with 137".to_owned(),
         hint: String::new(),
     }

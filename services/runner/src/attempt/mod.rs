@@ -240,7 +240,7 @@ fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>, limit_ms: u64) -> Wh
                 Failure { message: bounded(failure.message), hint: bounded(failure.hint), ..failure };
             What::Failed { failure, log }
         }
-        End::TimedOut => What::TimedOut { limit_ms, log },
+        End::TimedOut => What::TimedOut { limit_ms, step: None, log },
         End::Abandoned(reason) => What::Abandoned { reason: bounded(reason), log },
         End::Silent => What::Abandoned { reason: "it was taken away".to_owned(), log },
     }

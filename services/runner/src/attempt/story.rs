@@ -81,6 +81,7 @@ impl Story {
             kind: FailureKind::Template,
             step: Some(step),
             exit_code: None,
+            limit: None,
             message,
             hint: hint.to_owned(),
         };

@@ -63,7 +63,7 @@ impl From<patch::Error> for Broken {
 }
 
 pub(super) fn failure(kind: FailureKind, message: String, hint: &str) -> Failure {
-    Failure { kind, step: None, exit_code: None, message, hint: hint.to_owned() }
+    Failure { kind, step: None, exit_code: None, limit: None, message, hint: hint.to_owned() }
 }
 
 /// The steps of an attempt, while they run.
@@ -224,6 +224,7 @@ fn exit(step: u32, exit_code: i64) -> Failure {
         kind: FailureKind::StepExit,
         step: Some(step),
         exit_code: Some(exit_code),
+        limit: None,
         message: format!("step {step} ended with exit code {exit_code}"),
         hint: hint.to_owned(),
     }

@@ -26,7 +26,8 @@ impl Trouble {
 
     /// Makes a failure that the user can mend. Which step it belongs to is not known here.
     pub(super) fn user(kind: FailureKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::User(Failure { kind, step: None, exit_code: None, message: message.into(), hint: hint.into() })
+        let (message, hint) = (message.into(), hint.into());
+        Self::User(Failure { kind, step: None, exit_code: None, limit: None, message, hint })
     }
 }
 

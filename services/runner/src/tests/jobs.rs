@@ -184,7 +184,7 @@ async fn the_limit_ends_everything_and_keeps_the_log() {
     let mut ticket = world.scripts(&["trap '' TERM; echo before; sleep 600 & wait; sleep 600"]);
     ticket.timeout_ms = 3_000;
     let attempt = world.send(&ticket).await;
-    let What::TimedOut { limit_ms, log } = world.end(&attempt).await else {
+    let What::TimedOut { limit_ms, step: None, log } = world.end(&attempt).await else {
         panic!("{:?}", world.heard(&attempt));
     };
     assert_eq!(limit_ms, 3_000);

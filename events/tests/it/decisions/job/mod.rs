@@ -54,6 +54,7 @@ fn failure() -> Failure {
         kind: FailureKind::StepExit,
         step: Some(5),
         exit_code: Some(101),
+        limit: None,
         message: "step 5 ended with 101".to_owned(),
         hint: "Look at its log.".to_owned(),
     }
@@ -66,7 +67,7 @@ fn success(attempt: u32) -> Succeeded {
 }
 
 fn time_out(attempt: u32) -> TimedOut {
-    TimedOut { attempt, limit_ms: 3_600_000, log: log_of(31) }
+    TimedOut { attempt, limit_ms: 3_600_000, step: None, log: log_of(31) }
 }
 
 fn step_end(attempt: u32, step: u32) -> StepFinished {
@@ -142,6 +143,7 @@ fn worn_out(attempt: u32) -> Event {
         kind: FailureKind::Lost,
         step: None,
         exit_code: None,
+        limit: None,
         message: "3 attempts were lost; the last one: its heart stopped".to_owned(),
         hint: "Look at the runners: does the job take too much memory or disk? Then run the action again."
             .to_owned(),

@@ -21,7 +21,7 @@ pub(crate) struct Options {
 
 const SHOW: &str = "query($id: ID!) { job(id: $id) {
   id executionId repository url baseRef baseOid path state attempt runner hasPatch queuedAt startedAt endedAt
-  failure { kind step exitCode message hint } diffStat { files insertions deletions }
+  failure { kind step exitCode message hint limit { name value } } diffStat { files insertions deletions }
   attempts { number runner state reason assignedAt startedAt endedAt logSealed logLines logBytes
              steps { number startedAt exitCode durationMs } } } }";
 
@@ -60,6 +60,13 @@ struct Failure {
     exit_code: Option<i64>,
     message: String,
     hint: String,
+    limit: Option<Limit>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Limit {
+    name: String,
+    value: u64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

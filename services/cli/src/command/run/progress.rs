@@ -160,8 +160,8 @@ fn remark(id: JobId, name: &str, event: &job::Event) -> Option<Remark> {
             Remark::Bad { line: format!("{name}: {}", inert(message)), hint: inert(hint), log }
         }
         job::Event::TimedOut(end) => Remark::Bad {
-            line: format!("{name}: stopped at its limit of {} s", end.limit_ms / 1_000),
-            hint: "make it faster, or give it more time in the definition".to_owned(),
+            line: format!("{name}: {}", end.message()),
+            hint: end.hint().to_owned(),
             log: Some(failed_log(id, end.attempt, Some(&end.log))),
         },
         job::Event::Canceled(_) => {
