@@ -3,7 +3,7 @@
 //! Owns the address of every message. A subscriber filters by subject alone, so what a subject says never changes.
 
 use crate::beat::Running;
-use crate::blob::BlobRef;
+use crate::blob::{BlobKind, BlobRef};
 use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
 use crate::{Aggregate, AggregateKind, Event};
 
@@ -135,8 +135,29 @@ pub fn beating_runner(subject: &str) -> Option<RunnerId> {
 }
 
 /// A chunk of a blob, numbered from 0.
+///
+/// What runners read stands on a shelf that follows from its name. A runner asks by the name alone and the broker works out
+/// the shelf: for a wildcard it works out one where nothing stands, so that nobody finds what he was not given the name of.
 pub fn blob_chunk(blob: &BlobRef, number: u64) -> String {
+    let kind = blob.kind.token();
+    match blob.kind {
+        BlobKind::Source | BlobKind::Files => {
+            format!("blob.{kind}.{}.{}.{number}", shelf(blob.sha256.as_str()), blob.sha256)
+        }
+        _ => format!("blob.{kind}.{}.{number}", blob.sha256),
+    }
+}
+
+/// What a runner asks for to get a chunk of a blob: its name without the shelf.
+pub fn blob_chunk_by_name(blob: &BlobRef, number: u64) -> String {
     format!("blob.{}.{}.{number}", blob.kind.token(), blob.sha256)
+}
+
+/// The shelf of a name: nats-server's `partition(2147483647, …)`, which is FNV-1a of 32 bits.
+fn shelf(name: &str) -> u32 {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash % 2_147_483_647
 }
 
 /// Where a consumer leaves what it could not handle.

@@ -123,12 +123,18 @@ impl Broker {
     pub async fn has_blob(&self, blob: &BlobRef) -> Result<bool, BlobError> {
         match blob.chunks() {
             0 => Ok(true),
+            // A runner reads no patch, its own neither: it stores it once more, and the broker keeps the one that is there.
+            _ if self.is_runner && blob.kind == BlobKind::Patch => Ok(false),
             chunks => Ok(self.chunk(blob, chunks - 1).await?.is_some()),
         }
     }
 
     async fn chunk(&self, blob: &BlobRef, number: u64) -> Result<Option<Bytes>, BlobError> {
-        let message = self.get_last(BLOBS, &subject::blob_chunk(blob, number)).await?;
+        let name = match self.is_runner {
+            true => subject::blob_chunk_by_name(blob, number),
+            false => subject::blob_chunk(blob, number),
+        };
+        let message = self.get_last(BLOBS, &name).await?;
         Ok(message.map(|message| message.payload))
     }
 

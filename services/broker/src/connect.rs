@@ -97,7 +97,8 @@ impl Broker {
             Some(_) => jetstream::with_prefix(client.clone(), RUNNER_API_PREFIX),
             None => jetstream::new(client.clone()),
         };
-        Ok(Self { client, jetstream, connection })
+        let salt = uuid::Uuid::new_v4().simple().to_string().into();
+        Ok(Self { client, jetstream, connection, is_runner: config.runner.is_some(), salt })
     }
 
     /// Whether the broker is there, as a value to watch.

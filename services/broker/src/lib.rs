@@ -45,6 +45,11 @@ pub struct Broker {
     pub(crate) client: async_nats::Client,
     pub(crate) jetstream: async_nats::jetstream::Context,
     connection: watch::Receiver<Connection>,
+    /// Whether this is a runner's connection, which reaches the streams over the border between the accounts.
+    is_runner: bool,
+    /// What a runner's message ids begin with. The broker drops a message whose id it knows, whoever sent the first: a
+    /// runner that could guess another's ids would silence it.
+    salt: std::sync::Arc<str>,
 }
 
 impl std::fmt::Debug for Broker {

@@ -80,7 +80,8 @@ impl Broker {
     /// Sends a chunk; many may be on their way at once. The order is theirs by number, not by arrival.
     pub async fn send_chunk(&self, runner: &RunnerId, attempt: &Running, chunk: &Chunk) -> Sending {
         let subject = subject::log(runner, attempt);
-        let mut headers = identified(&format!("{}.{}.{}", attempt.job, attempt.attempt, chunk.number));
+        let mut headers =
+            identified(&format!("{}.{}.{}.{}", self.salt, attempt.job, attempt.attempt, chunk.number));
         for (name, value) in chunk.headers() {
             headers.insert(name, value);
         }

@@ -46,13 +46,14 @@ pub struct ReportDelivery {
 }
 
 impl Broker {
-    /// Reports. The report is stored when this returns, once however often it is sent within the duplicate window.
+    /// Reports. The report is stored when this returns, once however often it is sent over one connection within the
+    /// duplicate window.
     ///
     /// # Errors
     /// When the report is larger than a message may be.
     pub async fn report(&self, runner: &RunnerId, report: &Report) -> Result<(), PublishError> {
         let attempt = Running { job: report.job, attempt: report.attempt };
-        let id = format!("{}.{}.r{}", report.job, report.attempt, report.number);
+        let id = format!("{}.{}.{}.r{}", self.salt, report.job, report.attempt, report.number);
         let payload = Bytes::from(serde_json::to_vec(report)?);
         self.publish_surely(&subject::report(runner, &attempt), identified(&id), payload).await.map(drop)
     }

@@ -56,6 +56,29 @@ pub struct ServerConfig {
     pub sync: Sync,
 }
 
+/// What a user may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// The subjects to which it may publish.
+    pub publish: Vec<String>,
+    /// The subjects to which it may subscribe.
+    pub subscribe: Vec<String>,
+}
+
+/// What a runner may do: the rights of the one block for runners in the file that operators use.
+pub fn runner_rights(runner: &RunnerId) -> Rights {
+    let (_, block, _) = split_at_runner(TEMPLATE);
+    let block = block.replace("local", runner.as_str());
+    Rights { publish: listed(&block, "publish: ["), subscribe: listed(&block, "subscribe: [") }
+}
+
+/// The quoted entries of a list.
+fn listed(block: &str, start: &str) -> Vec<String> {
+    let list = block.split_once(start).and_then(|(_, rest)| rest.split_once(']'));
+    // Every second piece between quotes stands inside of them.
+    list.map_or("", |(list, _)| list).split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 /// Writes the configuration out.
 pub fn render(config: &ServerConfig) -> String {
     let (before, block, after) = split_at_runner(TEMPLATE);
@@ -147,7 +170,7 @@ impl Passwords {
     }
 
     /// The server's environment.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = (String, &str)> {
+    pub fn variables(&self) -> impl Iterator<Item = (String, &str)> {
         self.0.iter().map(|(user, password)| (variable(user), password.as_str()))
     }
 }

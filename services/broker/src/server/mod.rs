@@ -9,7 +9,7 @@ mod process;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use config::{Passwords, SERVICE_USERS, ServerConfig, Sync, render, runner_user};
+pub use config::{Passwords, Rights, SERVICE_USERS, ServerConfig, Sync, render, runner_rights, runner_user};
 pub use process::{Server, StartError};
 
 use crate::connect::is_new_enough;

@@ -1,0 +1,76 @@
+//! Who of the services may do what: every user of `nats.conf` tries every deed, and exactly its owners succeed.
+
+use broker::server::SERVICE_USERS;
+
+use crate::world::World;
+
+/// A message or a call that changes something, and the users whose business it is.
+const DEEDS: &[(&str, &[&str])] = &[
+    ("ev.action.a.created", &["gateway"]),
+    ("ev.execution.e.requested", &["gateway"]),
+    ("ev.execution.e.cancel_requested", &["gateway"]),
+    ("ev.execution.e.resolved", &["catalog"]),
+    ("ev.execution.e.completed", &["scheduler"]),
+    ("ev.execution.e.job.j.assigned", &["scheduler"]),
+    ("ev.execution.e.job.j.succeeded", &["scheduler"]),
+    ("ev.execution.e.job.j.log_sealed", &["scheduler", "log-collector"]),
+    ("ev.plan.p.created", &["campaign-plan"]),
+    ("ev.repository.r.head_moved", &["catalog"]),
+    ("ev.runner.north.registered", &["scheduler"]),
+    ("ev.unheard.of.happened", &[]),
+    ("work.north.ticket", &["scheduler"]),
+    ("report.north.j.1", &["operator"]),
+    ("log.north.j.1", &[]),
+    ("beat.runner.north", &[]),
+    ("beat.projector", &["projector"]),
+    ("blob.source.1.a.0", &["catalog"]),
+    ("blob.scope.a.0", &["catalog"]),
+    ("blob.patch.a.0", &[]),
+    ("blob.log.a.0", &["log-collector"]),
+    ("blob.plan.a.0", &["campaign-plan"]),
+    ("dead.scheduler", &["scheduler"]),
+    ("dead.catalog", &["catalog"]),
+    ("dead.projector", &["projector", "operator"]),
+    ("retry.projector", &["operator"]),
+    ("$JS.API.STREAM.CREATE.SPARE", &["provisioner"]),
+    ("$JS.API.STREAM.DELETE.SPARE", &[]),
+    ("$JS.API.STREAM.PURGE.EVENTS", &[]),
+    ("$JS.API.STREAM.PURGE.WORK", &["scheduler"]),
+    ("$JS.API.STREAM.PURGE.LOGS", &["log-collector"]),
+    ("$JS.API.STREAM.PURGE.REPORTS", &[]),
+    ("$JS.API.STREAM.MSG.DELETE.DEAD", &["operator"]),
+    ("$JS.API.STREAM.MSG.DELETE.LOGS", &[]),
+    ("$JS.API.CONSUMER.CREATE.WORK.north-ticket.work.north.ticket", &["scheduler"]),
+    ("$JS.API.CONSUMER.DELETE.WORK.north-ticket", &[]),
+    ("$JS.API.CONSUMER.MSG.NEXT.WORK.north-ticket", &[]),
+    ("$JS.API.CONSUMER.MSG.NEXT.REPORTS.scheduler", &["scheduler"]),
+    ("$JS.API.CONSUMER.MSG.NEXT.DEAD.catalog", &["catalog"]),
+    ("$JS.ACK.WORK.north-ticket.1.1.1.1.0", &[]),
+    ("$JS.ACK.REPORTS.scheduler.1.1.1.1.0", &["scheduler"]),
+    ("$JS.ACK.DEAD.catalog.1.1.1.1.0", &["catalog"]),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_does_its_own_work_and_no_other() {
+    let world = World::new().await;
+    for user in SERVICE_USERS {
+        let raw = world.user(user, &format!("_INBOX_{user}")).await;
+        for (deed, owners) in DEEDS {
+            raw.publish(deed, None, "").await;
+            assert_eq!(raw.accepted().await, owners.contains(&user), "{user}: {deed}");
+        }
+        for subject in [">", "ev.>", "work.>", "log.>", "$JS.>", "_INBOX.>"] {
+            assert!(raw.subscribe(subject).await.is_none(), "{user} can subscribe to {subject}");
+        }
+        for other in SERVICE_USERS.iter().filter(|other| **other != user) {
+            let inbox = format!("_INBOX_{other}.>");
+            assert!(raw.subscribe(&inbox).await.is_none(), "{user} can subscribe to {inbox}");
+        }
+        assert!(raw.subscribe(&format!("_INBOX_{user}.mine")).await.is_some(), "{user}");
+    }
+    let control = world.anything().await;
+    for (deed, _) in DEEDS {
+        control.publish(deed, None, "").await;
+        assert!(control.accepted().await, "the control: {deed}");
+    }
+}

@@ -1,0 +1,232 @@
+//! A server with the project's `nats.conf`, two runners, something of worth in every stream, and users for the controls.
+//!
+//! The controls are additions: no user of `nats.conf` is changed by them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use broker::Broker;
+use broker::server::{Passwords, Rights, ServerConfig, Sync, locate, render, runner_rights};
+
+use crate::raw::{PATIENCE, Raw};
+
+/// May do everything in the services' account: shows what an attempt does when nothing stands in its way.
+const ANYTHING: &str = "anything";
+/// May do everything in the runners' account.
+const ANYTHING_THERE: &str = "anything-there";
+/// Has a runner's rights to the letter, but inside the services' account: without the border.
+const INSIDE: &str = "inside";
+
+/// What the streams hold at first.
+pub(crate) const STORED: [(&str, &str); 14] = [
+    ("ev.execution.one.requested", "an event"),
+    ("work.north.ticket", "a ticket of north"),
+    ("work.south.ticket", "a ticket of south"),
+    ("report.south.job.1", "a report of south"),
+    ("log.north.job.1", "a line of north"),
+    ("log.south.job.1", "a line of south"),
+    // As the border finds it, and as a request without the border would.
+    ("blob.source.1290481081.aaaa.0", "a source"),
+    ("blob.source.aaaa.0", "a source"),
+    ("blob.patch.bbbb.0", "a patch of south"),
+    ("blob.log.cccc.0", "a sealed log"),
+    ("blob.plan.dddd.0", "a plan"),
+    ("blob.scope.eeee.0", "a scope"),
+    ("beat.runner.south", "a beat of south"),
+    ("dead.scheduler", "a dead letter"),
+];
+
+/// The streams.
+pub(crate) const STREAMS: [&str; 7] = ["EVENTS", "WORK", "REPORTS", "LOGS", "BLOBS", "BEATS", "DEAD"];
+
+pub(crate) struct World {
+    url: String,
+    passwords: Passwords,
+    _process: Process,
+    /// Sees everything, for the questions that a test asks.
+    pub(crate) eye: jetstream::Context,
+    scheduler: Broker,
+    provisioner: Broker,
+    _folder: tempfile::TempDir,
+}
+
+/// A message that is stored, or a queue that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) stream: &'static str,
+    pub(crate) subject: String,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A process that ends with its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runners = vec!["north".parse().unwrap(), "south".parse().unwrap()];
+        let passwords = Passwords::load_or_create(folder.path(), &runners).unwrap();
+        let config =
+            ServerConfig { folder: folder.path().to_owned(), port: None, runners, sync: Sync::EverySecond };
+        let file = folder.path().join("nats.conf");
+        std::fs::write(&file, with_controls(&render(&config))).unwrap();
+        let process = start(&file, &passwords);
+        let url = listening(folder.path(), &process);
+        let eye = Raw::connect(&url, (ANYTHING, ANYTHING), "_INBOX_eye").await;
+        let service = async |user: &str| connect(&url, &passwords, user).await;
+        let (scheduler, provisioner) = (service("scheduler").await, service("provisioner").await);
+        let eye = jetstream::new(eye.client);
+        let world = Self { url, passwords, _process: process, eye, scheduler, provisioner, _folder: folder };
+        world.fill().await;
+        world
+    }
+
+    /// Makes whatever a control destroyed, and stores everything anew.
+    pub(crate) async fn fill(&self) {
+        self.provisioner.provision().await.unwrap();
+        for stream in STREAMS {
+            if stream != "EVENTS" {
+                self.eye.get_stream_no_info(stream).await.unwrap().purge().await.unwrap();
+            }
+        }
+        for runner in ["north", "south"] {
+            self.scheduler.open_queues(&runner.parse().unwrap()).await.unwrap();
+        }
+        for (subject, payload) in STORED {
+            self.eye.publish(subject, payload.into()).await.unwrap().await.unwrap();
+        }
+    }
+
+    /// The runner north, as `nats.conf` has it, as a hostile client.
+    pub(crate) async fn north(&self) -> Raw {
+        self.user("runner-north", "_INBOX_runner_north").await
+    }
+
+    /// A user of `nats.conf`, as a hostile client.
+    pub(crate) async fn user(&self, user: &str, inbox: &str) -> Raw {
+        Raw::connect(&self.url, (user, self.passwords.get(user).unwrap()), inbox).await
+    }
+
+    /// A service, as itself.
+    pub(crate) async fn service(&self, user: &str) -> Broker {
+        connect(&self.url, &self.passwords, user).await
+    }
+
+    /// A runner, as itself.
+    pub(crate) async fn runner(&self, name: &str) -> Broker {
+        connect(&self.url, &self.passwords, &format!("runner-{name}")).await
+    }
+
+    /// The control with every right among the services.
+    pub(crate) async fn anything(&self) -> Raw {
+        Raw::connect(&self.url, (ANYTHING, ANYTHING), "_INBOX_anything").await
+    }
+
+    /// The control with every right among the runners.
+    pub(crate) async fn anything_there(&self) -> Raw {
+        Raw::connect(&self.url, (ANYTHING_THERE, ANYTHING_THERE), "_INBOX_anything").await
+    }
+
+    /// The control with north's rights and no border.
+    pub(crate) async fn inside(&self) -> Raw {
+        Raw::connect(&self.url, (INSIDE, INSIDE), "_INBOX_runner_north").await
+    }
+
+    /// The ids by which the broker knows the messages of a stream again.
+    pub(crate) async fn message_ids(&self, stream: &str) -> Vec<String> {
+        let stream = self.eye.get_stream(stream).await.unwrap();
+        let mut ids = Vec::new();
+        for sequence in stream.cached_info().state.first_sequence..=stream.cached_info().state.last_sequence {
+            let message = stream.direct_get(sequence).await.unwrap();
+            ids.extend(message.headers.get("Nats-Msg-Id").map(ToString::to_string));
+        }
+        ids
+    }
+
+    /// Everything that is stored, and the queues: what an attack may have changed.
+    pub(crate) async fn contents(&self) -> Vec<Stored> {
+        let mut contents = Vec::new();
+        for name in STREAMS {
+            let Ok(stream) = self.eye.get_stream(name).await else { continue };
+            let state = &stream.cached_info().state;
+            for sequence in state.first_sequence..=state.last_sequence {
+                if let Ok(message) = stream.direct_get(sequence).await {
+                    contents.push(Stored {
+                        stream: name,
+                        subject: message.subject.to_string(),
+                        payload: message.payload.to_vec(),
+                    });
+                }
+            }
+            let mut consumers = stream.consumer_names();
+            while let Some(Ok(consumer)) = futures::StreamExt::next(&mut consumers).await {
+                // Followers have consumers of their own, which come and go.
+                if name == "WORK" {
+                    let subject = format!("consumer {consumer}");
+                    contents.push(Stored { stream: name, subject, payload: Vec::new() });
+                }
+            }
+        }
+        contents
+    }
+}
+
+async fn connect(url: &str, passwords: &Passwords, user: &str) -> Broker {
+    let config = broker::Config {
+        url: url.to_owned(),
+        user: user.to_owned(),
+        password: passwords.get(user).unwrap().to_owned(),
+        role: user.to_owned(),
+        runner: user.strip_prefix("runner-").map(|name| name.parse().unwrap()),
+        connect_timeout: PATIENCE,
+    };
+    Broker::connect(&config).await.unwrap()
+}
+
+/// The project's configuration, and the users for the controls beside its own.
+fn with_controls(conf: &str) -> String {
+    let Rights { publish, subscribe } = runner_rights(&"north".parse().unwrap());
+    let publish = format!("{publish:?}").replace("WORKJS.", "$JS.API.");
+    let services = format!(
+        "users: [
+         {{ user: {ANYTHING}, password: {ANYTHING} }}
+         {{ user: {INSIDE}, password: {INSIDE}, permissions {{ publish: {publish}, subscribe: {subscribe:?} }} }}"
+    );
+    let runners = format!("users: [\n{{ user: {ANYTHING_THERE}, password: {ANYTHING_THERE} }}");
+    let (services_part, runners_part) = conf.split_once("\n  RUNNERS {").unwrap();
+    let services_part = services_part.replacen("users: [", &services, 1);
+    let runners_part = runners_part.replacen("users: [", &runners, 1);
+    format!("{services_part}\n  RUNNERS {{{runners_part}")
+}
+
+fn start(file: &Path, passwords: &Passwords) -> Process {
+    let folder = file.parent().unwrap();
+    let mut command = Command::new(locate(None).unwrap());
+    command.arg("--config").arg(file).arg("--ports_file_dir").arg(folder);
+    command.arg("--log").arg(folder.join("log"));
+    command.envs(passwords.variables()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Process(command.spawn().unwrap())
+}
+
+fn listening(folder: &Path, process: &Process) -> String {
+    let ports: PathBuf = folder.join(format!("nats-server_{}.ports", process.0.id()));
+    let start = Instant::now();
+    loop {
+        let text = std::fs::read(&ports).unwrap_or_default();
+        if let Ok(serde_json::Value::Object(ports)) = serde_json::from_slice(&text) {
+            return ports["nats"][0].as_str().unwrap().to_owned();
+        }
+        let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+        assert!(start.elapsed() < PATIENCE, "nats-server does not listen:\n{log}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
