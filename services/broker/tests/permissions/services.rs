@@ -25,6 +25,7 @@ const DEEDS: &[(&str, &[&str])] = &[
     ("beat.projector", &["projector"]),
     ("blob.source.1.a.0", &["catalog"]),
     ("blob.scope.a.0", &["catalog"]),
+    ("blob.files.1.a.0", &["gateway"]),
     ("blob.patch.a.0", &[]),
     ("blob.log.a.0", &["log-collector"]),
     ("blob.plan.a.0", &["campaign-plan"]),
