@@ -57,6 +57,11 @@ CREATE TABLE executions{g} (
     succeeded BIGINT NOT NULL,
     failed BIGINT NOT NULL,
     canceled BIGINT NOT NULL,
+    starved_since TEXT, -- while its jobs wait in vain
+    starved_pool TEXT,
+    starved_lack TEXT, -- no_runner, draining, trouble
+    starved_message TEXT,
+    starved_hint TEXT,
     plan_id TEXT, -- the newest plan
     PRIMARY KEY (id)
 );
@@ -108,7 +113,7 @@ CREATE TABLE attempts{g} (
     number BIGINT NOT NULL,
     execution_id TEXT NOT NULL,
     runner_id TEXT NOT NULL,
-    state TEXT NOT NULL, -- assigned, running, succeeded, failed, lost, timed_out, canceled
+    state TEXT NOT NULL, -- assigned, running, succeeded, failed, lost, returned, timed_out, canceled
     reason TEXT, -- why it was lost, failed or timed out, in words
     assigned_at TEXT NOT NULL,
     started_at TEXT,
@@ -206,6 +211,7 @@ CREATE TABLE runners{g} (
     id TEXT NOT NULL,
     state TEXT NOT NULL, -- registered, draining, gone
     slots BIGINT NOT NULL,
+    pool TEXT NOT NULL,
     labels TEXT NOT NULL, -- JSON, an object of texts
     version TEXT NOT NULL,
     incarnation TEXT NOT NULL,

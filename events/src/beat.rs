@@ -23,16 +23,36 @@ pub const LEASE_MS: u64 = 8_000;
 pub struct RunnerBeat {
     /// Which start of the process this is: another one after each restart.
     pub incarnation: Uuid,
-    /// How many jobs it runs at once; 0 while it takes none (it drains, or its engine is away).
+    /// How many jobs it runs at once: fewer than it could while memory or disk is short, none while it drains or its
+    /// engine is away.
     pub slots: u32,
     /// What it works on.
     pub running: Vec<Running>,
-    /// What jobs can ask for.
+    /// The pool that it belongs to.
+    #[serde(default = "crate::runner::default_pool")]
+    pub pool: String,
+    /// Whether it takes jobs, ends, or has ended.
+    #[serde(default)]
+    pub stage: Stage,
+    /// What its operator says of it.
     pub labels: BTreeMap<String, String>,
     /// The version of the runner.
     pub version: String,
-    /// Why it takes no jobs, in words for an operator; absent when all is well.
+    /// Why it takes fewer jobs than it could, in words for an operator; absent when all is well.
     pub trouble: Option<String>,
+}
+
+/// Where a runner is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It takes jobs.
+    #[default]
+    Working,
+    /// It finishes what it runs, gives back what it has not begun, and takes nothing new.
+    Draining,
+    /// All that it had is told, and it leaves.
+    Leaving,
 }
 
 /// One attempt in the hands of a runner.

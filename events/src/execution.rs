@@ -17,6 +17,10 @@ event_types! {
     Requested = "requested" / 2,
     /// It is known where it will work, with branches and commits pinned.
     Resolved = "resolved" / 1,
+    /// Its waiting jobs have nobody to run them: no runner of their pool takes jobs.
+    Starved = "starved" / 1,
+    /// Its jobs wait in vain no more.
+    StarvationEnded = "starvation_ended" / 1,
     /// It is to stop.
     CancelRequested = "cancel_requested" / 1,
     /// Its last job has ended.
@@ -60,6 +64,46 @@ pub struct Resolved {
     /// How many could not be reached.
     pub unreachable: u32,
 }
+
+/// The payload of `execution.starved`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Starved {
+    /// The pool that its jobs ask for.
+    pub pool: String,
+    /// What is missing.
+    pub lack: Lack,
+    /// The same in words.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// What is missing where jobs wait in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// The pool has no runner.
+    NoRunner,
+    /// Its runners finish what they run and take nothing new.
+    Draining,
+    /// Its runners take nothing for want of an engine, memory or disk.
+    Trouble,
+}
+
+impl Lack {
+    /// The name in the API and in SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRunner => "no_runner",
+            Self::Draining => "draining",
+            Self::Trouble => "trouble",
+        }
+    }
+}
+
+/// The payload of `execution.starvation_ended`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StarvationEnded {}
 
 /// The payload of `execution.cancel_requested`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -134,6 +178,8 @@ pub struct Execution {
     pub requested: Option<Requested>,
     /// Where it works; absent while that is unknown.
     pub resolved: Option<Resolved>,
+    /// Why its jobs wait in vain; absent while they do not.
+    pub starved: Option<Starved>,
     /// Whether it is to stop.
     pub cancel_requested: bool,
     /// How it ended; absent while it runs.
@@ -147,6 +193,10 @@ pub enum Command {
     Request(Requested),
     /// Note where it works.
     Resolve(Resolved),
+    /// Note that its jobs wait in vain.
+    Starve(Starved),
+    /// Note that they no longer do.
+    EndStarvation,
     /// Stop it.
     RequestCancel,
     /// Note that its last job has ended.
@@ -155,9 +205,7 @@ pub enum Command {
 
 /// Decides what a command means for an execution in this state.
 pub fn decide(execution: &Execution, command: Command) -> Result<Option<Event>, Rejection> {
-    if let (None, Command::Resolve(_) | Command::RequestCancel | Command::Complete(_)) =
-        (&execution.requested, &command)
-    {
+    if execution.requested.is_none() && !matches!(command, Command::Request(_)) {
         return Err(Rejection::new(
             Code::NotFound,
             "there is no such execution",
@@ -171,6 +219,8 @@ pub fn decide(execution: &Execution, command: Command) -> Result<Option<Event>, 
         Command::Resolve(resolved) if execution.resolved.is_none() => Ok(Some(resolved.into())),
         // What was resolved first stands: jobs may run on it already.
         Command::Resolve(_) => Ok(None),
+        Command::Starve(starved) => Ok(starve(execution, starved)),
+        Command::EndStarvation => Ok(execution.starved.as_ref().map(|_| StarvationEnded {}.into())),
         Command::RequestCancel if execution.completed.is_some() => Err(Rejection::new(
             Code::AlreadyEnded,
             "the execution has ended already",
@@ -191,13 +241,24 @@ pub fn decide(execution: &Execution, command: Command) -> Result<Option<Event>, 
     }
 }
 
+/// The same lack in other words is no news: the words of a trouble may change every second.
+fn starve(execution: &Execution, starved: Starved) -> Option<Event> {
+    let known = execution.starved.as_ref().is_some_and(|known| known.lack == starved.lack);
+    (!known && execution.completed.is_none()).then(|| starved.into())
+}
+
 /// Takes an event in.
 pub fn evolve(mut execution: Execution, event: &Event) -> Execution {
     match event {
         Event::Requested(requested) => execution.requested = Some(requested.clone()),
         Event::Resolved(resolved) => execution.resolved = Some(resolved.clone()),
+        Event::Starved(starved) => execution.starved = Some(starved.clone()),
+        Event::StarvationEnded(StarvationEnded {}) => execution.starved = None,
         Event::CancelRequested(CancelRequested {}) => execution.cancel_requested = true,
-        Event::Completed(completed) => execution.completed = Some(completed.clone()),
+        Event::Completed(completed) => {
+            execution.completed = Some(completed.clone());
+            execution.starved = None;
+        }
     }
     execution
 }

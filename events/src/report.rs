@@ -30,7 +30,7 @@ pub struct Report {
 }
 
 /// What happened. `Succeeded`, `Failed`, `TimedOut` and `Abandoned` are final; they are sent only after every chunk of
-/// the log is stored.
+/// the log is stored. `Returned` is the only report of its attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum What {
@@ -81,5 +81,10 @@ pub enum What {
         reason: String,
         /// What the log must amount to.
         log: LogEnd,
+    },
+    /// The runner never began to work on it and does not want to: it drains.
+    Returned {
+        /// Why, in words for an operator.
+        reason: String,
     },
 }

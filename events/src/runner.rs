@@ -14,11 +14,19 @@ use crate::rejection::{Code, Rejection};
 
 event_types! {
     /// The runner is there and takes jobs.
-    Registered = "registered" / 1,
+    Registered = "registered" / 2,
     /// The runner finishes what it runs and takes nothing new.
     Draining = "draining" / 1,
-    /// The runner is gone; what it ran is lost.
+    /// The runner is gone: it left, or fell silent and what it ran is lost.
     Gone = "gone" / 1,
+}
+
+/// The pool of a runner that names none, and of a job that asks for none.
+pub const DEFAULT_POOL: &str = "default";
+
+/// What a version that knew no pools meant.
+pub(crate) fn default_pool() -> String {
+    DEFAULT_POOL.to_owned()
 }
 
 /// The payload of `runner.registered`.
@@ -28,7 +36,10 @@ pub struct Registered {
     pub incarnation: Uuid,
     /// How many jobs it runs at once.
     pub slots: u32,
-    /// What jobs can ask for.
+    /// The pool that it belongs to: it gets the jobs that ask for this one.
+    #[serde(default = "default_pool")]
+    pub pool: String,
+    /// What its operator says of it.
     pub labels: BTreeMap<String, String>,
     /// Its version.
     pub version: String,

@@ -4,6 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::action::Definition;
 use crate::blob::BlobRef;
@@ -54,5 +55,10 @@ pub enum Control {
         job: JobId,
         /// The attempt that was taken away.
         attempt: u32,
+    },
+    /// Nothing new will come: finish what you run, give back the tickets that are in your queue, and leave.
+    Drain {
+        /// The start of the process that is meant: a runner that was started again takes jobs again.
+        incarnation: Uuid,
     },
 }

@@ -46,6 +46,15 @@ pub enum Command {
         /// Why, in words for an operator.
         reason: String,
     },
+    /// Note that the attempt came back before it began.
+    Return {
+        /// The attempt.
+        attempt: u32,
+        /// Why, in words for an operator.
+        reason: String,
+    },
+    /// Note that it waited for a runner as long as it may.
+    TimeOutQueued(QueueTimedOut),
     /// Let it stop.
     RequestCancel,
     /// Note that it was stopped.
@@ -81,6 +90,8 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
         }
         Command::TimeOut(end) => running(job, end.attempt, end),
         Command::Lose { attempt, reason } => lose(job, attempt, reason),
+        Command::Return { attempt, reason } => give_back(job, attempt, reason),
+        Command::TimeOutQueued(limit) => Ok((job.state == State::Queued).then(|| limit.into())),
         Command::RequestCancel => request_cancel(job),
         Command::Cancel => cancel(job),
         Command::Retry => retry(job),
@@ -151,6 +162,18 @@ fn lose(job: &Job, attempt: u32, reason: String) -> Result<Option<Event>, Reject
             let last = job.losses.saturating_add(1) >= MAX_LOSSES;
             Ok(Some(if last { worn_out(attempt, &reason) } else { lost(attempt, runner, reason) }))
         }
+        State::Ended { .. } if attempt == job.attempt => Ok(None),
+        _ => Err(stale(job, attempt)),
+    }
+}
+
+/// What has begun cannot be given back: it may have had effects.
+fn give_back(job: &Job, attempt: u32, reason: String) -> Result<Option<Event>, Rejection> {
+    match &job.state {
+        State::Assigned { runner } if attempt == job.attempt => {
+            Ok(Some(Returned { attempt, runner: runner.clone(), reason }.into()))
+        }
+        State::Running { .. } if attempt == job.attempt => Err(illegal(job, "be given back")),
         State::Ended { .. } if attempt == job.attempt => Ok(None),
         _ => Err(stale(job, attempt)),
     }

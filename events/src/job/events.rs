@@ -27,8 +27,12 @@ event_types! {
     Failed = "failed" / 2,
     /// The attempt was lost through no fault of the job, which waits for the next.
     Lost = "lost" / 1,
+    /// The attempt came back before it began, which is no loss: its runner takes no jobs any more.
+    Returned = "returned" / 1,
     /// The attempt, or a step of it, reached its wall-clock limit, and with it the job ended.
     TimedOut = "timed_out" / 2,
+    /// The job waited for a runner as long as it may, and ended.
+    QueueTimedOut = "queue_timed_out" / 1,
     /// Somebody wants the job to stop.
     CancelRequested = "cancel_requested" / 1,
     /// The job was stopped.
@@ -182,6 +186,17 @@ pub struct Lost {
     pub reason: String,
 }
 
+/// The payload of `job.returned`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Returned {
+    /// The attempt.
+    pub attempt: u32,
+    /// The runner that had it.
+    pub runner: RunnerId,
+    /// Why, in words for an operator.
+    pub reason: String,
+}
+
 /// The payload of `job.timed_out`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimedOut {
@@ -193,6 +208,15 @@ pub struct TimedOut {
     pub step: Option<u32>,
     /// What the log must amount to.
     pub log: LogEnd,
+}
+
+/// The payload of `job.queue_timed_out`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueTimedOut {
+    /// The limit that was reached, in milliseconds.
+    pub limit_ms: u64,
+    /// What it waited for, in words.
+    pub reason: String,
 }
 
 /// The payload of `job.cancel_requested`.

@@ -8,7 +8,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::TimedOut;
+use super::{QueueTimedOut, TimedOut};
 
 /// A limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +81,19 @@ fn write_bytes(f: &mut fmt::Formatter<'_>, bytes: u64) -> fmt::Result {
     match units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => write!(f, "{} {name}", bytes / unit),
         None => write!(f, "{bytes} bytes"),
+    }
+}
+
+impl QueueTimedOut {
+    /// What to do about it.
+    pub const fn hint(&self) -> &'static str {
+        "Start more runners, or give the definition a longer `patchwave.queueTimeout`."
+    }
+
+    /// What happened, in words.
+    pub fn message(&self) -> String {
+        let limit = Limit { name: LimitName::Timeout, value: self.limit_ms };
+        format!("the job waited {limit} for a runner, which is its limit: {}", self.reason)
     }
 }
 

@@ -73,7 +73,7 @@ pub enum State {
 pub enum Outcome {
     /// All steps ended with 0.
     Succeeded,
-    /// A step or the definition failed, the limit was reached, or its runners were lost.
+    /// A step or the definition failed, a limit was reached, or its runners were lost.
     Failed,
     /// Somebody stopped it.
     Canceled,
@@ -118,11 +118,14 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         Event::StepStarted(started) => job.step_started = started.step,
         Event::StepFinished(finished) => job.step_finished = finished.step,
         Event::Succeeded(_) => job.state = State::Ended { outcome: Outcome::Succeeded },
-        Event::Failed(_) | Event::TimedOut(_) => job.state = State::Ended { outcome: Outcome::Failed },
+        Event::Failed(_) | Event::TimedOut(_) | Event::QueueTimedOut(_) => {
+            job.state = State::Ended { outcome: Outcome::Failed };
+        }
         Event::Lost(_) => {
             job.losses = job.losses.saturating_add(1);
             job.state = State::Queued;
         }
+        Event::Returned(_) => job.state = State::Queued,
         Event::CancelRequested(CancelRequested {}) => job.cancel_requested = true,
         Event::Canceled(_) => job.state = State::Ended { outcome: Outcome::Canceled },
         Event::Retried(Retried {}) => {

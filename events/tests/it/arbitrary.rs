@@ -160,6 +160,12 @@ fn resolved() -> impl Strategy<Value = execution::Resolved> {
     })
 }
 
+fn starved() -> impl Strategy<Value = execution::Starved> {
+    use execution::Lack::{Draining, NoRunner, Trouble};
+    (text(), sample::select(vec![NoRunner, Draining, Trouble]), text(), text())
+        .prop_map(|(pool, lack, message, hint)| execution::Starved { pool, lack, message, hint })
+}
+
 /// Any event of an execution.
 pub(crate) fn execution_event() -> impl Strategy<Value = execution::Event> {
     let completed = (counts(), any::<bool>()).prop_map(|(counts, canceled)| {
@@ -168,6 +174,8 @@ pub(crate) fn execution_event() -> impl Strategy<Value = execution::Event> {
     prop_oneof![
         requested().prop_map(Into::into),
         resolved().prop_map(Into::into),
+        starved().prop_map(Into::into),
+        Just(execution::StarvationEnded {}.into()),
         Just(execution::CancelRequested {}.into()),
         completed,
     ]
@@ -178,6 +186,8 @@ pub(crate) fn execution_command() -> impl Strategy<Value = execution::Command> {
     prop_oneof![
         requested().prop_map(execution::Command::Request),
         resolved().prop_map(execution::Command::Resolve),
+        starved().prop_map(execution::Command::Starve),
+        Just(execution::Command::EndStarvation),
         Just(execution::Command::RequestCancel),
         counts().prop_map(execution::Command::Complete),
     ]
@@ -205,6 +215,10 @@ fn timed_out() -> impl Strategy<Value = job::TimedOut> {
         .prop_map(|(attempt, limit_ms, step, log)| job::TimedOut { attempt, limit_ms, step, log })
 }
 
+fn queue_timed_out() -> impl Strategy<Value = job::QueueTimedOut> {
+    (any::<u64>(), text()).prop_map(|(limit_ms, reason)| job::QueueTimedOut { limit_ms, reason })
+}
+
 /// Any event of a job.
 pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
     prop_oneof![
@@ -226,7 +240,14 @@ pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
             reason
         }
         .into()),
+        (number(), runner_id(), text()).prop_map(|(attempt, runner, reason)| job::Returned {
+            attempt,
+            runner,
+            reason
+        }
+        .into()),
         timed_out().prop_map(Into::into),
+        queue_timed_out().prop_map(Into::into),
         Just(job::CancelRequested {}.into()),
         option::of(number()).prop_map(|attempt| job::Canceled { attempt }.into()),
         Just(job::Retried {}.into()),
@@ -249,6 +270,8 @@ pub(crate) fn job_command() -> impl Strategy<Value = job::Command> {
             .prop_map(|(attempt, failure, log)| Command::Fail { attempt, failure, log }),
         1 => timed_out().prop_map(Command::TimeOut),
         2 => (number(), text()).prop_map(|(attempt, reason)| Command::Lose { attempt, reason }),
+        1 => (number(), text()).prop_map(|(attempt, reason)| Command::Return { attempt, reason }),
+        1 => queue_timed_out().prop_map(Command::TimeOutQueued),
         1 => Just(Command::RequestCancel),
         1 => Just(Command::Cancel),
         1 => Just(Command::Retry),
@@ -313,8 +336,8 @@ pub(crate) fn repository_command() -> impl Strategy<Value = repository::Command>
 }
 
 fn registered() -> impl Strategy<Value = runner::Registered> {
-    (0..3u128, number(), labels(), text()).prop_map(|(incarnation, slots, labels, version)| {
-        runner::Registered { incarnation: Uuid::from_u128(incarnation), slots, labels, version }
+    (0..3u128, number(), text(), labels(), text()).prop_map(|(incarnation, slots, pool, labels, version)| {
+        runner::Registered { incarnation: Uuid::from_u128(incarnation), slots, pool, labels, version }
     })
 }
 

@@ -30,6 +30,20 @@ impl Broker {
         Ok(())
     }
 
+    /// Says for the last time how a runner is; returns once the broker has it.
+    ///
+    /// # Errors
+    /// When the beat cannot be written.
+    pub async fn last_beat_of_runner(
+        &self,
+        runner: &RunnerId,
+        beat: &RunnerBeat,
+    ) -> Result<(), PublishError> {
+        let payload = Bytes::from(serde_json::to_vec(beat)?);
+        let subject = subject::runner_beat(runner);
+        self.publish_surely(&subject, async_nats::HeaderMap::new(), payload).await.map(drop)
+    }
+
     /// Says how far the projection is.
     ///
     /// # Errors

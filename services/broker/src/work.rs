@@ -97,6 +97,22 @@ impl Broker {
         Queue::new(self.clone(), ticket_consumer(runner))
     }
 
+    /// How many tickets the runner has not acknowledged. Asks again while the broker does not answer.
+    pub async fn tickets_left(&self, runner: &RunnerId) -> u64 {
+        let mut wait = Backoff::new();
+        loop {
+            let consumer: Result<Consumer<Config>, _> =
+                self.jetstream.get_consumer_from_stream(ticket_consumer(runner), WORK).await;
+            match consumer {
+                Ok(consumer) => {
+                    let info = consumer.cached_info();
+                    return info.num_pending + info.num_ack_pending as u64;
+                }
+                Err(error) => wait.pause(&error).await,
+            }
+        }
+    }
+
     /// What overtakes the runner's tickets.
     pub fn controls(&self, runner: &RunnerId) -> Queue<Control> {
         Queue::new(self.clone(), control_consumer(runner))

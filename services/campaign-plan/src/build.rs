@@ -159,6 +159,7 @@ fn why(end: Option<&End>) -> String {
     match end {
         Some(End::Failed(Failure { message, .. })) => message.clone(),
         Some(End::TimedOut(end)) => end.message(),
+        Some(End::QueueTimedOut(end)) => end.message(),
         Some(End::Canceled) => "it was canceled".to_owned(),
         Some(End::Succeeded { .. }) | None => "it has not ended".to_owned(),
     }

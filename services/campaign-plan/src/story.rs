@@ -11,12 +11,13 @@ use events::envelope::Recorded;
 use events::execution::{self, Requested};
 use events::git::{BranchRef, Oid};
 use events::id::{EventId, ExecutionId, JobId, PlanId};
-use events::job::{self, DiffStat, Failure, Queued, TimedOut};
+use events::job::{self, DiffStat, Failure, QueueTimedOut, Queued, TimedOut};
 use events::{Aggregate, Event, Undecodable};
 
 /// What of an execution matters to its plan.
 const EXECUTION_EVENTS: [&str; 3] = ["requested", "resolved", "completed"];
-const JOB_EVENTS: [&str; 6] = ["queued", "retried", "succeeded", "failed", "timed_out", "canceled"];
+const JOB_EVENTS: [&str; 7] =
+    ["queued", "retried", "succeeded", "failed", "timed_out", "queue_timed_out", "canceled"];
 
 /// An execution up to its newest completion.
 #[derive(Debug, Default)]
@@ -61,6 +62,7 @@ pub(crate) enum End {
     Succeeded { patch: Option<BlobRef>, diff_stat: DiffStat },
     Failed(Failure),
     TimedOut(TimedOut),
+    QueueTimedOut(QueueTimedOut),
     Canceled,
 }
 
@@ -107,7 +109,9 @@ impl Story {
                 execution::Event::Requested(requested) => self.requested = Some(requested.clone()),
                 execution::Event::Resolved(resolved) => self.scope = Some(resolved.scope.clone()),
                 execution::Event::Completed(_) => self.complete(*id, recorded.id),
-                execution::Event::CancelRequested(_) => {}
+                execution::Event::CancelRequested(_)
+                | execution::Event::Starved(_)
+                | execution::Event::StarvationEnded(_) => {}
             },
             (Aggregate::Job(_, id), Event::Job(event)) => self.apply_job(*id, event),
             _ => {}
@@ -146,6 +150,7 @@ impl Story {
             }
             job::Event::Failed(end) => (end.attempt, End::Failed(end.failure.clone())),
             job::Event::TimedOut(end) => (end.attempt, End::TimedOut(end.clone())),
+            job::Event::QueueTimedOut(end) => (job.attempt, End::QueueTimedOut(end.clone())),
             job::Event::Canceled(end) => (end.attempt.unwrap_or(job.attempt), End::Canceled),
             job::Event::Retried(_) => {
                 job.end = None;

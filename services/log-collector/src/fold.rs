@@ -41,6 +41,10 @@ impl Fold {
             job::Event::Assigned(assigned) => {
                 self.open.insert(*job, assigned.attempt);
             }
+            // It never began, so it has no log.
+            job::Event::Returned(_) => {
+                self.open.remove(job);
+            }
             job::Event::LogSealed(sealed) => {
                 self.sealed(&Running { job: *job, attempt: sealed.attempt });
             }
@@ -94,7 +98,7 @@ mod tests {
 
     use events::envelope::Actor;
     use events::id::{EventId, ExecutionId};
-    use events::job::{Assigned, Canceled, Lost};
+    use events::job::{Assigned, Canceled, Lost, Returned};
 
     use super::*;
 
@@ -134,6 +138,15 @@ mod tests {
         fold.sealed(&attempt(1));
         assert_eq!(fold.unsealed().count(), 0);
         assert!(!fold.knows(&attempt(1)), "what turns up now is the sweep's");
+    }
+
+    #[test]
+    fn an_attempt_that_came_back_before_it_began_has_no_log() {
+        let runner: events::id::RunnerId = "north".parse().unwrap();
+        let mut fold = Fold::default();
+        fold.apply(&recorded(10, Assigned { attempt: 1, runner: runner.clone() }));
+        fold.apply(&recorded(20, Returned { attempt: 1, runner, reason: String::new() }));
+        assert_eq!(fold, Fold::default());
     }
 
     #[test]

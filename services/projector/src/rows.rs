@@ -141,6 +141,11 @@ tables! {
         succeeded: i64,
         failed: i64,
         canceled: i64,
+        starved_since: Option<Timestamp>,
+        starved_pool: Option<String>,
+        starved_lack: Option<Word>,
+        starved_message: Option<String>,
+        starved_hint: Option<String>,
         plan_id: Option<PlanId>,
     }
 
@@ -278,6 +283,7 @@ tables! {
         id: RunnerId, ;
         state: Word,
         slots: u32,
+        pool: String,
         labels: String,
         version: String,
         incarnation: String,

@@ -117,9 +117,10 @@ impl Wanted {
             job::Event::Succeeded(event) => Some(event.attempt),
             job::Event::Failed(event) => Some(event.attempt),
             job::Event::Lost(event) => Some(event.attempt),
+            job::Event::Returned(event) => Some(event.attempt),
             job::Event::TimedOut(event) => Some(event.attempt),
             job::Event::Canceled(event) => event.attempt,
-            job::Event::CancelRequested(_) | job::Event::Retried(_) => None,
+            job::Event::CancelRequested(_) | job::Event::Retried(_) | job::Event::QueueTimedOut(_) => None,
         };
         if let Some(attempt) = attempt {
             self.attempts.want((id, attempt), &mut fold.attempts);

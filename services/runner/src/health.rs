@@ -5,7 +5,7 @@
 //! other. Invariant: containers that nobody in hand owns are removed before the first ticket is taken.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::attempts::Attempts;
+use crate::reserve::{self, Reserve, Short};
 use crate::sandbox::Engine;
 
 /// How often a runner in good health looks.
@@ -29,16 +30,22 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// How long a runner takes no tickets after jobs broke on it one after the other, although all looks well.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Below this a job would hardly get anywhere.
-const FREE_BYTES: u64 = 64 * 1024 * 1024;
-
 /// How the runner is.
 #[derive(Clone, Default)]
 pub(crate) struct State {
     /// The engine; absent until it was reached.
     pub(crate) engine: Option<Engine>,
-    /// Why no tickets are taken; absent when all is well.
+    /// Why no job can run; absent when all is well.
     pub(crate) trouble: Option<String>,
+    /// What is too short for one more job; what runs goes on.
+    pub(crate) short: Option<String>,
+}
+
+impl State {
+    /// Why no tickets are taken; absent when all is well.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.trouble.as_deref().or(self.short.as_deref())
+    }
 }
 
 /// The watch over the runner's health.
@@ -47,6 +54,7 @@ pub(crate) struct Health {
     /// How many attempts broke in a row, and when the last did.
     breaks: watch::Sender<(u32, Option<Instant>)>,
     look: Notify,
+    short: Mutex<Short>,
 }
 
 /// What is watched.
@@ -55,11 +63,17 @@ pub(crate) struct Patient {
     pub(crate) docker_host: Option<String>,
     pub(crate) folder: PathBuf,
     pub(crate) attempts: Arc<Attempts>,
+    pub(crate) reserve: Reserve,
 }
 
 impl Health {
     pub(crate) fn new() -> Self {
-        Self { state: watch::Sender::default(), breaks: watch::Sender::new((0, None)), look: Notify::new() }
+        Self {
+            state: watch::Sender::default(),
+            breaks: watch::Sender::new((0, None)),
+            look: Notify::new(),
+            short: Mutex::default(),
+        }
     }
 
     /// How the runner is, as a value to watch.
@@ -115,8 +129,17 @@ impl Health {
             Ok(engine) => (Some(engine), self.pause()),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
+        let short = self.shortage(patient);
         self.state.send_if_modified(|state| {
-            let news = state.trouble != trouble || state.engine.is_none() != engine.is_none();
+            // What is free changes with every look, which is no news.
+            let short_news = state.short.is_none() != short.is_none();
+            let news = state.trouble != trouble || state.engine.is_none() != engine.is_none() || short_news;
+            match &short {
+                Some(short) if short_news => tracing::warn!(short, "no more jobs are taken"),
+                None if short_news => tracing::info!("there is room for jobs again"),
+                _ => {}
+            }
+            state.short = short;
             match (&trouble, was_well) {
                 // Said once, also at the first look; the words may change while it lasts.
                 (Some(trouble), _) if was_well || state.trouble.is_none() => {
@@ -133,10 +156,20 @@ impl Health {
         });
     }
 
+    /// What is too short for one more job.
+    fn shortage(&self, patient: &Patient) -> Option<String> {
+        let free = match reserve::free(&patient.folder) {
+            Ok(free) => free,
+            Err(error) => return Some(format!("{error:#}")),
+        };
+        let mut short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        short.look(&patient.reserve, &free, &patient.folder)
+    }
+
     /// Looks again and again.
     pub(crate) async fn watch_over(&self, patient: &Patient) {
         loop {
-            let calm = self.state.borrow().trouble.is_none();
+            let calm = self.state.borrow().reason().is_none();
             tokio::select! {
                 () = tokio::time::sleep(if calm { CALM } else { WORRIED }) => {}
                 () = self.look.notified() => {}
@@ -187,15 +220,5 @@ pub(crate) fn examine_folder(folder: &Path) -> Result<()> {
             "the runner's folder {} cannot be written: free some space or correct its rights",
             folder.display()
         )
-    })?;
-    let space = rustix::fs::statvfs(folder).context("the runner's folder cannot be looked at")?;
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
-    if free < FREE_BYTES {
-        anyhow::bail!(
-            "only {} MiB are free at the runner's folder {}: free some space",
-            free / (1024 * 1024),
-            folder.display()
-        );
-    }
-    Ok(())
+    })
 }

@@ -12,9 +12,11 @@ mod fixture;
 mod git;
 mod health;
 mod journal;
+mod leaving;
 mod log;
 mod outbox;
 mod patch;
+mod reserve;
 mod sandbox;
 mod service;
 mod slots;
@@ -26,10 +28,13 @@ mod workspace;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use broker::Broker;
 use events::id::RunnerId;
 use tokio_util::sync::CancellationToken;
+
+pub use reserve::Reserve;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -40,19 +45,25 @@ pub struct Config {
     pub dir: PathBuf,
     /// How many jobs it runs at once; at least one.
     pub slots: u32,
-    /// What jobs can ask for.
+    /// The pool that it belongs to: it gets the jobs that ask for this one.
+    pub pool: String,
+    /// What its operator says of it.
     pub labels: BTreeMap<String, String>,
     /// The container engine; absent: `DOCKER_HOST`, else the default socket.
     pub docker_host: Option<String>,
     /// How many bytes of checked-out trees it keeps for later jobs.
     pub tree_cache_bytes: u64,
+    /// How much must be free before a job is taken.
+    pub reserve: Reserve,
+    /// How long jobs may go on once the runner is to leave; absent: as long as they take.
+    pub drain_timeout: Option<Duration>,
 }
 
 /// The size of the cache of trees unless it is set otherwise: 20 GiB.
 pub const DEFAULT_TREE_CACHE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 
-/// Runs until it is told to stop. Then it takes no more tickets, lets what runs go on for half a minute, and abandons
-/// the rest with a reason, so that other runners take it up at once.
+/// Runs until it is told to stop, by the token or by the scheduler. Then it takes no more tickets, lets what runs go on
+/// for as long as it may, and abandons the rest with a reason, so that other runners take it up at once.
 ///
 /// # Errors
 /// When there are no slots, git is missing, the folder cannot be written, or another runner works in it.

@@ -33,7 +33,11 @@ pub(crate) struct Outbox {
 pub(crate) const fn is_final(what: &What) -> bool {
     match what {
         What::Started | What::StepStarted { .. } | What::StepFinished { .. } => false,
-        What::Succeeded { .. } | What::Failed { .. } | What::TimedOut { .. } | What::Abandoned { .. } => true,
+        What::Succeeded { .. }
+        | What::Failed { .. }
+        | What::TimedOut { .. }
+        | What::Abandoned { .. }
+        | What::Returned { .. } => true,
     }
 }
 

@@ -9,29 +9,29 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use broker::{Broker, Delivery, Queue};
-use events::beat::Running;
+use events::beat::{Running, Stage};
 use events::id::RunnerId;
 use events::ticket::{Control, Ticket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use crate::attempt;
 use crate::attempts::{Attempts, Halt};
 use crate::beats::Heart;
 use crate::health::{Health, Patient, State, examine_folder};
 use crate::journal::{Journal, Leftover, attempt_of};
+use crate::leaving::{self, Leave};
 use crate::slots::{Slot, Slots};
 use crate::trash::Trash;
 use crate::tree_cache::TreeCache;
 use crate::workspace::{self, Mode};
 use crate::{Config, git};
 
-/// How long attempts may go on after the runner was told to stop. Its own tests do not wait that long.
-const DRAIN: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
-
-/// How long their end may take after that. What is not told by then is told at the next start.
-const END: Duration = Duration::from_secs(20);
+/// How long the last heartbeat may take: without it the runner is missed a lease later.
+const LAST_BEAT: Duration = Duration::from_secs(5);
 
 /// What all attempts of a runner share.
 pub(crate) struct Shared {
@@ -100,38 +100,51 @@ impl Service {
             docker_host: self.config.docker_host.clone(),
             folder: shared.journal.root().to_owned(),
             attempts: Arc::clone(&shared.attempts),
+            reserve: self.config.reserve,
         };
         shared.health.look(&patient).await;
-        let (draining, drains) = watch::channel(false);
-        tasks.spawn(self.heart(drains).beat());
+        let leave = Leave {
+            incarnation: Uuid::now_v7(),
+            wished: stop.child_token(),
+            nothing_comes: CancellationToken::new(),
+        };
+        let (stage, stages) = watch::channel(Stage::Working);
+        let heart = AbortOnDropHandle::new(tokio::spawn(self.heart(leave.incarnation, stages).beat()));
         tasks.spawn(empty(shared.trash.clone()));
 
         let mut intake = Intake::new(Arc::clone(&shared), self.config.slots, tasks);
         tokio::select! {
-            () = intake.run(&stop) => {}
-            () = controls(&shared) => {}
+            () = intake.run(&leave.wished) => {}
+            () = controls(&shared, &leave) => {}
             () = shared.health.watch_over(&patient) => {}
         }
-        draining.send_replace(true);
+        stage.send_replace(Stage::Draining);
         // The tasks live as long as this does.
         let _tasks = intake.into_tasks();
         tokio::select! {
-            () = drain(&shared.attempts) => {}
-            () = controls(&shared) => {}
+            () = leaving::leave(&shared, &leave, self.config.drain_timeout) => {}
+            () = controls(&shared, &leave) => {}
+            () = shared.health.watch_over(&patient) => {}
         }
         shared.health.close().await;
+        stage.send_replace(Stage::Leaving);
+        if tokio::time::timeout(LAST_BEAT, heart).await.is_err() {
+            tracing::warn!("the broker does not take the last heartbeat: the runner will be missed");
+        }
         Ok(())
     }
 
-    fn heart(&self, draining: watch::Receiver<bool>) -> Heart {
+    fn heart(&self, incarnation: Uuid, stage: watch::Receiver<Stage>) -> Heart {
         Heart {
             broker: self.shared.broker.clone(),
             runner: self.shared.runner.clone(),
+            incarnation,
             slots: self.config.slots,
+            pool: self.config.pool.clone(),
             labels: self.config.labels.clone(),
             attempts: Arc::clone(&self.shared.attempts),
             state: self.shared.health.watch(),
-            draining,
+            stage,
         }
     }
 }
@@ -142,20 +155,8 @@ async fn empty(trash: Trash) {
     }
 }
 
-/// Lets attempts end by themselves for a while, then ends them.
-async fn drain(attempts: &Attempts) {
-    if tokio::time::timeout(DRAIN, attempts.none_left()).await.is_ok() {
-        return;
-    }
-    tracing::warn!(attempts = attempts.all().len(), "the runner stops: what still runs is abandoned");
-    attempts.halt_all(Halt::Drain);
-    if tokio::time::timeout(END, attempts.none_left()).await.is_err() {
-        tracing::warn!("not all ends could be told to the broker: the next start does");
-    }
-}
-
-/// Stops what the scheduler has taken away.
-async fn controls(shared: &Shared) {
+/// Stops what the scheduler has taken away, and hears from it that the runner is to leave.
+async fn controls(shared: &Shared, leave: &Leave) {
     let mut queue = shared.broker.controls(&shared.runner);
     loop {
         let delivery = queue.next().await;
@@ -166,6 +167,7 @@ async fn controls(shared: &Shared) {
                     tracing::info!(job.id = %attempt.job, attempt = attempt.attempt, "an attempt was taken away");
                 }
             }
+            Ok(Control::Drain { incarnation }) => leave.told(*incarnation),
             Err(error) => {
                 tracing::error!(queue = delivery.queue(), %error, "a control message cannot be read")
             }
@@ -175,7 +177,7 @@ async fn controls(shared: &Shared) {
 }
 
 /// A message that is not acknowledged comes again, and is known then.
-async fn acknowledge<T>(delivery: &Delivery<T>) {
+pub(crate) async fn acknowledge<T>(delivery: &Delivery<T>) {
     if let Err(error) = delivery.ack().await {
         tracing::debug!(queue = delivery.queue(), %error, "a message is not acknowledged yet");
     }
@@ -201,7 +203,7 @@ impl Intake {
 
     /// Takes tickets until it is told to stop; never in the middle of one.
     async fn run(&mut self, stop: &CancellationToken) {
-        while stop.run_until_cancelled(well(&mut self.state)).await.is_some() {
+        while stop.run_until_cancelled(self.well()).await.is_some() {
             // One that is cut off in the middle of a request is not used again: a ticket that is on its way to it
             // goes back to the queue.
             let mut queue = self.shared.broker.tickets(&self.shared.runner);
@@ -209,6 +211,16 @@ impl Intake {
                 self.take(&delivery, slot).await;
                 stop.run_until_cancelled(acknowledge(&delivery)).await;
             }
+        }
+    }
+
+    /// Waits until tickets can be taken. What waits for that too long is for others.
+    async fn well(&mut self) {
+        let reason = self.state.borrow().reason().map(str::to_owned);
+        let Some(reason) = reason else { return };
+        tokio::select! {
+            () = well(&mut self.state) => {}
+            () = leaving::give_back_what_waits(&self.shared, &reason) => {}
         }
     }
 
@@ -226,7 +238,7 @@ impl Intake {
         tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            _ = state.wait_for(|state| state.trouble.is_some()) => None,
+            _ = state.wait_for(|state| state.reason().is_some()) => None,
             next = next => next,
         }
     }
@@ -267,7 +279,7 @@ impl Intake {
 }
 
 async fn well(state: &mut watch::Receiver<State>) {
-    if state.wait_for(|state| state.trouble.is_none()).await.is_err() {
+    if state.wait_for(|state| state.reason().is_none()).await.is_err() {
         std::future::pending().await
     }
 }

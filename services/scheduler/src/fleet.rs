@@ -21,7 +21,7 @@ impl Service {
     /// Records the runners that came, and watches the ones that should be there.
     pub(crate) async fn greet(&mut self, now: Instant) -> anyhow::Result<()> {
         let registered = self.fold.runners.iter().filter(|(_, tracked)| tracked.state.registered.is_some());
-        let holding = self.fold.held.iter().filter(|(_, held)| !held.is_empty());
+        let holding = self.fold.index.held.iter().filter(|(_, held)| !held.is_empty());
         for id in registered.map(|(id, _)| id).chain(holding.map(|(id, _)| id)) {
             self.leases.expect(id, now);
         }
@@ -35,6 +35,7 @@ impl Service {
             let registered = runner::Registered {
                 incarnation: beat.incarnation,
                 slots: beat.slots,
+                pool: beat.pool.clone(),
                 labels: beat.labels.clone(),
                 version: beat.version.clone(),
             };
@@ -82,7 +83,7 @@ impl Service {
     }
 
     fn held_by(&self, runner: &RunnerId) -> Vec<((ExecutionId, JobId), Held)> {
-        let held = self.fold.held.get(runner).into_iter().flatten();
+        let held = self.fold.index.held.get(runner).into_iter().flatten();
         held.filter_map(|(execution, job)| {
             let state = &self.fold.job(*execution, *job)?.state;
             let started = matches!(state.state, State::Running { .. });
@@ -127,9 +128,8 @@ impl Service {
     /// Whether an attempt went to somebody else or back to the queue. One that has just ended is not: its runner says
     /// for a moment longer that it has it.
     fn is_stale(&self, runner: &RunnerId, running: &Running) -> bool {
-        let mut known =
-            self.fold.executions.values().filter_map(|execution| execution.jobs.get(&running.job));
-        known.next().is_some_and(|tracked| {
+        let execution = self.fold.index.whose.get(&running.job);
+        execution.and_then(|execution| self.fold.job(*execution, running.job)).is_some_and(|tracked| {
             let job = &tracked.state;
             let elsewhere = job.outcome().is_none() && job.runner() != Some(runner);
             running.attempt < job.attempt || elsewhere

@@ -1,17 +1,21 @@
 //! What the scheduler knows: the executions that have not ended, their jobs, and the runners.
 //!
 //! Owns the state and the indexes over it. Taking an event in twice, or late, changes nothing: each aggregate remembers
-//! the sequence of its newest event, which is also the expectation of the next append.
+//! the sequence of its newest event, which is also the expectation of the next append. Invariant: an event costs the same
+//! however many jobs wait.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
-use events::envelope::Recorded;
+use events::envelope::{Actor, Recorded};
 use events::execution::{self, Counts};
 use events::id::{ExecutionId, JobId, RunnerId};
 use events::job::{self, Job, Outcome, State};
-use events::runner;
-use events::{Aggregate, Event};
+use events::runner::{self, DEFAULT_POOL};
+use events::{Aggregate, Event, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::admission::{Admission, JobLimits, Standing, Terms};
 
 /// An aggregate's state and where its newest event stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -21,16 +25,45 @@ pub(crate) struct Tracked<T> {
 }
 
 /// An execution that has not ended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Execution {
     pub(crate) own: Tracked<execution::Execution>,
+    /// Who asked for it.
+    pub(crate) user: Actor,
+    /// What its definition says of its jobs.
+    pub(crate) settings: Settings,
     pub(crate) jobs: BTreeMap<JobId, Tracked<Job>>,
-    /// The jobs that wait, in the order in which they began to.
-    #[serde(skip)]
-    pub(crate) waiting: BTreeSet<(u64, JobId)>,
+    /// The jobs that wait.
+    pub(crate) waiting: BTreeMap<JobId, Wait>,
     /// How many jobs have not ended.
     #[serde(skip)]
     pub(crate) open: usize,
+}
+
+/// What a definition says that matters to the scheduler, read once.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// The pool of runners that its jobs ask for.
+    pub(crate) pool: String,
+    pub(crate) max_jobs: Option<u32>,
+    /// How long a job may wait for a runner.
+    pub(crate) queue_timeout: Option<Duration>,
+    /// How long a job may take by the wall clock.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Since when a job waits: by its place in the log, and by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wait {
+    pub(crate) sequence: u64,
+    pub(crate) time: Timestamp,
+}
+
+/// What the site says where definitions say nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Site {
+    pub(crate) job_limits: JobLimits,
+    pub(crate) queue_timeout: Duration,
 }
 
 /// Everything that has not ended.
@@ -39,41 +72,69 @@ pub(crate) struct Fold {
     /// In the order in which they were requested: ids are made from the time.
     pub(crate) executions: BTreeMap<ExecutionId, Execution>,
     pub(crate) runners: BTreeMap<RunnerId, Tracked<runner::Runner>>,
-    /// Which attempts each runner holds.
     #[serde(skip)]
+    pub(crate) index: Index,
+    #[serde(skip)]
+    site: Site,
+}
+
+/// What is found without looking at everything.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    /// The order in which waiting jobs are given out.
+    pub(crate) admission: Admission,
+    /// Which attempts each runner holds.
     pub(crate) held: HashMap<RunnerId, BTreeSet<(ExecutionId, JobId)>>,
+    /// The execution of each job.
+    pub(crate) whose: HashMap<JobId, ExecutionId>,
+    /// When waiting jobs have waited as long as they may.
+    pub(crate) deadlines: BTreeSet<(Timestamp, ExecutionId, JobId)>,
+    /// The executions that have fewer jobs than they should.
+    pub(crate) lacking: BTreeSet<ExecutionId>,
+    /// The executions with nothing left to do.
+    pub(crate) done: BTreeSet<ExecutionId>,
+    /// The executions of which it is noted that their jobs wait in vain.
+    pub(crate) starved: BTreeSet<ExecutionId>,
 }
 
 impl Fold {
     /// Makes the indexes anew, after loading a snapshot.
-    pub(crate) fn reindex(&mut self) {
-        self.held.clear();
+    pub(crate) fn reindex(&mut self, site: Site) {
+        self.index = Index { admission: Admission::new(site.job_limits.clone()), ..Index::default() };
+        self.site = site;
         for (id, execution) in &mut self.executions {
-            execution.waiting.clear();
             execution.open = 0;
+            self.index.admission.open(*id, execution.terms());
             for (job, tracked) in &execution.jobs {
-                index(&mut self.held, *id, *job, &tracked.state, Change::Enter);
-                if tracked.state.state == State::Queued {
-                    execution.waiting.insert((tracked.sequence, *job));
-                }
                 execution.open += usize::from(tracked.state.outcome().is_none());
+                self.index.whose.insert(*job, *id);
             }
+        }
+        let ids: Vec<ExecutionId> = self.executions.keys().copied().collect();
+        for id in ids {
+            let Some(execution) = self.executions.get(&id) else { continue };
+            let limit = self.queue_timeout(execution);
+            for (job, tracked) in &execution.jobs {
+                self.index.enter((id, *job), &tracked.state, execution.waiting.get(job), limit);
+            }
+            self.reckon(id);
         }
     }
 
     /// Takes an event in.
     pub(crate) fn apply(&mut self, recorded: &Recorded) {
         match (&recorded.aggregate, &recorded.event) {
-            (Aggregate::Execution(id), Event::Execution(event)) => self.apply_execution(*id, recorded, event),
+            (Aggregate::Execution(id), Event::Execution(event)) => {
+                self.apply_execution(*id, recorded, event);
+                self.reckon(*id);
+            }
             (Aggregate::Job(execution, job), Event::Job(event)) => {
-                self.apply_job(*execution, *job, recorded, event)
+                self.apply_job((*execution, *job), recorded, event);
+                self.reckon(*execution);
             }
             (Aggregate::Runner(id), Event::Runner(event)) => {
                 let tracked = self.runners.entry(id.clone()).or_default();
-                if tracked.sequence < recorded.sequence {
-                    tracked.state = runner::evolve(std::mem::take(&mut tracked.state), event);
-                    tracked.sequence = recorded.sequence;
-                }
+                advance(tracked, recorded.sequence, |runner| runner::evolve(runner, event));
             }
             _ => {}
         }
@@ -82,10 +143,25 @@ impl Fold {
     fn apply_execution(&mut self, id: ExecutionId, recorded: &Recorded, event: &execution::Event) {
         match event {
             execution::Event::Completed(_) => {
-                self.executions.remove(&id);
+                if let Some(execution) = self.executions.remove(&id) {
+                    let limit = self.queue_timeout(&execution);
+                    for (job, tracked) in &execution.jobs {
+                        self.index.leave((id, *job), &tracked.state, execution.waiting.get(job), limit);
+                        self.index.whose.remove(job);
+                    }
+                    self.index.admission.close(id);
+                }
             }
-            execution::Event::Requested(_) => {
-                let execution = self.executions.entry(id).or_default();
+            execution::Event::Requested(requested) => {
+                let execution = self.executions.entry(id).or_insert_with(|| Execution {
+                    own: Tracked::default(),
+                    user: recorded.actor.clone(),
+                    settings: Settings::of(requested),
+                    jobs: BTreeMap::new(),
+                    waiting: BTreeMap::new(),
+                    open: 0,
+                });
+                self.index.admission.open(id, execution.terms());
                 advance(&mut execution.own, recorded.sequence, |own| execution::evolve(own, event));
             }
             _ => {
@@ -96,26 +172,53 @@ impl Fold {
         }
     }
 
-    fn apply_job(&mut self, id: ExecutionId, job: JobId, recorded: &Recorded, event: &job::Event) {
+    fn apply_job(&mut self, (id, job): (ExecutionId, JobId), recorded: &Recorded, event: &job::Event) {
         // An execution that has ended is no longer looked at; a late seal of a log is the usual reason to get here.
         let Some(execution) = self.executions.get_mut(&id) else { return };
+        let limit = execution.settings.queue_timeout.unwrap_or(self.site.queue_timeout);
         let tracked = execution.jobs.entry(job).or_default();
         if tracked.sequence >= recorded.sequence {
             return;
         }
         let was_open = tracked.sequence > 0 && tracked.state.outcome().is_none();
-        index(&mut self.held, id, job, &tracked.state, Change::Leave);
-        if tracked.state.state == State::Queued {
-            execution.waiting.remove(&(tracked.sequence, job));
-        }
+        self.index.leave((id, job), &tracked.state, execution.waiting.get(&job), limit);
         tracked.state = job::evolve(std::mem::take(&mut tracked.state), event);
         tracked.sequence = recorded.sequence;
-        index(&mut self.held, id, job, &tracked.state, Change::Enter);
         if tracked.state.state == State::Queued {
-            execution.waiting.insert((recorded.sequence, job));
+            let wait = Wait { sequence: recorded.sequence, time: recorded.time };
+            // What else happens to a job that waits does not send it back to the end.
+            execution.waiting.entry(job).or_insert(wait);
+        } else {
+            execution.waiting.remove(&job);
         }
+        self.index.whose.insert(job, id);
+        self.index.enter((id, job), &tracked.state, execution.waiting.get(&job), limit);
         let is_open = tracked.state.outcome().is_none();
         execution.open = execution.open + usize::from(is_open) - usize::from(was_open);
+    }
+
+    /// Puts an execution where it is found by what there is to do for it.
+    fn reckon(&mut self, id: ExecutionId) {
+        let execution = self.executions.get(&id);
+        let note = |set: &mut BTreeSet<ExecutionId>, holds: bool| match holds {
+            true => set.insert(id),
+            false => set.remove(&id),
+        };
+        note(&mut self.index.lacking, execution.is_some_and(Execution::lacks_jobs));
+        note(&mut self.index.done, execution.is_some_and(Execution::is_done));
+        note(&mut self.index.starved, execution.is_some_and(|one| one.own.state.starved.is_some()));
+    }
+
+    /// Puts a job that was admitted in vain back to where it stands.
+    pub(crate) fn put_back(&mut self, (id, job): (ExecutionId, JobId)) {
+        let Some(execution) = self.executions.get(&id) else { return };
+        let Some(tracked) = execution.jobs.get(&job) else { return };
+        self.index.stand((id, job), &tracked.state, execution.waiting.get(&job));
+    }
+
+    /// How long a job of an execution may wait for a runner.
+    pub(crate) fn queue_timeout(&self, execution: &Execution) -> Duration {
+        execution.settings.queue_timeout.unwrap_or(self.site.queue_timeout)
     }
 
     /// A job of an execution that has not ended.
@@ -125,11 +228,60 @@ impl Fold {
 
     /// How many attempts a runner holds.
     pub(crate) fn load(&self, runner: &RunnerId) -> usize {
-        self.held.get(runner).map_or(0, BTreeSet::len)
+        self.index.held.get(runner).map_or(0, BTreeSet::len)
+    }
+}
+
+impl Index {
+    fn enter(&mut self, ids: (ExecutionId, JobId), job: &Job, wait: Option<&Wait>, limit: Duration) {
+        if let Some(runner) = job.runner() {
+            self.held.entry(runner.clone()).or_default().insert(ids);
+        }
+        if let Some(wait) = wait {
+            self.deadlines.insert((wait.time + limit, ids.0, ids.1));
+        }
+        self.stand(ids, job, wait);
+    }
+
+    fn leave(&mut self, ids: (ExecutionId, JobId), job: &Job, wait: Option<&Wait>, limit: Duration) {
+        if let Some(jobs) = job.runner().and_then(|runner| self.held.get_mut(runner)) {
+            jobs.remove(&ids);
+        }
+        if let Some(wait) = wait {
+            self.deadlines.remove(&(wait.time + limit, ids.0, ids.1));
+        }
+    }
+
+    fn stand(&mut self, (execution, id): (ExecutionId, JobId), job: &Job, wait: Option<&Wait>) {
+        let standing = match (job.runner(), wait) {
+            (Some(_), _) => Some(Standing::Holding),
+            (None, Some(wait)) => Some(Standing::Waiting(wait.sequence)),
+            (None, None) => None,
+        };
+        let repository = job.workspace.as_ref().map(|workspace| workspace.repository.as_str());
+        self.admission.put(execution, id, repository.unwrap_or_default(), standing);
+    }
+}
+
+impl Settings {
+    /// What a pinned definition says. One that can no longer be read says nothing: its runner says why.
+    fn of(requested: &execution::Requested) -> Self {
+        let parsed = spec::parse(&spec::Source::from(&requested.definition));
+        let settings = parsed.map(|parsed| parsed.definition.settings).unwrap_or_default();
+        Self {
+            pool: settings.pool.unwrap_or_else(|| DEFAULT_POOL.to_owned()),
+            max_jobs: settings.max_jobs,
+            queue_timeout: settings.queue_timeout,
+            timeout: settings.timeout,
+        }
     }
 }
 
 impl Execution {
+    fn terms(&self) -> Terms {
+        Terms { user: self.user.clone(), pool: self.settings.pool.clone(), max_jobs: self.settings.max_jobs }
+    }
+
     /// Whether it was resolved and has fewer jobs than workspaces.
     pub(crate) fn lacks_jobs(&self) -> bool {
         self.own
@@ -164,30 +316,5 @@ fn advance<T: Default>(tracked: &mut Tracked<T>, sequence: u64, evolve: impl FnO
     if tracked.sequence < sequence {
         tracked.state = evolve(std::mem::take(&mut tracked.state));
         tracked.sequence = sequence;
-    }
-}
-
-enum Change {
-    Enter,
-    Leave,
-}
-
-fn index(
-    held: &mut HashMap<RunnerId, BTreeSet<(ExecutionId, JobId)>>,
-    execution: ExecutionId,
-    id: JobId,
-    job: &Job,
-    change: Change,
-) {
-    let Some(runner) = job.runner() else { return };
-    match change {
-        Change::Enter => {
-            held.entry(runner.clone()).or_default().insert((execution, id));
-        }
-        Change::Leave => {
-            if let Some(jobs) = held.get_mut(runner) {
-                jobs.remove(&(execution, id));
-            }
-        }
     }
 }

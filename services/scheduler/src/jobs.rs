@@ -12,9 +12,9 @@ use events::ticket::Ticket;
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
-use crate::admission::{Candidate, admit};
-use crate::facts::IN_FLIGHT;
+use crate::facts::{Fact, IN_FLIGHT};
 use crate::fold::Execution;
+use crate::rooms::Rooms;
 use crate::service::Service;
 use crate::{queueing, tickets};
 
@@ -25,9 +25,8 @@ impl Service {
     /// Queues the jobs of executions that were resolved.
     pub(crate) async fn queue(&mut self, now: Instant) -> anyhow::Result<()> {
         self.stuck.retain(|_, until| now < *until);
-        let lacking =
-            self.fold.executions.iter().filter(|(id, e)| e.lacks_jobs() && !self.stuck.contains_key(id));
-        let lacking: Vec<ExecutionId> = lacking.map(|(id, _)| *id).collect();
+        let lacking = self.fold.index.lacking.iter().filter(|id| !self.stuck.contains_key(id));
+        let lacking: Vec<ExecutionId> = lacking.copied().collect();
         for id in lacking {
             let Some(execution) = self.fold.executions.get(&id) else { continue };
             if let Err(error) = queueing::queue(&self.broker, id, execution).await {
@@ -45,39 +44,51 @@ impl Service {
         Ok(())
     }
 
-    /// Gives waiting jobs to runners with a free slot.
+    /// Gives waiting jobs to runners of their pool with a free slot.
     pub(crate) async fn assign(&mut self, now: Instant) -> anyhow::Result<()> {
-        let free = self.free_slots(now);
-        let slots: usize = free.values().sum();
-        if slots == 0 {
-            return Ok(());
-        }
-        let waiting = self.fold.executions.iter().filter(|(_, execution)| !execution.waiting.is_empty());
-        let candidates = waiting.map(|(id, execution)| candidate(*id, execution, slots)).collect();
-        let mut facts = Vec::new();
-        for admission in admit(candidates, free) {
-            let Some(tracked) = self.fold.job(admission.execution, admission.job) else { continue };
-            let attempt = tracked.state.attempt + 1;
-            let command = Command::Assign { attempt, runner: admission.runner };
-            if let Ok(Some(event)) = job::decide(&tracked.state, command) {
-                let command =
-                    CommandId::derived(&["assign", &admission.job.to_string(), &attempt.to_string()]);
-                facts.push(self.job_fact((admission.execution, admission.job), command, event));
+        let (mut facts, mut admitted) = (Vec::new(), Vec::new());
+        for (pool, mut rooms) in self.rooms(now) {
+            while !rooms.is_full() {
+                let Some(id) = self.fold.index.admission.admit(&pool) else { break };
+                let Some(runner) = rooms.take() else { break };
+                match self.assignment(id, runner) {
+                    Some(fact) => {
+                        facts.push(fact);
+                        admitted.push(id);
+                    }
+                    None => self.fold.put_back(id),
+                }
             }
         }
-        self.append(facts).await
+        // Those that met news wait again until the fold has it.
+        for place in self.try_append(facts).await? {
+            if let Some(id) = admitted.get(place) {
+                self.fold.put_back(*id);
+            }
+        }
+        Ok(())
     }
 
-    fn free_slots(&self, now: Instant) -> BTreeMap<RunnerId, usize> {
-        self.leases
-            .living(now)
-            .filter(|(id, _)| {
-                let tracked = self.fold.runners.get(id);
-                tracked.is_some_and(|tracked| tracked.state.registered.is_some() && !tracked.state.draining)
-            })
-            .map(|(id, beat)| (id.clone(), (beat.slots as usize).saturating_sub(self.fold.load(id))))
-            .filter(|(_, slots)| *slots > 0)
-            .collect()
+    fn assignment(&self, id: (ExecutionId, JobId), runner: RunnerId) -> Option<Fact> {
+        let state = &self.fold.job(id.0, id.1)?.state;
+        let attempt = state.attempt + 1;
+        let event = job::decide(state, Command::Assign { attempt, runner }).ok()??;
+        let command = CommandId::derived(&["assign", &id.1.to_string(), &attempt.to_string()]);
+        Some(self.job_fact(id, command, event))
+    }
+
+    /// The free slots of each pool.
+    fn rooms(&self, now: Instant) -> BTreeMap<String, Rooms> {
+        let mut rooms: BTreeMap<String, Rooms> = BTreeMap::new();
+        for (id, beat) in self.leases.living(now) {
+            let registered =
+                self.fold.runners.get(id).is_some_and(|tracked| tracked.state.registered.is_some());
+            if registered && !self.is_draining(id, beat) {
+                let free = (beat.slots as usize).saturating_sub(self.fold.load(id));
+                rooms.entry(beat.pool.clone()).or_default().add(id.clone(), free);
+            }
+        }
+        rooms
     }
 
     /// Sends the tickets of assigned attempts, unless this process has already. A runner drops what it has.
@@ -92,7 +103,7 @@ impl Service {
                 }
                 self.opened.insert(runner.clone());
             }
-            let held = self.fold.held.get(&runner).into_iter().flatten();
+            let held = self.fold.index.held.get(&runner).into_iter().flatten();
             due.extend(held.filter_map(|id| self.due_ticket(*id)).map(|ticket| (runner.clone(), ticket)));
         }
         let broker = &self.broker;
@@ -117,13 +128,15 @@ impl Service {
             return None;
         }
         let requested = of.own.state.requested.as_ref()?;
-        tickets::ticket((execution, requested), (job, state), self.config.default_timeout)
+        let timeout = of.settings.timeout.unwrap_or(self.config.default_timeout);
+        tickets::ticket((execution, requested), (job, state), timeout)
     }
 
     /// Ends the executions with nothing left to do.
     pub(crate) async fn complete(&mut self) -> anyhow::Result<()> {
         let mut facts = Vec::new();
-        for (id, execution) in self.fold.executions.iter().filter(|(_, execution)| execution.is_done()) {
+        for id in &self.fold.index.done {
+            let Some(execution) = self.fold.executions.get(id) else { continue };
             let command = execution::Command::Complete(execution.counts());
             if let Ok(Some(event)) = decide(&execution.own.state, command) {
                 for job in execution.jobs.keys() {
@@ -133,13 +146,5 @@ impl Service {
             }
         }
         self.append(facts).await
-    }
-}
-
-fn candidate(id: ExecutionId, execution: &Execution, slots: usize) -> Candidate {
-    Candidate {
-        execution: id,
-        holds: execution.open - execution.waiting.len(),
-        waiting: execution.waiting.iter().take(slots).map(|(_, job)| *job).collect(),
     }
 }

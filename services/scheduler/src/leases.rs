@@ -128,6 +128,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
+    use events::beat::Stage;
     use events::id::JobId;
     use uuid::Uuid;
 
@@ -146,6 +147,8 @@ mod tests {
             incarnation: Uuid::from_u128(1),
             slots: 2,
             running: running.to_vec(),
+            pool: "default".to_owned(),
+            stage: Stage::Working,
             labels: BTreeMap::new(),
             version: "0".to_owned(),
             trouble: None,

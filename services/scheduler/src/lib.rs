@@ -5,6 +5,7 @@
 //! harmless steps. Never runs anything and never talks to a runner but through its queue.
 
 mod admission;
+mod drain;
 mod facts;
 mod fleet;
 mod fold;
@@ -13,14 +14,18 @@ mod jobs;
 mod leases;
 mod queueing;
 mod reports;
+mod rooms;
 mod service;
 mod tickets;
+mod waiting;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use broker::Broker;
 use tokio_util::sync::CancellationToken;
+
+pub use admission::JobLimits;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -29,10 +34,18 @@ pub struct Config {
     pub snapshot_dir: PathBuf,
     /// The wall-clock limit of a job whose definition sets none.
     pub default_timeout: Duration,
+    /// How long a job may wait for a runner if its definition says nothing.
+    pub default_queue_timeout: Duration,
+    /// How many jobs may run at once.
+    pub job_limits: JobLimits,
 }
 
 /// The wall-clock limit of a job unless it is set otherwise: one hour.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// How long a job may wait for a runner unless it is set otherwise: a week. A large execution over a small fleet takes
+/// days, and a job that nobody can run is shown as such long before.
+pub const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Runs until it is told to stop.
 ///

@@ -64,6 +64,7 @@ fn command(report: &Report) -> Command {
         }
         What::Failed { failure, log } => Command::Fail { attempt, failure, log },
         What::TimedOut { limit_ms, step, log } => Command::TimeOut(TimedOut { attempt, limit_ms, step, log }),
+        What::Returned { reason } => Command::Return { attempt, reason },
         What::Abandoned { reason, .. } => Command::Lose { attempt, reason },
     }
 }

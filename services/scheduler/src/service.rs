@@ -12,9 +12,10 @@ use events::id::{ExecutionId, JobId, RunnerId};
 use events::subject;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::Config;
-use crate::fold::Fold;
+use crate::fold::{Fold, Site};
 use crate::leases::{LEASE, Leases};
 
 /// How many events may be read again after a crash.
@@ -34,6 +35,10 @@ pub(crate) struct Service {
     pub(crate) abandoned: HashSet<(RunnerId, Running)>,
     /// Executions whose jobs could not be queued, and when to try again.
     pub(crate) stuck: HashMap<ExecutionId, Instant>,
+    /// Pools for which jobs wait and whose runners take none, since when.
+    pub(crate) unserved: HashMap<String, Instant>,
+    /// Starts of runners that were told that nothing new will come.
+    pub(crate) told_to_drain: HashSet<(RunnerId, Uuid)>,
     snapshot: SnapshotFile,
     checkpoint: Checkpoint,
     saved: u64,
@@ -46,7 +51,8 @@ impl Service {
         let (checkpoint, mut fold) =
             snapshot.load::<Fold>().unwrap_or_else(|| (Checkpoint::START, Fold::default()));
         broker.verify(&checkpoint).await?;
-        fold.reindex();
+        let (job_limits, queue_timeout) = (config.job_limits.clone(), config.default_queue_timeout);
+        fold.reindex(Site { job_limits, queue_timeout });
         let filters = [subject::ALL_EXECUTIONS.to_owned(), subject::ALL_RUNNERS.to_owned()];
         let events = broker.follow_events(&filters, Start::After(checkpoint.sequence));
         let mut service = Self {
@@ -59,6 +65,8 @@ impl Service {
             opened: HashSet::new(),
             abandoned: HashSet::new(),
             stuck: HashMap::new(),
+            unserved: HashMap::new(),
+            told_to_drain: HashSet::new(),
             snapshot,
             checkpoint,
             saved: checkpoint.sequence,
@@ -77,7 +85,8 @@ impl Service {
         loop {
             self.tick().await?;
             let now = Instant::now();
-            let wake = self.leases.next_expiry(now).unwrap_or(now + LEASE);
+            let expiry = self.leases.next_expiry(now).unwrap_or(now + LEASE);
+            let wake = self.next_alarm(now).map_or(expiry, |alarm| alarm.min(expiry));
             tokio::select! {
                 () = stop.cancelled() => break,
                 batch = self.events.next() => self.take_in(&batch?.messages),
@@ -104,9 +113,12 @@ impl Service {
         self.greet(now).await?;
         self.lose(now).await?;
         self.queue(now).await?;
+        self.time_out_queued(now).await?;
         self.assign(now).await?;
+        self.note_starved(now).await?;
         self.send_tickets(now).await;
         self.abandon(now).await;
+        self.drain(now).await?;
         self.complete().await
     }
 

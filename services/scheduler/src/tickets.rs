@@ -14,7 +14,7 @@ use events::ticket::Ticket;
 pub(crate) fn ticket(
     execution: (ExecutionId, &Requested),
     job: (JobId, &Job),
-    default_timeout: Duration,
+    timeout: Duration,
 ) -> Option<Ticket> {
     let (id, requested) = execution;
     let (job, state) = job;
@@ -24,11 +24,6 @@ pub(crate) fn ticket(
         attempt: state.attempt,
         definition: requested.definition.clone(),
         workspace: state.workspace.clone()?,
-        timeout_ms: timeout(requested).unwrap_or(default_timeout).as_millis() as u64,
+        timeout_ms: timeout.as_millis() as u64,
     })
-}
-
-/// The limit that the definition sets. A definition that can no longer be read sets none: its runner says why.
-fn timeout(requested: &Requested) -> Option<Duration> {
-    spec::parse(&spec::Source::from(&requested.definition)).ok()?.definition.settings.timeout
 }

@@ -2,8 +2,8 @@
 
 use events::action::{Definition, Given as Extra};
 use events::blob::{BlobKind, BlobRef, Sha256};
-use events::execution::{CancelRequested, Command, Completed, Counts, Event, Execution, Outcome};
-use events::execution::{Reason, Requested, Resolved, decide, evolve};
+use events::execution::{CancelRequested, Command, Completed, Counts, Event, Execution, Lack, Outcome};
+use events::execution::{Reason, Requested, Resolved, StarvationEnded, Starved, decide, evolve};
 use events::id::ActionId;
 use events::rejection::Code;
 
@@ -131,4 +131,27 @@ fn the_counts_make_the_outcome() {
     ] {
         assert_eq!(counts.outcome(cancel_requested), outcome, "{counts:?}, canceled: {cancel_requested}");
     }
+}
+
+fn starve(lack: Lack, message: &str) -> Starved {
+    Starved { pool: "gpu".to_owned(), lack, message: message.to_owned(), hint: "start one".to_owned() }
+}
+
+#[test]
+fn that_its_jobs_wait_in_vain_is_told_once_for_each_lack() {
+    let no_runner = || starve(Lack::NoRunner, "there is no runner in pool gpu");
+    let when = |history: &[Event], starved| {
+        Given::new(fold(history.iter().cloned(), evolve), decide).when(Command::Starve(starved))
+    };
+    when(&[], no_runner()).then_refused(Code::NotFound);
+    when(&[requested(), resolved()], no_runner()).then(no_runner());
+    when(&[requested(), no_runner().into()], no_runner()).then_nothing();
+    when(&[requested(), no_runner().into()], starve(Lack::NoRunner, "in other words")).then_nothing();
+    let drains = || starve(Lack::Draining, "the runners of pool gpu drain");
+    when(&[requested(), no_runner().into()], drains()).then(drains());
+    when(&[requested(), resolved(), completed(Outcome::Succeeded, GOOD)], drains()).then_nothing();
+    given([requested(), drains().into()]).when(Command::EndStarvation).then(StarvationEnded {});
+    given([requested()]).when(Command::EndStarvation).then_nothing();
+    let over = [requested(), resolved(), drains().into(), completed(Outcome::Failed, MIXED)];
+    given(over).when(Command::EndStarvation).then_nothing();
 }

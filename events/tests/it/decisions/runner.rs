@@ -16,6 +16,7 @@ fn start(incarnation: u128, slots: u32) -> Registered {
     Registered {
         incarnation: Uuid::from_u128(incarnation),
         slots,
+        pool: "gpu".to_owned(),
         labels: BTreeMap::from([("arch".to_owned(), "amd64".to_owned())]),
         version: "0.1.0".to_owned(),
     }

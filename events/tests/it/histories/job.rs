@@ -32,6 +32,7 @@ fn aimed(job: &Job, (command, aim): (Command, bool)) -> Command {
         Command::Fail { failure, log, .. } => Command::Fail { attempt: current, failure, log },
         Command::TimeOut(end) => Command::TimeOut(job::TimedOut { attempt: current, ..end }),
         Command::Lose { reason, .. } => Command::Lose { attempt: current, reason },
+        Command::Return { reason, .. } => Command::Return { attempt: current, reason },
         Command::SealLog { blob, log, .. } => Command::SealLog { attempt: current, blob, log },
         other => other,
     }
@@ -40,9 +41,10 @@ fn aimed(job: &Job, (command, aim): (Command, bool)) -> Command {
 /// The attempt that a command speaks for as its runner.
 fn speaker(command: &Command) -> Option<u32> {
     match command {
-        Command::Start { attempt } | Command::Fail { attempt, .. } | Command::Lose { attempt, .. } => {
-            Some(*attempt)
-        }
+        Command::Start { attempt }
+        | Command::Fail { attempt, .. }
+        | Command::Lose { attempt, .. }
+        | Command::Return { attempt, .. } => Some(*attempt),
         Command::StartStep(step) => Some(step.attempt),
         Command::FinishStep(step) => Some(step.attempt),
         Command::Succeed(end) => Some(end.attempt),
@@ -67,7 +69,14 @@ fn run(commands: Vec<(Command, bool)>) -> Vec<(Job, Command, Option<Event>)> {
 }
 
 fn is_end(event: &Event) -> bool {
-    matches!(event, Event::Succeeded(_) | Event::Failed(_) | Event::TimedOut(_) | Event::Canceled(_))
+    matches!(
+        event,
+        Event::Succeeded(_)
+            | Event::Failed(_)
+            | Event::TimedOut(_)
+            | Event::QueueTimedOut(_)
+            | Event::Canceled(_)
+    )
 }
 
 proptest! {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use ::runner::{Config, DEFAULT_TREE_CACHE_BYTES};
+use ::runner::{Config, DEFAULT_TREE_CACHE_BYTES, Reserve};
 use clap::Args;
 use events::id::RunnerId;
+use events::runner::DEFAULT_POOL;
 
 use super::{BrokerOptions, User, serve};
 use crate::data_dir::{DataDir, DataDirOption, LOCAL_RUNNER};
@@ -19,6 +21,10 @@ pub(crate) struct Options {
     /// Its name: 1 to 63 characters of a-z, 0-9 and inner hyphens; the broker must know it
     #[arg(long, value_name = "NAME", env = "PATCHWAVE_RUNNER", hide_env_values = true, default_value = LOCAL_RUNNER)]
     id: RunnerId,
+
+    /// Abandon the jobs that still run so many seconds after it was told to stop [default: let them end]
+    #[arg(long, value_name = "SECONDS")]
+    drain_timeout: Option<u64>,
 
     #[command(flatten)]
     broker: BrokerOptions,
@@ -38,13 +44,34 @@ pub(crate) struct SandboxOptions {
     #[arg(long, value_name = "HOST")]
     docker_host: Option<String>,
 
+    /// The pool that it belongs to: it gets the jobs whose definition asks for this one
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_POOL, value_parser = pool)]
+    pool: String,
+
     /// What `runner list` shows of it; repeat it for several
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
 
+    /// Take no more jobs while fewer bytes are free at the runner's folder
+    #[arg(long, value_name = "BYTES", default_value_t = Reserve::default().disk_bytes)]
+    min_free_disk: u64,
+
+    /// Take no more jobs while fewer bytes of memory are available
+    #[arg(long, value_name = "BYTES", default_value_t = Reserve::default().memory_bytes)]
+    min_free_memory: u64,
+
     /// The most bytes of checked-out trees that are kept for later jobs
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_TREE_CACHE_BYTES)]
     tree_cache_bytes: u64,
+}
+
+/// The names that a definition can ask for.
+pub(super) fn pool(text: &str) -> Result<String, String> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    match text.chars().all(valid) && (1..=63).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("a pool is named by 1 to 63 ASCII letters, digits, `_` and `-`".to_owned()),
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -55,15 +82,23 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 /// What the role is to be like.
-pub(crate) fn config(data: &DataDir, id: &RunnerId, options: &SandboxOptions) -> Config {
+pub(crate) fn config(
+    data: &DataDir,
+    id: &RunnerId,
+    options: &SandboxOptions,
+    drain_timeout: Option<Duration>,
+) -> Config {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     Config {
         id: id.clone(),
         dir: data.runner(id),
+        pool: options.pool.clone(),
         slots: options.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
         labels: options.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
         docker_host: options.docker_host.clone(),
         tree_cache_bytes: options.tree_cache_bytes,
+        reserve: Reserve { disk_bytes: options.min_free_disk, memory_bytes: options.min_free_memory },
+        drain_timeout,
     }
 }
 
@@ -72,13 +107,26 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let data = data.resolve()?;
     data.create()?;
     let broker = options.broker.connect(&User::runner(&options.id), &data).await?;
-    let config = config(&data, &options.id, &options.sandbox);
-    serve(ROLE, |stop| ::runner::run(config, broker, stop)).await
+    let drain_timeout = options.drain_timeout.map(Duration::from_secs);
+    let config = config(&data, &options.id, &options.sandbox, drain_timeout);
+    serve(ROLE, |stop| async move {
+        ::runner::run(config, broker, stop.clone()).await?;
+        // One that was told to drain by the scheduler has done what it was asked for, too.
+        stop.cancel();
+        Ok(())
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_is_a_word() {
+        assert_eq!(pool("gpu-2_x"), Ok("gpu-2_x".to_owned()));
+        assert!(["", "a b", "ä", &"x".repeat(64)].iter().all(|text| pool(text).is_err()));
+    }
 
     #[test]
     fn a_label_has_a_name() {

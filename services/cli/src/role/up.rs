@@ -4,6 +4,7 @@
 //! happens, so that it means "ready".
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use events::id::RunnerId;
@@ -18,6 +19,9 @@ use super::supervisor::{Outcome, Stage, Supervisor};
 use super::{DatabaseOptions, User, campaign_plan, catalog, log_collector, projector};
 use crate::data_dir::{DataDir, DataDirOption, LOCAL_RUNNER, Lock};
 use crate::failure::{INTERRUPTED, Logged};
+
+/// How long running jobs may go on once everything is to end.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// Options of `patchwave up`.
 #[derive(Args, Clone, Debug)]
@@ -100,9 +104,14 @@ impl Plan {
         let (config, broker) = (campaign_plan::config(data), connect(campaign_plan::ROLE).await?);
         supervisor
             .start(campaign_plan::ROLE, Stage::Facts, |stop| ::campaign_plan::run(config, broker, stop));
-        let config = runner::config(data, runner, &options.sandbox);
+        let config = runner::config(data, runner, &options.sandbox, Some(DRAIN));
         let broker = managed.connect(&User::runner(runner)).await?;
-        supervisor.start(runner::ROLE, Stage::Intake, |stop| ::runner::run(config, broker, stop));
+        supervisor.start(runner::ROLE, Stage::Intake, |stop| async move {
+            ::runner::run(config, broker, stop.clone()).await?;
+            // One that was told to drain is gone by wish; the rest goes on, for the runners elsewhere.
+            stop.cancelled().await;
+            Ok(())
+        });
         let (config, broker) = (gateway::config(&database_url), connect(gateway::ROLE).await?);
         supervisor.start(gateway::ROLE, Stage::Intake, |stop| ::gateway::run(config, listener, broker, stop));
         Ok(url)

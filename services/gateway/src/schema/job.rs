@@ -29,6 +29,8 @@ states! {
         Failed = "failed",
         /// Lost through no fault of the job.
         Lost = "lost",
+        /// Given back before it began: its runner takes no jobs any more.
+        Returned = "returned",
         TimedOut = "timed_out",
         Canceled = "canceled",
     }

@@ -133,6 +133,7 @@ async fn read_everything(world: World) {
     let plan = Aggregate::Plan(PlanId::derived(&["p"]));
     world.append("campaign-plan", plan, Event::Plan(created.into())).await;
     let registered = events::runner::Registered {
+        pool: "gpu".to_owned(),
         incarnation: uuid::Uuid::from_u128(7),
         slots: 4,
         labels: [("zone".to_owned(), "a".to_owned())].into(),

@@ -5,7 +5,7 @@
 use events::Timestamp;
 use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId};
-use events::job::{self, Failure, Limit, TimedOut};
+use events::job::{self, Failure, TimedOut};
 use events::log::LogEnd;
 
 use super::Fold;
@@ -41,6 +41,13 @@ impl Fold {
             job::Event::Lost(lost) => {
                 self.change(recorded, ids, "queued", reopen);
                 self.end_attempt(ids.1, lost.attempt, ("lost", time), Some(&lost.reason));
+            }
+            job::Event::Returned(returned) => {
+                self.change(recorded, ids, "queued", reopen);
+                self.end_attempt(ids.1, returned.attempt, ("returned", time), Some(&returned.reason));
+            }
+            job::Event::QueueTimedOut(end) => {
+                self.change(recorded, ids, "failed", |job| put_failure(job, time, waited_too_long(end)));
             }
             job::Event::CancelRequested(job::CancelRequested {}) => {
                 if let Some(job) = self.jobs.change(&(ids.1,)) {
@@ -103,16 +110,7 @@ impl Fold {
         if let Some(log) = log {
             self.log(ids.1, attempt, log);
         }
-        self.change(recorded, ids, "failed", |job| {
-            job.ended_at = Some(recorded.time);
-            job.failure_kind = failure.kind;
-            job.failure_step = failure.step;
-            job.failure_exit_code = failure.exit_code;
-            job.failure_message = failure.message;
-            job.failure_hint = failure.hint;
-            job.failure_limit = failure.limit.map(|limit| Word::Borrowed(limit.name.as_str()));
-            job.failure_limit_value = failure.limit.map(|limit| limit.value);
-        });
+        self.change(recorded, ids, "failed", |job| put_failure(job, recorded.time, failure));
     }
 
     fn step(&mut self, recorded: &Recorded, job_id: JobId, event: &job::Event) {
@@ -245,7 +243,19 @@ struct FailureColumns {
     exit_code: Option<i64>,
     message: Option<String>,
     hint: Option<String>,
-    limit: Option<Limit>,
+    limit: Option<Word>,
+    limit_value: Option<u64>,
+}
+
+fn put_failure(job: &mut Job, time: Timestamp, failure: FailureColumns) {
+    job.ended_at = Some(time);
+    job.failure_kind = failure.kind;
+    job.failure_step = failure.step;
+    job.failure_exit_code = failure.exit_code;
+    job.failure_message = failure.message;
+    job.failure_hint = failure.hint;
+    job.failure_limit = failure.limit;
+    job.failure_limit_value = failure.limit_value;
 }
 
 fn described(failure: &Failure) -> FailureColumns {
@@ -255,7 +265,8 @@ fn described(failure: &Failure) -> FailureColumns {
         exit_code: failure.exit_code,
         message: Some(failure.message.clone()),
         hint: Some(failure.hint.clone()),
-        limit: failure.limit,
+        limit: failure.limit.map(|limit| Word::Borrowed(limit.name.as_str())),
+        limit_value: failure.limit.map(|limit| limit.value),
     }
 }
 
@@ -267,6 +278,19 @@ fn limit_reached(end: &TimedOut) -> FailureColumns {
         exit_code: None,
         message: Some(end.message()),
         hint: Some(end.hint().to_owned()),
-        limit: Some(end.limit()),
+        limit: Some(Word::Borrowed(end.limit().name.as_str())),
+        limit_value: Some(end.limit().value),
+    }
+}
+
+fn waited_too_long(end: &job::QueueTimedOut) -> FailureColumns {
+    FailureColumns {
+        kind: Some(Word::Borrowed("queue_timed_out")),
+        step: None,
+        exit_code: None,
+        message: Some(end.message()),
+        hint: Some(end.hint().to_owned()),
+        limit: Some(Word::Borrowed("queue_timeout")),
+        limit_value: Some(end.limit_ms),
     }
 }

@@ -137,8 +137,17 @@ impl Fold {
                 row.unreachable = resolved.unreachable;
                 row.state = Word::Borrowed("running");
             }
+            execution::Event::Starved(starved) => {
+                row.starved_since = Some(recorded.time);
+                row.starved_pool = Some(starved.pool.clone());
+                row.starved_lack = Some(Word::Borrowed(starved.lack.as_str()));
+                row.starved_message = Some(starved.message.clone());
+                row.starved_hint = Some(starved.hint.clone());
+            }
+            execution::Event::StarvationEnded(execution::StarvationEnded {}) => end_starvation(row),
             execution::Event::CancelRequested(execution::CancelRequested {}) => row.cancel_requested = true,
             execution::Event::Completed(completed) => {
+                end_starvation(row);
                 row.completed_at = Some(recorded.time);
                 row.state = Word::Borrowed(completed.outcome.as_str());
             }
@@ -202,6 +211,7 @@ impl Fold {
                 id: id.clone(),
                 state: Word::Borrowed("registered"),
                 slots: registered.slots,
+                pool: registered.pool.clone(),
                 labels: json(&registered.labels),
                 version: registered.version.clone(),
                 incarnation: registered.incarnation.to_string(),
@@ -305,8 +315,21 @@ fn requested_execution(recorded: &Recorded, id: ExecutionId, requested: &executi
         succeeded: 0,
         failed: 0,
         canceled: 0,
+        starved_since: None,
+        starved_pool: None,
+        starved_lack: None,
+        starved_message: None,
+        starved_hint: None,
         plan_id: None,
     }
+}
+
+fn end_starvation(row: &mut Execution) {
+    row.starved_since = None;
+    row.starved_pool = None;
+    row.starved_lack = None;
+    row.starved_message = None;
+    row.starved_hint = None;
 }
 
 fn changeset_spec(plan_id: PlanId, position: u64, spec: &document::ChangesetSpec) -> ChangesetSpec {

@@ -198,8 +198,17 @@ impl History {
         let under_way =
             |execution: &execution::Execution| execution.resolved.is_some() && execution.completed.is_none();
         let Some(id) = self.some_execution(under_way) else { return };
-        let command = match self.dice.roll(4) {
+        let command = match self.dice.roll(5) {
             0 => execution::Command::RequestCancel,
+            1 => match self.dice.roll(2) {
+                0 => execution::Command::EndStarvation,
+                _ => execution::Command::Starve(execution::Starved {
+                    pool: "gpu".to_owned(),
+                    lack: execution::Lack::NoRunner,
+                    message: "there is no runner in pool gpu".to_owned(),
+                    hint: "start one".to_owned(),
+                }),
+            },
             _ if self.jobs.values().any(|(execution, job)| *execution == id && job.outcome().is_none()) => {
                 return;
             }
@@ -297,6 +306,7 @@ impl History {
             _ => runner::Command::Register(runner::Registered {
                 incarnation: Uuid::from_u128(number as u128),
                 slots: 2,
+                pool: "gpu".to_owned(),
                 labels: [("os".to_owned(), "linux".to_owned())].into(),
                 version: "0.1.0".to_owned(),
             }),
@@ -323,7 +333,7 @@ impl History {
         let end = self.dice.roll(50) as u64;
         let log = LogEnd { chunks: end, bytes: end, lines: end, sha256: self.dice.digest() };
         let runner: RunnerId = ["local", "spare"][self.dice.roll(2)].parse().unwrap();
-        match self.dice.roll(24) {
+        match self.dice.roll(25) {
             0..6 => job::Command::Assign { attempt: attempt + 1, runner },
             6..11 => job::Command::Start { attempt },
             11 | 12 => job::Command::StartStep(StepStarted { attempt, step: job.step_finished + 1 }),
@@ -340,7 +350,12 @@ impl History {
             17 => job::Command::Fail { attempt, failure: failure(), log },
             18 => job::Command::TimeOut(TimedOut { attempt, limit_ms: 3_600_000, step: None, log }),
             19 => job::Command::Lose { attempt, reason: "silent".to_owned() },
-            20 => job::Command::RequestCancel,
+            20 if job.state == job::State::Queued => {
+                let reason = "no runner".to_owned();
+                job::Command::TimeOutQueued(job::QueueTimedOut { limit_ms: 9_000, reason })
+            }
+            20 => job::Command::Return { attempt, reason: "it drains".to_owned() },
+            23 => job::Command::RequestCancel,
             21 if job.cancel_requested => job::Command::Cancel,
             22 => job::Command::Retry,
             _ => {

@@ -19,6 +19,7 @@ fn names(reports: &[events::report::Report]) -> Vec<String> {
             What::Failed { .. } => "failed".to_owned(),
             What::TimedOut { .. } => "timed out".to_owned(),
             What::Abandoned { .. } => "abandoned".to_owned(),
+            What::Returned { .. } => "returned".to_owned(),
         })
         .collect()
 }

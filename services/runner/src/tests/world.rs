@@ -101,9 +101,12 @@ impl World {
             id: runner_id(),
             dir: self.fixture.dir.path().join("runner"),
             slots,
+            pool: "default".to_owned(),
             labels: [("where".to_owned(), "here".to_owned())].into(),
             docker_host: None,
             tree_cache_bytes: u64::MAX,
+            reserve: crate::Reserve { disk_bytes: 0, memory_bytes: 0 },
+            drain_timeout: Some(Duration::from_secs(1)),
         }
     }
 

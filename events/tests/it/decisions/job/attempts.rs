@@ -98,3 +98,28 @@ fn an_attempt_that_was_never_given_out_has_no_say() {
         running([]).when(early).then_refused(Code::StaleAttempt);
     }
 }
+
+#[test]
+fn an_attempt_that_comes_back_before_it_began_is_no_loss() {
+    given([queued(), assigned(1)]).when(give_back(1)).then(returned(1));
+    given([queued(), assigned(1)]).when(give_back(2)).then_refused(Code::StaleAttempt);
+    given([queued(), assigned(1), returned(1)]).when(give_back(1)).then_refused(Code::StaleAttempt);
+    given([queued(), assigned(1), returned(1)]).when(assign(2)).then(assigned(2));
+    running([]).when(give_back(1)).then_refused(Code::IllegalTransition);
+    running([failed(1)]).when(give_back(1)).then_nothing();
+    let many = (1..20).flat_map(|attempt| [assigned(attempt), returned(attempt)]);
+    assert_eq!(fold([queued()].into_iter().chain(many), evolve).losses, 0);
+}
+
+#[test]
+fn only_a_job_that_waits_can_wait_too_long() {
+    let time_out = || Command::TimeOutQueued(wait_in_vain());
+    given([]).when(time_out()).then_refused(Code::NotFound);
+    given([queued()]).when(time_out()).then(wait_in_vain());
+    running([lost(1)]).when(time_out()).then(wait_in_vain());
+    given([queued(), assigned(1)]).when(time_out()).then_nothing();
+    running([]).when(time_out()).then_nothing();
+    given([queued(), wait_in_vain().into()]).when(time_out()).then_nothing();
+    given([queued(), wait_in_vain().into()]).when(assign(1)).then_refused(Code::IllegalTransition);
+    given([queued(), wait_in_vain().into(), retried()]).when(assign(1)).then(assigned(1));
+}

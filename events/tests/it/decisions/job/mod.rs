@@ -102,6 +102,14 @@ fn lose(attempt: u32) -> Command {
     Command::Lose { attempt, reason: "its heart stopped".to_owned() }
 }
 
+fn give_back(attempt: u32) -> Command {
+    Command::Return { attempt, reason: "it drains".to_owned() }
+}
+
+fn wait_in_vain() -> QueueTimedOut {
+    QueueTimedOut { limit_ms: 90_000, reason: "no runner in pool gpu takes jobs".to_owned() }
+}
+
 fn seal(attempt: u32, chunks: u64) -> Command {
     Command::SealLog { attempt, blob: blob(BlobKind::Log, 0x10, 213_908), log: log_of(chunks) }
 }
@@ -136,6 +144,10 @@ fn failed(attempt: u32) -> Event {
 
 fn lost(attempt: u32) -> Event {
     Lost { attempt, runner: runner(attempt), reason: "its heart stopped".to_owned() }.into()
+}
+
+fn returned(attempt: u32) -> Event {
+    Returned { attempt, runner: runner(attempt), reason: "it drains".to_owned() }.into()
 }
 
 fn worn_out(attempt: u32) -> Event {

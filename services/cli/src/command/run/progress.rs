@@ -18,6 +18,8 @@ pub(super) struct Progress {
     jobs: BTreeMap<JobId, Job>,
     /// How many jobs there will be; absent while that is unknown.
     pub(super) expected: Option<u64>,
+    /// Why its jobs wait in vain; absent while they do not.
+    pub(super) starved: Option<String>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,15 @@ impl Progress {
                 }
                 Some(Remark::Plain(text))
             }
+            execution::Event::Starved(starved) => {
+                let line = format!("jobs wait in vain: {}", inert(&starved.message));
+                self.starved = Some(inert(&starved.message));
+                Some(Remark::Bad { line, hint: inert(&starved.hint), log: None })
+            }
+            execution::Event::StarvationEnded(_) => {
+                self.starved = None;
+                Some(Remark::Plain("jobs wait in vain no more".to_owned()))
+            }
             execution::Event::CancelRequested(_) => Some(Remark::Plain("somebody canceled it".to_owned())),
             execution::Event::Requested(_) | execution::Event::Completed(_) => None,
         }
@@ -105,8 +116,14 @@ impl Progress {
                 State::Running
             }
             job::Event::Succeeded(_) => State::Succeeded,
-            job::Event::Failed(_) | job::Event::TimedOut(_) | job::Event::Canceled(_) => State::Failed,
-            job::Event::Lost(_) | job::Event::Retried(_) | job::Event::Assigned(_) => {
+            job::Event::Failed(_)
+            | job::Event::TimedOut(_)
+            | job::Event::QueueTimedOut(_)
+            | job::Event::Canceled(_) => State::Failed,
+            job::Event::Lost(_)
+            | job::Event::Returned(_)
+            | job::Event::Retried(_)
+            | job::Event::Assigned(_) => {
                 job.step = 0;
                 State::Waiting
             }
@@ -135,12 +152,10 @@ impl Progress {
         let counts =
             [(State::Running, "running"), (State::Succeeded, "succeeded"), (State::Failed, "failed")];
         let counts = counts.map(|(state, name)| (self.count(state), name));
-        let counts: Vec<String> = counts
-            .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, name)| format!("{count} {name}"))
-            .collect();
-        counts.join(", ")
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts = counts.map(|(count, name)| format!("{count} {name}"));
+        let starved = self.starved.iter().map(|message| format!("the rest waits in vain: {message}"));
+        counts.chain(starved).collect::<Vec<_>>().join(", ")
     }
 
     fn count(&self, state: State) -> u64 {
@@ -163,6 +178,11 @@ fn remark(id: JobId, name: &str, event: &job::Event) -> Option<Remark> {
             line: format!("{name}: {}", end.message()),
             hint: end.hint().to_owned(),
             log: Some(failed_log(id, end.attempt, Some(&end.log))),
+        },
+        job::Event::QueueTimedOut(end) => Remark::Bad {
+            line: format!("{name}: {}", inert(&end.message())),
+            hint: end.hint().to_owned(),
+            log: None,
         },
         job::Event::Canceled(_) => {
             Remark::Bad { line: format!("{name}: canceled"), hint: String::new(), log: None }
