@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -89,18 +89,16 @@ impl Journal {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains(&name)
     }
 
-    /// Takes an attempt on. It is on disk when this returns.
+    /// Takes an attempt on: a process that is started after a crash finds it. It is not synced, as nothing of an attempt
+    /// is. A power failure may take it away, and with it the attempt, which its scheduler then counts as lost; one that
+    /// stayed could only be given back.
     pub(crate) fn begin(&self, ticket: &Ticket) -> Result<PathBuf> {
         let folder = self.folder(&attempt_of(ticket));
         let write = || -> io::Result<()> {
             std::fs::create_dir_all(&folder)?;
             let next = folder.join("ticket.next");
-            let mut file = File::create(&next)?;
-            file.write_all(&serde_json::to_vec(ticket)?)?;
-            file.sync_all()?;
-            std::fs::rename(&next, folder.join(TICKET))?;
-            File::open(&folder)?.sync_all()?;
-            File::open(self.root.join("attempts"))?.sync_all()
+            std::fs::write(&next, serde_json::to_vec(ticket)?)?;
+            std::fs::rename(&next, folder.join(TICKET))
         };
         write().with_context(|| format!("the ticket cannot be written below {}", self.root.display()))?;
         Ok(folder)

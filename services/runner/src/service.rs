@@ -1,7 +1,7 @@
 //! The service: start, intake, the end.
 //!
 //! Owns the order of things: what an earlier process left is dealt with first; a ticket is taken only while a slot is
-//! free, and acknowledged only once it is on disk; at the end nothing is left running. Invariant: a ticket that was
+//! free, and acknowledged only once it is written down; at the end nothing is left running. Invariant: a ticket that was
 //! acknowledged is an attempt in hand or one that has ended.
 
 use std::sync::Arc;
@@ -209,7 +209,8 @@ impl Intake {
             let mut queue = self.shared.broker.tickets(&self.shared.runner);
             while let Some((slot, delivery)) = self.next(&mut queue, stop).await {
                 self.take(&delivery, slot).await;
-                stop.run_until_cancelled(acknowledge(&delivery)).await;
+                // The next ticket need not wait until the broker has heard of this one.
+                self.tasks.spawn(async move { acknowledge(&delivery).await });
             }
         }
     }
