@@ -9,11 +9,15 @@
     reason = "a failed expectation ends the benchmark"
 )]
 
+mod dispatch;
 mod figure;
 mod histories;
 mod jobs;
+mod lost_runner;
 mod memory;
+mod null_engine;
 mod projection;
+mod stage;
 #[path = "../tests/world/mod.rs"]
 mod world;
 
@@ -23,13 +27,20 @@ use figure::Figure;
 type Benchmark = fn() -> Vec<Figure>;
 
 /// The benchmarks by the names that `ONLY` knows; each may give more than one figure.
-const ALL: [(&str, Benchmark); 5] = [
+const ALL: [(&str, Benchmark); 8] = [
     ("one_step_job_vs_docker_run", jobs::one_step_job),
     ("publish_to_projected_p99_ms", projection::latency),
+    ("dispatch_p50_ms", dispatch::latency),
+    ("lost_runner_noticed_p99_ms", lost_runner::lost),
+    ("noop_jobs_per_second", dispatch::throughput),
     ("rebuild_vs_raw_consume", projection::rebuild),
     ("idle_memory_mib", memory::idle),
     ("fleet_200_seconds", jobs::fleet),
 ];
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime").block_on(future)
+}
 
 fn main() {
     // cargo adds `--bench` to what the user gave.

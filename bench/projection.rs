@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::server::{Server, ServerConfig, Sync};
+use broker::server::Sync;
 use broker::{Broker, Start};
 use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::figure::{Figure, Goal, percentile};
-use crate::histories;
+use crate::stage::Stage;
+use crate::{block_on, histories};
 
 /// Jobs in the log that is folded anew; six events each.
 const JOBS: u64 = 40_000;
@@ -19,56 +19,20 @@ const JOBS: u64 = 40_000;
 const RATE: u64 = 1_000;
 const SECONDS: u64 = 10;
 
-/// A broker, a folder, and a database in it.
-struct Stage {
-    folder: tempfile::TempDir,
-    server: Server,
-}
-
-impl Stage {
-    async fn open(sync: Sync) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = broker::server::locate(None).expect("a nats-server");
-        let config =
-            ServerConfig { folder: folder.path().join("broker"), port: None, runners: Vec::new(), sync };
-        let server = Server::start(program, config).await.expect("nats-server starts");
-        let stage = Self { folder, server };
-        stage.connect("provisioner").await.provision().await.expect("the streams");
-        stage
-    }
-
-    async fn connect(&self, user: &str) -> Broker {
-        let config = self.server.client(user, Duration::from_secs(10)).expect("a user of the broker");
-        Broker::connect(&config).await.expect("the broker answers")
-    }
-
-    fn database(&self) -> String {
-        format!("sqlite://{}", self.folder.path().join("projection.sqlite").display())
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime").block_on(future)
-}
-
 /// From the publication of an event to its row, at a steady rate, beside a bare consumer of the same stream.
 ///
 /// The broker syncs once a second: with a sync for each message, a thousand a second are more than many disks take, and
 /// the queue before the disk would be what is measured, on both sides.
 pub(crate) fn latency() -> Vec<Figure> {
     block_on(async {
-        let stage = Stage::open(Sync::EverySecond).await;
-        let (database, stop) = (stage.database(), CancellationToken::new());
-        let config = projector::Config { database_url: database };
-        let projecting = tokio::spawn(projector::run(config, stage.connect("projector").await, stop.clone()));
+        let mut stage = Stage::open(Sync::EverySecond, &[]).await;
+        stage.project().await;
         let reader = stage.connect("gateway").await;
         let projected = reader.follow_projector();
         let consumed = consume(&reader);
         let scheduler = Arc::new(stage.connect("scheduler").await);
         let (ours, floor) = publish(&scheduler, projected, consumed).await;
-        stop.cancel();
-        projecting.await.expect("the projector ends").expect("the projector ends well");
-        stage.server.stop().await;
+        stage.close().await;
         let of = |share| (percentile(&ours, share), ("a bare consumer", percentile(&floor, share)));
         let ((p50, floor_p50), (p99, floor_p99)) = (of(0.5), of(0.99));
         vec![
@@ -128,7 +92,7 @@ async fn publish(
 /// Events a second when the tables are made anew, beside bare consumption of the same stream.
 pub(crate) fn rebuild() -> Vec<Figure> {
     block_on(async {
-        let stage = Stage::open(Sync::EverySecond).await;
+        let stage = Stage::open(Sync::EverySecond, &[]).await;
         fill(&stage.connect("scheduler").await).await;
         let operator = stage.connect("operator").await;
         let events = operator.last_sequence().await.expect("the end of the log");
@@ -149,7 +113,7 @@ pub(crate) fn rebuild() -> Vec<Figure> {
             projector::rebuild(&stage.database(), &operator, |_| ()).await.expect("a rebuild");
             ours.push(events as f64 / start.elapsed().as_secs_f64());
         }
-        stage.server.stop().await;
+        stage.close().await;
         ours.sort_by(f64::total_cmp);
         floor.sort_by(f64::total_cmp);
         let against = ("bare consumption", percentile(&floor, 0.5));

@@ -18,4 +18,5 @@ mod logs;
 mod main_job;
 mod operators;
 mod patches;
+mod soak;
 mod world;

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub use process::{Process, Role, free_port, kill};
+pub use process::{Process, Role, free_port, kill, resident_kib};
 
 /// The program under test.
 pub const PATCHWAVE: &str = env!("CARGO_BIN_EXE_patchwave");
@@ -83,6 +83,22 @@ impl World {
     pub fn start_role(&mut self, role: Role, options: &[&str]) {
         let process = Process::role(role, &self.data(), options);
         self.processes.push(process);
+    }
+
+    /// A world in which each role is a process of its own, and so are several runners.
+    pub fn with_runners(names: &[&str], options: &[&str]) -> Self {
+        let mut world = Self::new();
+        let known: Vec<&str> = names.iter().flat_map(|name| ["--runner", *name]).collect();
+        world.start_role(Role::Broker, &known);
+        world.wait_for_file("broker.json");
+        for role in Role::SERVICES.into_iter().filter(|role| *role != Role::Runner) {
+            world.start_role(role, &[]);
+        }
+        for name in names {
+            world.processes.push(Process::runner(name, &world.data(), options));
+        }
+        world.wait_for_file("gateway.json");
+        world
     }
 
     /// Waits until the process that was started last says by this file that it is ready.
@@ -199,6 +215,16 @@ impl World {
         self.processes.iter_mut().find(|process| process.role == role).expect("the role was started")
     }
 
+    /// The runner of this name.
+    pub fn runner(&mut self, name: &str) -> &mut Process {
+        self.processes.iter_mut().find(|process| process.name == name).expect("the runner was started")
+    }
+
+    /// Every process.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
     /// Changes the projection behind everybody's back.
     pub fn change_projection(&self, sql: &str) {
         let file = self.data().join("projection.sqlite");
@@ -209,6 +235,25 @@ impl World {
 
     /// Publishes a message as the operator.
     pub fn publish(&self, subject: &str, payload: &str) {
+        let (subject, payload) = (subject.to_owned(), payload.to_owned());
+        self.as_operator(async |client| {
+            client.publish(subject, payload.into()).await.expect("it is sent");
+            client.flush().await.expect("it has arrived");
+        });
+    }
+
+    /// How many messages and consumers a stream has.
+    pub fn stream(&self, name: &str) -> (u64, usize) {
+        self.as_operator(async |client| {
+            let jetstream = async_nats::jetstream::new(client);
+            let info = jetstream.get_stream(name).await.expect("the stream is there").get_info().await;
+            let info = info.expect("the broker answers");
+            (info.state.messages, info.state.consumer_count)
+        })
+    }
+
+    /// Does something with the operator's connection to the broker.
+    fn as_operator<T>(&self, work: impl AsyncFnOnce(async_nats::Client) -> T) -> T {
         let broker = std::fs::read(self.data().join("broker.json")).expect("the broker's address");
         let broker: Value = serde_json::from_slice(&broker).expect("a JSON document");
         let url = broker["url"].as_str().expect("an address").to_owned();
@@ -216,13 +261,13 @@ impl World {
         let password =
             passwords.lines().find_map(|line| line.strip_prefix("operator ")).expect("the operator's");
         let options =
-            async_nats::ConnectOptions::with_user_and_password("operator".to_owned(), password.to_owned());
+            async_nats::ConnectOptions::with_user_and_password("operator".to_owned(), password.to_owned())
+                .custom_inbox_prefix("_INBOX_operator");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let client = options.connect(url).await.expect("the broker answers");
-            client.publish(subject.to_owned(), payload.to_owned().into()).await.expect("it is sent");
-            client.flush().await.expect("it has arrived");
-        });
+            work(client).await
+        })
     }
 
     /// What a role has logged so far.

@@ -61,6 +61,8 @@ impl Role {
 pub struct Process {
     /// What it does.
     pub role: Role,
+    /// What tells it from others of its role.
+    pub name: String,
     child: Child,
     log: PathBuf,
     command: Box<dyn Fn() -> Command + Send>,
@@ -70,7 +72,7 @@ impl Process {
     /// Starts a process; `command` makes it anew for each start.
     pub fn start(role: Role, log: PathBuf, command: impl Fn() -> Command + Send + 'static) -> Self {
         let child = spawn(&command, &log);
-        Self { role, child, log, command: Box::new(command) }
+        Self { role, name: role.name().to_owned(), child, log, command: Box::new(command) }
     }
 
     /// Starts `patchwave up`.
@@ -78,8 +80,20 @@ impl Process {
         Self::role(Role::Up, data, options)
     }
 
+    /// Starts one of several runners.
+    pub fn runner(name: &str, data: &Path, options: &[&str]) -> Self {
+        let options: Vec<&str> = ["--id", name].iter().chain(options).copied().collect();
+        let mut process = Self::with_log(Role::Runner, data, &options, &format!("{name}.log"));
+        name.clone_into(&mut process.name);
+        process
+    }
+
     /// Starts a role with its data in the scenario's folder.
     pub fn role(role: Role, data: &Path, options: &[&str]) -> Self {
+        Self::with_log(role, data, options, &format!("{}.log", role.name()))
+    }
+
+    fn with_log(role: Role, data: &Path, options: &[&str], log: &str) -> Self {
         let mut arguments = vec![role.name().to_owned(), "--data-dir".to_owned(), path_text(data)];
         // Any port that is free; a gateway keeps its own over a restart, as an operator's would.
         let ports: &[&str] = match role {
@@ -91,7 +105,7 @@ impl Process {
         if role == Role::Gateway {
             arguments.extend(["--gateway".to_owned(), format!("127.0.0.1:{}", free_port())]);
         }
-        let log = data.with_extension(format!("{}.log", role.name()));
+        let log = data.with_extension(log);
         Self::start(role, log, move || {
             let mut command = Command::new(PATCHWAVE);
             command.args(&arguments);
@@ -110,6 +124,11 @@ impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How much of its memory is in the machine's, in KiB; none if it does not run.
+    pub fn resident_kib(&self) -> Option<u64> {
+        resident_kib(self.id())
     }
 
     /// Whether it has ended.
@@ -182,6 +201,13 @@ pub fn free_port() -> u16 {
 pub fn kill(id: u32) {
     let status = Command::new("kill").args(["-s", "KILL", &id.to_string()]).status();
     assert!(status.is_ok_and(|status| status.success()), "kill -9 {id}");
+}
+
+/// How much of a process's memory is in the machine's, in KiB; none if there is no such process.
+pub fn resident_kib(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn children(parent: u32) -> Vec<u32> {
