@@ -69,6 +69,8 @@ impl Stage {
         let config = scheduler::Config {
             snapshot_dir: self.folder.path().join("scheduler"),
             default_timeout: scheduler::DEFAULT_TIMEOUT,
+            default_queue_timeout: scheduler::DEFAULT_QUEUE_TIMEOUT,
+            job_limits: scheduler::JobLimits::default(),
         };
         let broker = self.connect("scheduler").await;
         self.roles.spawn(scheduler::run(config, broker, self.stop.clone()));
@@ -80,9 +82,12 @@ impl Stage {
             id: id.clone(),
             dir: self.folder.path().join("runner"),
             slots,
+            pool: events::runner::DEFAULT_POOL.to_owned(),
             labels: Default::default(),
             docker_host: Some(engine.address().to_owned()),
             tree_cache_bytes: runner::DEFAULT_TREE_CACHE_BYTES,
+            reserve: runner::Reserve { disk_bytes: 0, memory_bytes: 0 },
+            drain_timeout: None,
         };
         let broker = self.connect(&broker::server::runner_user(id)).await;
         self.roles.spawn(runner::run(config, broker, self.stop.clone()));
