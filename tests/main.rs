@@ -9,6 +9,7 @@
     reason = "a failed expectation is the test's failure"
 )]
 
+mod admission;
 mod architecture;
 mod bad_input;
 mod documents;

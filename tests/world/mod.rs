@@ -63,8 +63,13 @@ impl World {
 
     /// A world in which each role is a process of its own.
     pub fn apart() -> Self {
+        Self::apart_with(&[])
+    }
+
+    /// The same with more options for the broker, such as the names of runners.
+    pub fn apart_with(broker: &[&str]) -> Self {
         let mut world = Self::new();
-        world.start_role(Role::Broker, &[]);
+        world.start_role(Role::Broker, broker);
         world.wait_for_file("broker.json");
         for role in Role::SERVICES {
             world.start_role(role, &[]);

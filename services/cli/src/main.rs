@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use command::{ShowOptions, action, execution, job, plan, run};
+use command::{action, execution, job, plan, run};
 use data_dir::DataDirOption;
 use logging::LogFormat;
 use operator::{dead, events as log, projection};
@@ -100,20 +100,14 @@ enum Command {
     Dead(dead::Command),
 }
 
-/// `patchwave runner` is a role, `patchwave runner list` asks for all of them.
+/// `patchwave runner` is a role; with a command, as in `patchwave runner list`, it is about runners.
 #[derive(Args, Debug)]
 struct RunnerCommand {
     #[command(subcommand)]
-    list: Option<RunnerList>,
+    command: Option<command::runner::Command>,
 
     #[command(flatten)]
     role: role::runner::Options,
-}
-
-#[derive(Debug, Subcommand)]
-enum RunnerList {
-    /// List the runners
-    List(ShowOptions),
 }
 
 fn main() -> ExitCode {
@@ -155,8 +149,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Gateway(options) => role::gateway::run(options, data).await,
         Command::Catalog(options) => role::catalog::run(options, data).await,
         Command::Scheduler(options) => role::scheduler::run(options, data).await,
-        Command::Runner(runner) => match runner.list {
-            Some(RunnerList::List(options)) => command::runner::list(options, data).await,
+        Command::Runner(runner) => match runner.command {
+            Some(command) => command::runner::run(command, data).await,
             None => role::runner::run(runner.role, data).await,
         },
         Command::LogCollector(options) => role::log_collector::run(options, data).await,
@@ -180,7 +174,7 @@ impl Command {
             | Self::LogCollector(_)
             | Self::CampaignPlan(_)
             | Self::Projector(_) => ROLE_LOG,
-            Self::Runner(runner) if runner.list.is_none() => ROLE_LOG,
+            Self::Runner(runner) if runner.command.is_none() => ROLE_LOG,
             _ => "warn,async_nats=off",
         }
     }
@@ -218,10 +212,10 @@ mod tests {
     fn a_runner_is_a_role_and_a_list() {
         let parse = |arguments: &[&str]| Cli::try_parse_from([&["patchwave", "runner"], arguments].concat());
         assert!(
-            matches!(parse(&["list", "--json"]).unwrap().command, Command::Runner(runner) if runner.list.is_some())
+            matches!(parse(&["list", "--json"]).unwrap().command, Command::Runner(runner) if runner.command.is_some())
         );
         assert!(
-            matches!(parse(&["--id", "north"]).unwrap().command, Command::Runner(runner) if runner.list.is_none())
+            matches!(parse(&["--id", "north"]).unwrap().command, Command::Runner(runner) if runner.command.is_none())
         );
         assert!(parse(&["--id", "North"]).is_err());
     }

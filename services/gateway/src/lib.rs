@@ -7,6 +7,7 @@
 mod actor;
 mod command;
 mod fault;
+mod fleet;
 mod http;
 mod projection;
 mod schema;

@@ -11,6 +11,7 @@ use super::{ListOptions, ShowOptions, moment, not_found, state};
 use crate::client::{Client, Connection, pages};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
+use crate::terminal::inert;
 
 /// The commands of `patchwave execution`.
 #[derive(Clone, Debug, Subcommand)]
@@ -51,7 +52,7 @@ const LIST: &str = "query($first: Int!, $after: String, $actionId: ID) {
 const SHOW: &str = "query($id: ID!) { execution(id: $id) {
     id actionName revision state actor requestedAt completedAt plan { id }
     counts { workspaces skipped unreachable queued running succeeded failed canceled }
-    skipped { repository reason message } } }";
+    starved { since pool lack message hint } skipped { repository reason message } } }";
 
 const JOBS: &str = "query($id: ID!, $first: Int!, $after: String) { execution(id: $id) {
   jobs(first: $first, after: $after) { nodes {
@@ -103,9 +104,20 @@ struct Shown {
 struct Whole {
     #[serde(flatten)]
     execution: Execution,
+    starved: Option<Starved>,
     skipped: Vec<Skipped>,
     #[serde(default)]
     jobs: Vec<Job>,
+}
+
+/// Why its jobs wait in vain.
+#[derive(Debug, Deserialize, Serialize)]
+struct Starved {
+    since: String,
+    pool: String,
+    lack: String,
+    message: String,
+    hint: String,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -236,6 +248,11 @@ fn rendered(whole: &Whole) -> String {
         ("completed", execution.completed_at.as_deref().map_or_else(|| "not yet".to_owned(), moment)),
         ("plan", execution.plan.as_ref().map_or_else(|| "none yet".to_owned(), |plan| plan.id.clone())),
     ]);
+    if let Some(starved) = &whole.starved {
+        let since = moment(&starved.since);
+        let waits = format!("the queued jobs wait in vain since {since}: {}", starved.message);
+        text.push_str(&format!("\n\n{}\n  hint: {}", inert(&waits), inert(&starved.hint)));
+    }
     if !whole.jobs.is_empty() {
         let columns = [
             Column::Left("job"),
@@ -245,7 +262,7 @@ fn rendered(whole: &Whole) -> String {
             Column::Left("result"),
         ];
         text.push_str("\n\n");
-        text.push_str(&output::table(&columns, whole.jobs.iter().map(row)));
+        text.push_str(&output::table(&columns, whole.jobs.iter().map(|job| row(job, whole.starved.is_some()))));
     }
     if !whole.skipped.is_empty() {
         let rows = whole
@@ -258,7 +275,7 @@ fn rendered(whole: &Whole) -> String {
     text
 }
 
-fn row(job: &Job) -> Vec<String> {
+fn row(job: &Job, starved: bool) -> Vec<String> {
     let place =
         if job.path.is_empty() { job.repository.clone() } else { format!("{}/{}", job.repository, job.path) };
     let result = match (&job.failure, &job.diff_stat, job.runner.as_deref()) {
@@ -269,6 +286,7 @@ fn row(job: &Job) -> Vec<String> {
             format!("{} {files} +{} −{}", stat.files, stat.insertions, stat.deletions)
         }
         (None, None, Some(runner)) => format!("on {runner}"),
+        (None, None, None) if starved && job.state == "QUEUED" => "waits in vain".to_owned(),
         (None, None, None) => String::new(),
     };
     vec![job.id.clone(), place, state(&job.state), job.attempt.to_string(), result]
@@ -285,6 +303,8 @@ mod tests {
             "requestedAt": "2026-01-02T03:04:05.000000Z", "completedAt": null, "plan": null,
             "counts": { "workspaces": 3, "skipped": 1, "unreachable": 0, "queued": 0, "running": 0,
                         "succeeded": 2, "failed": 1, "canceled": 0 },
+            "starved": { "since": "2026-01-02T03:05:00.000000Z", "pool": "gpu", "lack": "no_runner",
+                         "message": "there is no runner in pool gpu", "hint": "start one" },
             "skipped": [{ "repository": "empty", "reason": "empty", "message": "it has no commits" }],
             "jobs": [
                 { "id": "job_1", "repository": "alpha", "path": "", "state": "SUCCEEDED", "attempt": 1, "runner": "local",
@@ -307,6 +327,9 @@ by         user:anna
 requested  2026-01-02 03:04:05Z
 completed  not yet
 plan       none yet
+
+the queued jobs wait in vain since 2026-01-02 03:05:00Z: there is no runner in pool gpu
+  hint: start one
 
 job    repository  state      attempt  result
 job_1  alpha       succeeded        1  1 file +2 −3

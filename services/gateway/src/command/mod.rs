@@ -5,6 +5,7 @@
 
 mod apply_action;
 mod create_execution;
+mod drain_runner;
 
 use std::future::Future;
 use std::time::Duration;

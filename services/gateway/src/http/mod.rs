@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::command::Commands;
+use crate::fleet::Fleet;
 use crate::projection::Projection;
 use crate::schema::{Graph, graph};
 
@@ -47,7 +48,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Over a projection and a log.
     pub(crate) fn new(projection: Projection, broker: Broker, stop: CancellationToken) -> Self {
-        let graph = graph(&projection, Commands::new(broker.clone()));
+        let graph = graph(&projection, Fleet::follow(&broker), Commands::new(broker.clone()));
         Self { graph, projection, broker, streams: Arc::new(Semaphore::new(STREAMS)), stop }
     }
 }

@@ -49,10 +49,62 @@ pub(crate) struct Execution {
     resolved_at: Option<DateTime>,
     completed_at: Option<DateTime>,
     counts: ExecutionCounts,
+    /// Why its jobs wait in vain; absent while they do not.
+    starved: Option<Starvation>,
     #[graphql(skip)]
     plan_id: Option<String>,
     #[graphql(skip)]
     requested_sequence: i64,
+}
+
+/// Nobody runs the jobs that wait: no runner of their pool takes any.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Starvation {
+    since: DateTime,
+    /// The pool that the jobs ask for.
+    pool: String,
+    /// What is missing: `no_runner`, `draining` or `trouble`.
+    lack: String,
+    /// The same in words.
+    message: String,
+    /// What to do about it.
+    hint: String,
+}
+
+impl Starvation {
+    fn of(row: &AnyRow) -> sqlx::Result<Option<Self>> {
+        let Some(since) = row.try_get::<Option<String>, _>("starved_since")? else { return Ok(None) };
+        Ok(Some(Self {
+            since: DateTime(since),
+            pool: row.try_get("starved_pool")?,
+            lack: row.try_get("starved_lack")?,
+            message: row.try_get("starved_message")?,
+            hint: row.try_get("starved_hint")?,
+        }))
+    }
+}
+
+/// What an execution's jobs need to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct OfExecution {
+    id: String,
+    pub(super) starved: Option<Starvation>,
+}
+
+impl FromRow<'_, AnyRow> for OfExecution {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self { id: row.try_get("id")?, starved: Starvation::of(row)? })
+    }
+}
+
+impl Children for OfExecution {
+    const VIEW: &'static str = "executions";
+    const PARENT: &'static str = "id";
+    const ORDER: &'static str = "id";
+
+    fn parent(&self) -> &str {
+        &self.id
+    }
 }
 
 /// How many of what.
@@ -97,6 +149,7 @@ impl FromRow<'_, AnyRow> for Execution {
                 failed: count("failed")?,
                 canceled: count("canceled")?,
             },
+            starved: Starvation::of(row)?,
             plan_id: row.try_get("plan_id")?,
             requested_sequence: row.try_get("requested_sequence")?,
         })

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use super::children;
+use super::execution::{OfExecution, Starvation};
 use super::scalar::{DateTime, Sequence, int, sequence, states};
 use crate::projection::{Bound, Children, Cursor, Listed};
 
@@ -157,6 +158,15 @@ impl Listed for Job {
 
 #[ComplexObject]
 impl Job {
+    /// Why it waits in vain; absent while it does not wait, or not in vain.
+    async fn starved(&self, ctx: &Context<'_>) -> Result<Option<Starvation>> {
+        if self.state != JobState::Queued {
+            return Ok(None);
+        }
+        let execution: Option<OfExecution> = children(ctx, &self.execution_id).await?.pop();
+        Ok(execution.and_then(|execution| execution.starved))
+    }
+
     /// Every attempt, oldest first.
     #[graphql(complexity = "2 * child_complexity")]
     async fn attempts(&self, ctx: &Context<'_>) -> Result<Vec<Attempt>> {

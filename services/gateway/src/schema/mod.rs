@@ -20,6 +20,7 @@ use sqlx::any::AnyRow;
 
 use crate::command::Commands;
 use crate::fault::Fault;
+use crate::fleet::Fleet;
 use crate::projection::{Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement};
 pub(crate) use query::malformed;
 use scalar::{Connection, Sequence};
@@ -45,7 +46,7 @@ fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscriptio
 }
 
 /// The schema over a projection.
-pub(crate) fn graph(projection: &Projection, commands: Commands) -> Graph {
+pub(crate) fn graph(projection: &Projection, fleet: Fleet, commands: Commands) -> Graph {
     fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
         DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
     }
@@ -54,6 +55,7 @@ pub(crate) fn graph(projection: &Projection, commands: Commands) -> Graph {
     }
     builder()
         .data(projection.clone())
+        .data(fleet)
         .data(commands)
         .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
         .data(pages::<action::Action>(projection))
@@ -61,6 +63,7 @@ pub(crate) fn graph(projection: &Projection, commands: Commands) -> Graph {
         .data(pages::<job::Job>(projection))
         .data(pages::<plan::ChangesetSpec>(projection))
         .data(lists::<execution::SkippedRepository>(projection))
+        .data(lists::<execution::OfExecution>(projection))
         .data(lists::<job::Attempt>(projection))
         .data(lists::<job::AttemptStep>(projection))
         .data(lists::<plan::Plan>(projection))

@@ -1,11 +1,13 @@
 //! Mutations: commands, and what they did.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use events::id::RunnerId;
 use events::action::{Definition, Given};
 
 use super::action::Action;
 use super::by_id;
 use super::execution::Execution;
+use super::runner::Runner;
 use super::scalar::Sequence;
 use crate::command::{Commands, CreateExecution, Done};
 use crate::fault::Fault;
@@ -67,6 +69,21 @@ pub(crate) struct CreateActionExecutionPayload {
     sequence: Sequence,
 }
 
+/// The runner that is to leave.
+#[derive(InputObject)]
+pub(crate) struct DrainRunnerInput {
+    id: ID,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub(crate) struct DrainRunnerPayload {
+    runner: Runner,
+    sequence: Sequence,
+}
+
 #[Object]
 impl Mutation {
     /// Makes this definition the newest of its action, and the action if there is none.
@@ -94,6 +111,17 @@ impl Mutation {
         let done = ctx.data::<Commands>()?.create_execution(create, input.mutation_id.as_deref()).await?;
         let execution = written(ctx, "executions", &done).await?;
         Ok(CreateActionExecutionPayload { execution, sequence: Sequence(done.sequence) })
+    }
+
+    /// Lets a runner finish what it runs, take nothing new, and leave.
+    async fn drain_runner(&self, ctx: &Context<'_>, input: DrainRunnerInput) -> Result<DrainRunnerPayload> {
+        let no_name = |error: events::id::InvalidRunnerId| {
+            Fault::invalid(error.to_string(), "`patchwave runner list` shows the runners there are.")
+        };
+        let id: RunnerId = input.id.parse().map_err(no_name)?;
+        let done = ctx.data::<Commands>()?.drain_runner(&id, input.mutation_id.as_deref()).await?;
+        let runner = written(ctx, "runners", &done).await?;
+        Ok(DrainRunnerPayload { runner, sequence: Sequence(done.sequence) })
     }
 }
 

@@ -88,6 +88,11 @@ impl Query {
         by_id(ctx, "plans", id.to_string(), at_least).await
     }
 
+    /// The runner with this name.
+    async fn runner(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Runner>> {
+        by_id(ctx, "runners", id.to_string(), None).await
+    }
+
     /// The runners by name.
     #[graphql(complexity = "10 * child_complexity")]
     async fn runners(&self, ctx: &Context<'_>) -> Result<Vec<Runner>> {
