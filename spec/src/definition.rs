@@ -38,6 +38,13 @@ pub struct Definition {
     pub settings: Settings,
 }
 
+impl Definition {
+    /// Every mount of every step, in order.
+    pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.steps.iter().flat_map(|step| &step.mounts)
+    }
+}
+
 /// The format of a definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -78,10 +85,30 @@ pub struct Step {
     pub env: Vec<(String, Template)>,
     /// Files that the step finds read-only in its container: absolute path and content, each path once.
     pub files: Vec<(String, Template)>,
+    /// Files and folders from beside the definition that the step finds read-only in its container.
+    pub mounts: Vec<Mount>,
     /// Absolute container paths that are kept between the runs of one repository.
     pub cache_dirs: Vec<String>,
     /// How long it may take by the wall clock; absent: what the settings say.
     pub timeout: Option<Duration>,
+}
+
+/// A file or folder from beside the definition, and where a step finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Relative to the definition's folder, without `.`, `..` and empty names; empty: the folder itself.
+    pub path: String,
+    /// Absolute in the container.
+    pub mountpoint: String,
+}
+
+/// Why a mount is refused by whoever knows the files; its place in the text is found here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountRefusal {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
 }
 
 /// The image of a step's container.

@@ -56,6 +56,8 @@ codes! {
     WrongType = "wrong-type",
     /// A value of the right type that the key cannot take.
     InvalidValue = "invalid-value",
+    /// A mounted file or folder that is not there, or cannot be mounted.
+    MissingFile = "missing-file",
     /// A part of the format that this version does not support yet.
     NotSupportedYet = "not-supported-yet",
     /// Something a legacy action file needs from its user beside the file.

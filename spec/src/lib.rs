@@ -20,7 +20,7 @@ pub use changeset::{
     Author, Changeset, ChangesetAuthor, ChangesetTemplate, Publication, PublicationRule, Published,
 };
 pub use context::{BatchChange, Context, FileChanges, Repository, StepResult, Steps};
-pub use definition::{Action, Container, Definition, Kind, Parsed, Scope, Step};
+pub use definition::{Action, Container, Definition, Kind, Mount, MountRefusal, Parsed, Scope, Step};
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Severity};
 pub use settings::{Limits, Network, OnLogLimit, Settings};
 pub use source::{DEFAULT_COMMAND_IMAGE, Given, Source};
@@ -28,5 +28,13 @@ pub use template::{RenderError, RenderFault, Template};
 
 /// Reads a definition and says everything that is wrong with it at once.
 pub fn parse(source: &Source<'_>) -> Result<Parsed, Diagnostics> {
-    reading::read(source)
+    reading::read(source, &|_| None)
+}
+
+/// The same for whoever knows the files beside the definition: `refuse` says of each mount why it cannot be, if it cannot.
+pub fn parse_with_files(
+    source: &Source<'_>,
+    refuse: &dyn Fn(&Mount) -> Option<MountRefusal>,
+) -> Result<Parsed, Diagnostics> {
+    reading::read(source, refuse)
 }

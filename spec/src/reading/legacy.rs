@@ -98,7 +98,15 @@ fn step(walk: &mut Walk<'_>, node: &Node, command_image: &str) -> Option<Step> {
             return None;
         }
     };
-    Some(Step { container, action, env: Vec::new(), files: Vec::new(), cache_dirs, timeout: None })
+    Some(Step {
+        container,
+        action,
+        env: Vec::new(),
+        files: Vec::new(),
+        mounts: Vec::new(),
+        cache_dirs,
+        timeout: None,
+    })
 }
 
 /// The container of a `docker` step: an image, or the Dockerfile that makes one.

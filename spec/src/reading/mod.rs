@@ -7,13 +7,14 @@ mod batch;
 mod changeset;
 mod duration;
 mod legacy;
+mod mount;
 mod scope;
 mod settings;
 mod size;
 mod step;
 mod walk;
 
-use walk::Walk;
+use walk::{RefuseMount, Walk};
 
 use crate::definition::Parsed;
 use crate::diagnostic::{Code, Diagnostics, Problem};
@@ -31,9 +32,9 @@ const BATCH_KEYS: &[&str] =
     &["changesetTemplate", "on", "version", "workspaces", "transformChanges", "importChangesets"];
 
 /// Reads a definition.
-pub(crate) fn read(source: &Source<'_>) -> Result<Parsed, Diagnostics> {
+pub(crate) fn read(source: &Source<'_>, refuse: &RefuseMount<'_>) -> Result<Parsed, Diagnostics> {
     let syntax = syntax(source);
-    let mut walk = Walk::new(source, syntax);
+    let mut walk = Walk::new(source, syntax, refuse);
     if source.text.len() > MAX_BYTES {
         let message = format!("the file is larger than {} KiB", MAX_BYTES >> 10);
         walk.problem(

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::mount;
 use super::settings;
 use super::walk::{Field, Fields, Shape, Walk};
 use crate::definition::{Action, Container, Step};
@@ -14,11 +15,10 @@ use crate::template::{FieldPlace, Template};
 
 const STEP: Shape = Shape {
     what: "a step",
-    keys: &["run", "container", "env", "files", "patchwave"],
+    keys: &["run", "container", "env", "files", "mount", "patchwave"],
     later: &[
         ("if", "leave it out, and decide in the script of `run`"),
         ("outputs", "leave it out: the next step sees what this one prints as `previous_step.stdout`"),
-        ("mount", "leave it out: `files` brings texts into the container"),
     ],
     elsewhere: &[
         ("image", "a batch spec calls it `container`"),
@@ -40,12 +40,14 @@ fn step(walk: &mut Walk<'_>, node: &Node, index: usize) -> Option<Step> {
     let container = container(walk, &fields, &at);
     let env = fields.get("env").map(|node| env(walk, node, &at)).unwrap_or_default();
     let files = fields.get("files").map(|node| files(walk, node, &at)).unwrap_or_default();
+    let mounts = fields.get("mount").map(|node| mount::mounts(walk, node, &files)).unwrap_or_default();
     let timeout = fields.get("patchwave").and_then(|node| settings::step_timeout(walk, node));
     Some(Step {
         container: Container::Image(container?),
         action: Action::Script(run?),
         env,
         files,
+        mounts,
         cache_dirs: Vec::new(),
         timeout,
     })

@@ -6,7 +6,7 @@
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
-use crate::definition::{Definition, Parsed};
+use crate::definition::{Definition, Mount, MountRefusal, Parsed};
 use crate::diagnostic::{Code, Diagnostics, Problem, nearest, shown};
 use crate::document::{Key, Node, NodeKind, Scalar, Syntax};
 use crate::source::{Given, Source};
@@ -27,7 +27,11 @@ pub(super) struct Walk<'a> {
     texts: Vec<SourceText<'a>>,
     report: Report,
     syntax: Syntax,
+    refuse: &'a RefuseMount<'a>,
 }
+
+/// Says of a mount why it cannot be, if it cannot.
+pub(super) type RefuseMount<'a> = dyn Fn(&Mount) -> Option<MountRefusal> + 'a;
 
 /// The keys of a map.
 pub(super) struct Shape {
@@ -84,7 +88,7 @@ impl<'n> Fields<'n> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(source: &Source<'a>, syntax: Syntax) -> Self {
+    pub(super) fn new(source: &Source<'a>, syntax: Syntax, refuse: &'a RefuseMount<'a>) -> Self {
         let Given { name, branch, title, body, message } = source.given;
         let given =
             |name, text: &'a Option<String>| SourceText::new(name, text.as_deref().unwrap_or_default());
@@ -96,7 +100,7 @@ impl<'a> Walk<'a> {
             given("given body", body),
             given("given message", message),
         ];
-        Self { texts, report: Report::default(), syntax }
+        Self { texts, report: Report::default(), syntax, refuse }
     }
 
     /// The definition if nothing is wrong with it, else everything that is.
@@ -107,6 +111,11 @@ impl<'a> Walk<'a> {
             Some(definition) => Ok(Parsed { definition, warnings: found.into_list() }),
             None => Err(found),
         }
+    }
+
+    /// Why the files beside the definition do not have what a mount names, if they do not.
+    pub(super) fn refusal(&self, mount: &Mount) -> Option<MountRefusal> {
+        (self.refuse)(mount)
     }
 
     /// Reports something wrong with the file.

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use spec::{Code, Diagnostic, Given, Severity};
+use spec::{Code, Diagnostic, Given, Mount, MountRefusal, Severity, Source};
 
-use crate::given::{named, read};
+use crate::given::named;
 
 #[test]
 fn what_is_wrong_is_shown_as_expected() {
@@ -82,7 +82,14 @@ fn shown(path: &Path) -> String {
 fn found(path: &Path) -> Vec<Diagnostic> {
     let name = name(path);
     let text = fs::read_to_string(path).unwrap();
-    match read(&name, &text, &given(&name)) {
+    let given = given(&name);
+    let source = Source { file_name: &name, text: &text, given: &given, command_image: "command-image" };
+    let refuse = |mount: &Mount| {
+        let refusal =
+            || MountRefusal { message: format!("`{}` is not there", mount.path), hint: "look".to_owned() };
+        mount.path.ends_with("missing").then(refusal)
+    };
+    match spec::parse_with_files(&source, &refuse) {
         Err(diagnostics) => {
             assert!(diagnostics.as_slice().iter().any(|found| found.severity == Severity::Error), "{name}");
             diagnostics.as_slice().to_vec()

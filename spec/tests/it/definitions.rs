@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use spec::{
-    Action, BatchChange, Code, Container, Context, Definition, Kind, Limits, Network, OnLogLimit,
+    Action, BatchChange, Code, Container, Context, Definition, Kind, Limits, Mount, Network, OnLogLimit,
     Publication, PublicationRule, Published, Repository, Scope, Settings, Template,
 };
 
@@ -39,6 +39,11 @@ steps:
       /tmp/a.txt: hello ${{ steps.path }}
       /tmp//b/./c: |
         text
+    mount:
+      - path: ./scripts//fix.sh
+        mountpoint: /usr/local/bin/fix
+      - { path: scripts/../data/, mountpoint: /data/ }
+      - { path: ., mountpoint: /all }
   - run: cat ${{ join previous_step.modified_files " " }}
     container: alpine:3
     env:
@@ -148,6 +153,11 @@ fn steps_are_read() {
         rendered(&second.files),
         [("/tmp/a.txt", "hello services/web"), ("/tmp/b/c", "text\n")].map(owned)
     );
+    let mount =
+        |path: &str, mountpoint: &str| Mount { path: path.to_owned(), mountpoint: mountpoint.to_owned() };
+    let mounts = [mount("scripts/fix.sh", "/usr/local/bin/fix"), mount("data", "/data"), mount("", "/all")];
+    assert_eq!(second.mounts, mounts);
+    assert!(definition.mounts().eq(&mounts));
     assert_eq!(script(&third.action), "cat a.txt b.txt");
     assert_eq!(rendered(&third.env), [("ONE", "1"), ("TWO", "yes")].map(owned));
 }
