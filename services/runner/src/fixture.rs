@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use events::job::DiffStat;
 
+use crate::cache::FolderCache;
 use crate::patch::{self, Patch};
 use crate::trash::Trash;
 use crate::tree_cache::{Commit, Tree, TreeCache};
@@ -76,11 +77,12 @@ impl Fixture {
             base_oid: oid.trim().parse().unwrap(),
         };
         let trash = Trash::open(dir.path().join("trash")).unwrap();
-        let cache = TreeCache::open(dir.path().join("cache"), u64::MAX, trash.clone()).unwrap();
+        let folders = FolderCache::open(dir.path().join("cache"), u64::MAX, trash.clone()).unwrap();
+        let cache = TreeCache::over(Arc::new(folders));
         Self { dir, commit, pack, trash, cache }
     }
 
-    pub(crate) async fn tree(&self) -> Arc<Tree> {
+    pub(crate) async fn tree(&self) -> Tree {
         let copy = |to: PathBuf| async move {
             std::fs::copy(&self.pack, to)?;
             Ok(())

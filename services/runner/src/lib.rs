@@ -7,6 +7,7 @@
 mod attempt;
 mod attempts;
 mod beats;
+mod cache;
 #[cfg(test)]
 mod fixture;
 mod git;
@@ -14,6 +15,7 @@ mod health;
 mod journal;
 mod leaving;
 mod log;
+mod mounted;
 mod outbox;
 mod patch;
 mod reserve;
@@ -51,7 +53,7 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// The container engine; absent: `DOCKER_HOST`, else the default socket.
     pub docker_host: Option<String>,
-    /// How many bytes of checked-out trees it keeps for later jobs.
+    /// How many bytes of checked-out trees and of actions' files it keeps for later jobs.
     pub tree_cache_bytes: u64,
     /// How much must be free before a job is taken.
     pub reserve: Reserve,

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::attempt;
 use crate::attempts::{Attempts, Halt};
 use crate::beats::Heart;
+use crate::cache::FolderCache;
 use crate::health::{Health, Patient, State, examine_folder};
 use crate::journal::{Journal, Leftover, attempt_of};
 use crate::leaving::{self, Leave};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) health: Health,
     pub(crate) trees: TreeCache,
+    pub(crate) folders: Arc<FolderCache>,
     pub(crate) trash: Trash,
     pub(crate) mode: Mode,
 }
@@ -71,7 +73,8 @@ impl Service {
         }
         let leftovers = journal.leftovers()?;
         let mode = workspace::probe(&dir)?;
-        let trees = TreeCache::open(dir.join("trees"), config.tree_cache_bytes, trash.clone())?;
+        let folders = FolderCache::open(dir.join("cache"), config.tree_cache_bytes, trash.clone())?;
+        let folders = Arc::new(folders);
         tracing::info!(runner = %config.id, git = version, workspaces = ?mode, "runner starts");
         let shared = Arc::new(Shared {
             runner: config.id.clone(),
@@ -79,7 +82,8 @@ impl Service {
             journal,
             attempts: Arc::new(Attempts::new()),
             health: Health::new(),
-            trees,
+            trees: TreeCache::over(Arc::clone(&folders)),
+            folders,
             trash,
             mode,
         });

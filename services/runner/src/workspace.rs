@@ -6,7 +6,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -61,7 +60,7 @@ pub(crate) fn probe(dir: &Path) -> Result<Mode> {
 pub(crate) struct Workspace {
     layers: Layers,
     mode: Mode,
-    tree: Arc<Tree>,
+    tree: Tree,
 }
 
 /// Where things are inside the attempt's folder.
@@ -127,7 +126,7 @@ impl Workspace {
     }
 
     /// Puts the tree's files into a reserved folder.
-    pub(crate) async fn open(root: &Path, tree: Arc<Tree>, mode: Mode) -> Result<Self> {
+    pub(crate) async fn open(root: &Path, tree: Tree, mode: Mode) -> Result<Self> {
         let layers = Layers::new(root.to_owned());
         match mode {
             Mode::Overlay | Mode::VolatileOverlay => {

@@ -1,4 +1,4 @@
-//! The hands of an attempt: the containers that it holds.
+//! The hands of an attempt: the containers that it holds, and the action's files that they mount.
 //!
 //! Owns what has to be killed and removed when the work on an attempt is cut off. Invariant: a container that was created
 //! is in here before anything runs in it.
@@ -7,14 +7,18 @@ use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::mounted::Mounted;
 use crate::sandbox::Container;
 
 /// The containers of one attempt.
 #[derive(Default)]
 pub(super) struct Hands {
     containers: Mutex<Containers>,
+    /// Held as long as the containers may be there.
+    mounted: OnceCell<Mounted>,
     stopping: CancellationToken,
 }
 
@@ -29,6 +33,11 @@ impl Hands {
     /// Takes a new container.
     pub(super) fn take(&self, container: &Container) {
         self.lock().all.push(container.clone());
+    }
+
+    /// The action's files, once a step mounts them.
+    pub(super) fn mounted(&self) -> &OnceCell<Mounted> {
+        &self.mounted
     }
 
     /// Notes in which container a step runs, if any.

@@ -12,7 +12,7 @@ use events::blob::BlobRef;
 use events::job::{Failure, FailureKind};
 use events::ticket::Ticket;
 use sha2::{Digest as _, Sha256};
-use spec::{Action, Definition, Step};
+use spec::{Action, Definition, Mount, Step};
 
 use super::hands::Hands;
 use super::runs;
@@ -21,6 +21,7 @@ use super::work::{Broken, environment, failure, of_step};
 use super::workspace_of;
 use crate::journal::{Leftover, attempt_of};
 use crate::log::Log;
+use crate::mounted::Mounted;
 use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, WORK};
 use crate::service::Shared;
 use crate::tree_cache::Commit;
@@ -103,7 +104,8 @@ impl Setup<'_> {
             spec::Container::Dockerfile(text) => ImageSource::Dockerfile(text.clone()),
         };
         let main = main(&steps[run], engine.shares_pipes(), number, story)?;
-        let read_only_files = self.files(step, number, story)?;
+        let mut read_only_files = self.files(step, number, story)?;
+        read_only_files.extend(self.mounts(step).await?);
         let cache_dirs = self.cache_dirs(step)?;
         let log = self.log;
         let image =
@@ -143,6 +145,19 @@ impl Setup<'_> {
             files.push((file, path.clone()));
         }
         Ok(files)
+    }
+
+    /// The action's own files and folders that a step finds in its container.
+    async fn mounts(&self, step: &Step) -> Result<Vec<(PathBuf, String)>, Broken> {
+        if step.mounts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let blob = self.begun.ticket.definition.files.as_deref();
+        let blob = blob.context("the ticket names no files, but a step mounts some")?;
+        let unpack = || Mounted::get(&self.shared.folders, blob, |to| fetch(self.shared, blob, to));
+        let mounted = self.hands.mounted().get_or_try_init(unpack).await.map_err(of_files)?;
+        let place = |mount: &Mount| Ok((mounted.place(&mount.path)?, mount.mountpoint.clone()));
+        Ok(step.mounts.iter().map(place).collect::<anyhow::Result<_>>()?)
     }
 
     /// Makes the folders that are kept between the jobs of one repository.
@@ -213,13 +228,24 @@ fn known_scripts(run: &[Step], number: u32, story: &Story) -> Option<Main> {
     Some(Main::Scripts { scripts, env: variables? })
 }
 
-/// Fetches a commit's packfile, however long the broker is away.
+/// An archive that this runner does not take comes no better from another attempt.
+fn of_files(error: anyhow::Error) -> Broken {
+    match error.downcast_ref::<archive::Error>() {
+        Some(archive::Error::Refused(rejection)) => {
+            let message = format!("the action's files cannot be unpacked: {}", rejection.message);
+            failure(FailureKind::Workspace, message, &rejection.hint).into()
+        }
+        _ => Broken::Ours(error.context("the action's files cannot be had")),
+    }
+}
+
+/// Fetches a blob into a file, however long the broker is away.
 async fn fetch(shared: &Shared, source: &BlobRef, to: PathBuf) -> anyhow::Result<()> {
     loop {
         let mut file = tokio::fs::File::create(&to).await?;
         match shared.broker.get_blob_to(source, &mut file).await {
             Err(BlobError::Read(error)) => {
-                tracing::debug!(%error, "a repository's files cannot be fetched yet");
+                tracing::debug!(%error, "files cannot be fetched yet");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             other => return Ok(other?),

@@ -22,7 +22,10 @@ pub(super) fn of(steps: &[Step]) -> Vec<Range<usize>> {
 /// of changed files is only right while nothing runs that an earlier step left behind.
 fn joins(first: &Step, step: &Step) -> bool {
     let scripts = matches!((&first.action, &step.action), (Action::Script(_), Action::Script(_)));
-    let mounts = first.files.is_empty() && step.files.is_empty() && first.cache_dirs == step.cache_dirs;
+    let mounts = first.files.is_empty()
+        && step.files.is_empty()
+        && first.mounts == step.mounts
+        && first.cache_dirs == step.cache_dirs;
     scripts && mounts && same_image(&first.container, &step.container) && !mentions(step, "_files")
 }
 
@@ -100,6 +103,8 @@ mod tests {
         let files = "- run: a\n  container: one\n  files:\n    /x: y\n";
         let looks = "- run: echo ${{ join previous_step.added_files \" \" }}\n  container: one\n";
         assert_eq!(runs(&[A, files, A]), [1, 1, 1]);
+        let mounts = "- run: a\n  container: one\n  mount: [{ path: x, mountpoint: /x }]\n";
+        assert_eq!(runs(&[A, mounts, mounts]), [1, 2]);
         assert_eq!(runs(&[A, looks, A]), [1, 2]);
     }
 }

@@ -61,7 +61,7 @@ pub(crate) struct ContainerSpec<'a> {
     pub(crate) workdir: String,
     /// Folders of the host, which must be there, and where they are in the container, writable.
     pub(crate) cache_dirs: &'a [(PathBuf, String)],
-    /// Files of the host and where they are in the container.
+    /// Files and folders of the host, which must be there and no links, and where they are in the container.
     pub(crate) read_only_files: &'a [(PathBuf, String)],
     /// What it runs.
     pub(crate) main: Main,

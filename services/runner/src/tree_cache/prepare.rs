@@ -1,37 +1,22 @@
 //! From a packfile to a checked-out tree.
 //!
-//! Owns what is inside a tree's folder: `git/`, the pristine repository that the host uses; `files/`, what jobs see;
-//! and `complete`, written last. Invariant: the host's index holds no file times. Git takes a file whose size and times
+//! Owns what is inside a tree's folder: `git/`, the pristine repository that the host uses, and `files/`, what jobs see.
+//! Invariant: the host's index holds no file times. Git takes a file whose size and times
 //! match the index for unchanged, and a step can restore both within the second that the index can tell apart.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use events::git::Oid;
-use serde::{Deserialize, Serialize};
 
 use super::Commit;
 use crate::git::{self, Git};
 
 pub(super) const GIT: &str = "git";
 pub(super) const FILES: &str = "files";
-const COMPLETE: &str = "complete";
 
-/// What the last file of a tree says.
-#[derive(Serialize, Deserialize)]
-struct Complete {
-    /// Which tree it is, for operators who look into the cache.
-    repository: String,
-    base_oid: Oid,
-    bytes: u64,
-    /// Nothing here is synced to disk, so a tree is worth nothing after a power failure.
-    boot: String,
-}
-
-/// Checks a commit out into a folder that does not exist yet. Returns how many bytes it takes on disk.
-pub(super) async fn prepare<F, Fut>(commit: &Commit, dir: &Path, fetch: F) -> Result<u64>
+/// Checks a commit out into a folder that does not exist yet.
+pub(super) async fn prepare<F, Fut>(commit: &Commit, dir: &Path, fetch: F) -> Result<()>
 where
     F: FnOnce(PathBuf) -> Fut,
     Fut: Future<Output = Result<()>>,
@@ -55,15 +40,7 @@ where
     check_out.env("GIT_INDEX_FILE", files.join(".git/index"));
     check_out.args(["--reset", "-u", commit.base_oid.as_str()]);
     git::output(check_out, b"").await.context("the repository's files cannot be checked out")?;
-
-    let (repository, base_oid, dir) = (commit.repository.clone(), commit.base_oid.clone(), dir.to_owned());
-    tokio::task::spawn_blocking(move || {
-        let bytes = disk_bytes(&dir)?;
-        let complete = Complete { repository, base_oid, bytes, boot: boot()? };
-        std::fs::write(dir.join(COMPLETE), serde_json::to_vec(&complete)?)?;
-        Ok(bytes)
-    })
-    .await?
+    Ok(())
 }
 
 /// Makes an empty repository by hand: its whole content is four small files, and `git init` would be one more process.
@@ -107,46 +84,4 @@ fn lay_out_for_steps(files: &Path, pack: &Path, commit: &Commit) -> Result<()> {
         std::fs::hard_link(&from, &to).context("cannot share the packfile with the steps' repository")?;
     }
     Ok(())
-}
-
-/// When a tree was used last and how large it is; none if it is not complete, or not of this boot.
-pub(super) fn complete(dir: &Path) -> Option<(SystemTime, u64)> {
-    let path = dir.join(COMPLETE);
-    let complete: Complete = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-    let used = path.metadata().and_then(|meta| meta.modified()).ok()?;
-    (complete.boot == boot().ok()?).then_some((used, complete.bytes))
-}
-
-/// Notes the use for the next process. A failure costs a better choice of what makes room, and nothing else.
-pub(super) fn mark_used(dir: &Path) {
-    let file = std::fs::File::options().append(true).open(dir.join(COMPLETE));
-    if let Err(error) = file.and_then(|file| file.set_modified(SystemTime::now())) {
-        tracing::debug!(%error, "the use of a tree could not be noted");
-    }
-}
-
-/// Identifies the boot of this host.
-fn boot() -> Result<String> {
-    let id =
-        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").context("this host has no boot id")?;
-    Ok(id.trim().to_owned())
-}
-
-/// The space that a folder takes, without following links.
-fn disk_bytes(dir: &Path) -> Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut total = 0;
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).context("cannot measure a tree")? {
-            let entry = entry?;
-            let meta = entry.metadata()?;
-            // Hard links count once for each name: too much rather than too little.
-            total += meta.blocks() * 512;
-            if meta.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok(total)
 }

@@ -14,7 +14,8 @@ fn fixture() -> Fixture {
 }
 
 fn reopened(fixture: &Fixture, limit_bytes: u64) -> TreeCache {
-    TreeCache::open(fixture.dir.path().join("cache"), limit_bytes, fixture.trash.clone()).unwrap()
+    let folders = FolderCache::open(fixture.dir.path().join("cache"), limit_bytes, fixture.trash.clone());
+    TreeCache::over(Arc::new(folders.unwrap()))
 }
 
 fn another(fixture: &Fixture, repository: &str) -> Commit {
@@ -97,7 +98,7 @@ async fn trees_outlive_the_process_but_not_the_boot() {
 #[tokio::test]
 async fn the_least_recently_used_makes_room_unless_it_is_held() {
     let fixture = fixture();
-    let one = *fixture.tree().await.bytes.get().unwrap();
+    let one = fixture.tree().await.0.bytes();
     let cache = reopened(&fixture, 2 * one + one / 2);
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| another(&fixture, name));
     let get = |commit: &Commit| {
