@@ -107,7 +107,9 @@ fn answer(request: &Request) -> String {
         path.split('/').filter(|part| !part.is_empty() && !part.starts_with("v1.")).collect();
     match (request.method.as_str(), parts.as_slice()) {
         ("GET", ["_ping"]) => ok("OK".to_owned()),
-        ("GET", ["version"]) => json(r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12","Version":"null","Arch":"amd64"}"#),
+        ("GET", ["version"]) => {
+            json(r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12","Version":"null","Arch":"amd64"}"#)
+        }
         ("GET", ["info"]) => json(r#"{"DefaultRuntime":"null","KernelVersion":"null"}"#),
         ("GET", ["containers", "json"]) => json("[]"),
         ("GET", ["images", .., "json"]) => json(r#"{"Id":"sha256:null"}"#),

@@ -17,6 +17,7 @@ mod faults;
 mod fleet;
 mod logs;
 mod main_job;
+mod mounts;
 mod operators;
 mod patches;
 mod soak;

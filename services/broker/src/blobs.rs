@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256 as Hasher};
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::Broker;
 use crate::append::ReadError;
@@ -74,7 +74,16 @@ impl Broker {
         if self.has_blob(&blob).await? {
             return Ok(blob);
         }
-        let file = tokio::fs::File::open(path).await?;
+        self.put_blob_from(&blob, tokio::fs::File::open(path).await?).await?;
+        Ok(blob)
+    }
+
+    /// Stores an open file in bounded memory, under a name that was made from it before. Storing it again does nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not what the name says, or the broker does not take it.
+    pub async fn put_blob_from(&self, blob: &BlobRef, mut file: tokio::fs::File) -> Result<(), BlobError> {
+        file.rewind().await?;
         let mut hasher = Hasher::new();
         let chunks = stream::try_unfold((file, &mut hasher), |(mut file, hasher)| async move {
             let chunk = read_chunk(&mut file).await?;
@@ -82,9 +91,9 @@ impl Broker {
             Ok::<_, BlobError>((!chunk.is_empty()).then_some((chunk, (file, hasher))))
         });
         // Boxed, so that the future of this function can be spawned.
-        self.put_chunks(&blob, chunks.boxed()).await?;
+        self.put_chunks(blob, chunks.boxed()).await?;
         // A file that changed between the two readings is stored under a name that is not its own.
-        if digest(hasher) == blob.sha256 { Ok(blob) } else { Err(BlobError::Corrupt(blob)) }
+        if digest(hasher) == blob.sha256 { Ok(()) } else { Err(BlobError::Corrupt(blob.clone())) }
     }
 
     async fn put_chunks(

@@ -7,6 +7,7 @@
 mod actor;
 mod command;
 mod fault;
+mod files;
 mod fleet;
 mod http;
 mod projection;
@@ -25,7 +26,12 @@ use tokio_util::sync::CancellationToken;
 pub struct Config {
     /// Where the projection is: `sqlite:///path/projection.sqlite` or `postgres://…`. Only read.
     pub database_url: String,
+    /// The most bytes of an archive of files that an action may bring.
+    pub files_limit_bytes: u64,
 }
+
+/// How many bytes an action's files may have, packed, unless it is set otherwise: 100 MB.
+pub const DEFAULT_FILES_LIMIT_BYTES: u64 = archive::DEFAULT_PACKED_BYTES;
 
 /// Takes an address of this machine.
 ///
@@ -68,5 +74,6 @@ pub async fn run(
     let Some(projection) = projection::Projection::open(&config.database_url, &broker, &stop).await? else {
         return Ok(());
     };
-    http::serve(listener, http::Gateway::new(projection, broker, stop)).await
+    let files = files::Files::new(broker.clone(), config.files_limit_bytes);
+    http::serve(listener, http::Gateway::new(projection, files, broker, stop)).await
 }

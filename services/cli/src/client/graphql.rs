@@ -3,22 +3,14 @@
 //! Owns the request and the reading of errors. Invariant: a mutation that is sent again carries the id of the first
 //! sending, so that it happens once.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
+use super::again::again;
 use super::answer::unexpected;
 use super::{Client, Failed};
 use crate::failure::Complaint;
-
-/// How long a mutation is tried while nobody answers.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long to wait between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Deserialize)]
 struct Answer<T> {
@@ -77,27 +69,8 @@ impl Client {
         query: &str,
         variables: &Value,
     ) -> anyhow::Result<T> {
-        let start = Instant::now();
-        // Whoever is not there at the very first try was not started: that is for the user to know at once.
-        let mut answer = self.graphql(query, variables).await;
-        let reached = !matches!(&answer, Err(Failed::Away(error)) if never_connected(error));
-        while let Err(Failed::Away(error)) = &answer
-            && reached
-            && start.elapsed() < PATIENCE
-        {
-            tracing::warn!(error = crate::logging::chain(error), "the connection was lost, asking again");
-            tokio::time::sleep(PAUSE).await;
-            answer = self.graphql(query, variables).await;
-        }
-        answer.map_err(Into::into)
+        again(async || self.graphql(query, variables).await).await
     }
-}
-
-fn never_connected(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<reqwest::Error>())
-        .is_none_or(reqwest::Error::is_connect)
 }
 
 fn complaint(error: GraphqlError) -> Complaint {

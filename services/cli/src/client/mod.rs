@@ -2,6 +2,7 @@
 //!
 //! Owns where the gateway is and what an answer means. Never decides anything about what it brings.
 
+mod again;
 mod answer;
 mod connection;
 mod graphql;
@@ -82,6 +83,23 @@ impl Client {
         let url = self.url(path, query)?;
         let answer = self.http.get(url.clone()).send().await;
         answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
+    }
+
+    /// Sends bytes, again and again while nobody answers: `body` makes them anew for each try, and sending them twice must
+    /// do no more than sending them once.
+    pub(crate) async fn put(
+        &self,
+        path: &[&str],
+        length: u64,
+        body: impl Fn() -> reqwest::Body,
+    ) -> anyhow::Result<()> {
+        let send = async || {
+            let url = self.url(path, &[])?;
+            let request = self.http.put(url.clone()).header(reqwest::header::CONTENT_LENGTH, length);
+            let answer = request.body(body()).send().await;
+            answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
+        };
+        again::again(send).await.map(drop)
     }
 
     fn unreachable(&self, url: &Url, error: reqwest::Error) -> Failed {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::gateway::Config;
+use ::gateway::{Config, DEFAULT_FILES_LIMIT_BYTES};
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Options {
     #[command(flatten)]
     listen: ListenOptions,
+
+    #[command(flatten)]
+    intake: IntakeOptions,
 
     #[command(flatten)]
     broker: BrokerOptions,
@@ -45,6 +48,14 @@ pub(crate) struct ListenOptions {
     address: SocketAddr,
 }
 
+/// What the gateway takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct IntakeOptions {
+    /// The most bytes of the files that an action may mount, packed
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_FILES_LIMIT_BYTES)]
+    files_limit: u64,
+}
+
 impl ListenOptions {
     /// Takes the address.
     pub(super) async fn bind(&self) -> anyhow::Result<TcpListener> {
@@ -53,8 +64,8 @@ impl ListenOptions {
 }
 
 /// What the role is to be like.
-pub(crate) fn config(database_url: &str) -> Config {
-    Config { database_url: database_url.to_owned() }
+pub(crate) fn config(database_url: &str, intake: &IntakeOptions) -> Config {
+    Config { database_url: database_url.to_owned(), files_limit_bytes: intake.files_limit }
 }
 
 /// Where a client on this machine reaches it.
@@ -84,7 +95,7 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let listener = options.listen.bind().await?;
     let url = url(&listener)?;
     let broker = options.broker.connect(&User::service(ROLE), &data).await?;
-    let config = config(&data.database_url(options.database.database_url.as_deref()));
+    let config = config(&data.database_url(options.database.database_url.as_deref()), &options.intake);
     let endpoint = data.gateway_endpoint();
     let ended = serve(ROLE, |stop| async {
         let mut run = Box::pin(::gateway::run(config, listener, broker, stop));

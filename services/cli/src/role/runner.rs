@@ -60,7 +60,7 @@ pub(crate) struct SandboxOptions {
     #[arg(long, value_name = "BYTES", default_value_t = Reserve::default().memory_bytes)]
     min_free_memory: u64,
 
-    /// The most bytes of checked-out trees that are kept for later jobs
+    /// The most bytes of checked-out trees and of actions' files that are kept for later jobs
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_TREE_CACHE_BYTES)]
     tree_cache_bytes: u64,
 }

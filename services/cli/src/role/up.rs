@@ -10,7 +10,7 @@ use clap::Args;
 use events::id::RunnerId;
 use tokio::net::TcpListener;
 
-use super::gateway::{self, ListenOptions};
+use super::gateway::{self, IntakeOptions, ListenOptions};
 use super::managed::{Managed, ServerOptions};
 use super::runner::{self, SandboxOptions};
 use super::scheduler::{self, Limits};
@@ -28,6 +28,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub(crate) struct Options {
     #[command(flatten)]
     listen: ListenOptions,
+
+    #[command(flatten)]
+    intake: IntakeOptions,
 
     #[command(flatten)]
     server: ServerOptions,
@@ -112,7 +115,8 @@ impl Plan {
             stop.cancelled().await;
             Ok(())
         });
-        let (config, broker) = (gateway::config(&database_url), connect(gateway::ROLE).await?);
+        let (config, broker) =
+            (gateway::config(&database_url, &options.intake), connect(gateway::ROLE).await?);
         supervisor.start(gateway::ROLE, Stage::Intake, |stop| ::gateway::run(config, listener, broker, stop));
         Ok(url)
     }

@@ -6,7 +6,7 @@ use events::id::ActionId;
 use events::rejection::Code;
 use events::{Aggregate, Event};
 use serde_json::{Value, json};
-use spec::{Diagnostic, Parsed, Source};
+use spec::{Diagnostic, Diagnostics, Mount, MountRefusal, Parsed, Source};
 
 use super::{Commands, Done, Request, now};
 use crate::fault::Fault;
@@ -43,6 +43,7 @@ impl Commands {
         let Parsed { definition: parsed, warnings } = parse(&definition)?;
         let id = ActionId::named(&parsed.name);
         let aggregate = Aggregate::Action(id);
+        self.check_files(&definition, &parsed, &aggregate).await?;
         let origin = request.origin(id.to_string());
         let event = event_id(origin.command, &aggregate);
         // A command that is in the log already is done, whatever came after it.
@@ -62,6 +63,43 @@ impl Commands {
     }
 }
 
+impl Commands {
+    /// Whether the files are there that the definition mounts, and nothing else.
+    async fn check_files(
+        &self,
+        definition: &Definition,
+        parsed: &spec::Definition,
+        aggregate: &Aggregate,
+    ) -> Result<(), Fault> {
+        let mounted: Vec<String> = parsed.mounts().map(|mount| mount.path.clone()).collect();
+        let blob = match (&definition.files, mounted.is_empty()) {
+            (None, true) => return Ok(()),
+            (None, false) => {
+                let message = "the definition mounts files, but none are given";
+                let hint = "Send them with `PUT /files/{sha256}`, and name them in `files`.";
+                return Err(Fault::new(Code::FilesMissing, message, hint));
+            }
+            (Some(_), true) => {
+                let message = "files are given, but no step of the definition mounts any";
+                return Err(Fault::invalid(message, "Leave `files` out."));
+            }
+            (Some(blob), false) => blob,
+        };
+        // What is saved already was looked into then.
+        if fold(&self.broker.history(aggregate).await?).definition.as_ref() == Some(definition) {
+            return Ok(());
+        }
+        let there = self.files.look(blob, mounted).await?.found;
+        let refuse = |mount: &Mount| {
+            (!there.iter().any(|path| path.as_os_str() == mount.path.as_str())).then(|| MountRefusal {
+                message: format!("`{}` is not among the files that were sent", mount.path),
+                hint: "send it: paths are relative to the folder of this file".to_owned(),
+            })
+        };
+        spec::parse_with_files(&Source::from(definition), &refuse).map_err(|found| refused(&found)).map(drop)
+    }
+}
+
 /// The action that a history amounts to.
 pub(super) fn fold(history: &[Recorded]) -> Action {
     history.iter().fold(Action::default(), |action, recorded| match &recorded.event {
@@ -72,13 +110,15 @@ pub(super) fn fold(history: &[Recorded]) -> Action {
 
 /// Reads a definition, or says everything that is wrong with it.
 pub(super) fn parse(definition: &Definition) -> Result<Parsed, Fault> {
-    spec::parse(&Source::from(definition)).map_err(|diagnostics| {
-        let list: Vec<Value> = diagnostics.as_slice().iter().map(shown).collect();
-        let hint = "Mend what is marked, and apply it again. Nothing was changed.";
-        Fault::new(Code::InvalidDefinition, diagnostics.to_string(), hint)
-            .detail("diagnostics", list)
-            .detail("omitted", diagnostics.omitted())
-    })
+    spec::parse(&Source::from(definition)).map_err(|diagnostics| refused(&diagnostics))
+}
+
+fn refused(diagnostics: &Diagnostics) -> Fault {
+    let list: Vec<Value> = diagnostics.as_slice().iter().map(shown).collect();
+    let hint = "Mend what is marked, and apply it again. Nothing was changed.";
+    Fault::new(Code::InvalidDefinition, diagnostics.to_string(), hint)
+        .detail("diagnostics", list)
+        .detail("omitted", diagnostics.omitted())
 }
 
 /// A diagnostic for programs, and as it is shown.

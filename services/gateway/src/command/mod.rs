@@ -19,6 +19,7 @@ pub(crate) use create_execution::CreateExecution;
 
 use crate::actor;
 use crate::fault::Fault;
+use crate::files::Files;
 
 /// How long a command may wait for the broker.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ const MUTATION_ID_BYTES: usize = 200;
 #[derive(Clone, Debug)]
 pub(crate) struct Commands {
     broker: Broker,
+    files: Files,
 }
 
 /// A command that was carried out.
@@ -76,8 +78,8 @@ impl<'a> Request<'a> {
 }
 
 impl Commands {
-    pub(crate) const fn new(broker: Broker) -> Self {
-        Self { broker }
+    pub(crate) const fn new(broker: Broker, files: Files) -> Self {
+        Self { broker, files }
     }
 
     /// Waits for a command, but not for ever.

@@ -22,6 +22,7 @@ impl IntoResponse for Fault {
             Self::Ours { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Rejected { rejection, .. } => match rejection.code {
                 Code::NotFound => StatusCode::NOT_FOUND,
+                Code::FilesTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 Code::Busy | Code::BrokerUnavailable | Code::StaleProjection => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
@@ -32,7 +33,7 @@ impl IntoResponse for Fault {
     }
 }
 
-const HINT: &str = "POST /graphql, or GET /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, \
+const HINT: &str = "POST /graphql, PUT /files/{sha256}, or GET /files, /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, \
                     /plans/{id}/changesets/{position}/patch, /healthz.";
 
 pub(super) async fn no_such_path() -> Response {

@@ -3,6 +3,7 @@
 //! Owns limits on requests, on time and on open streams, and the orderly end. Never decides.
 
 mod answer;
+mod files;
 mod graphql;
 mod guard;
 mod streams;
@@ -14,7 +15,7 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::serve::ListenerExt as _;
 use broker::Broker;
 use tokio::net::TcpListener;
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::command::Commands;
+use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::projection::Projection;
 use crate::schema::{Graph, graph};
@@ -41,21 +43,25 @@ pub(crate) struct Gateway {
     pub(crate) graph: Graph,
     pub(crate) projection: Projection,
     pub(crate) broker: Broker,
+    pub(crate) files: Files,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Gateway {
     /// Over a projection and a log.
-    pub(crate) fn new(projection: Projection, broker: Broker, stop: CancellationToken) -> Self {
-        let graph = graph(&projection, Fleet::follow(&broker), Commands::new(broker.clone()));
-        Self { graph, projection, broker, streams: Arc::new(Semaphore::new(STREAMS)), stop }
+    pub(crate) fn new(projection: Projection, files: Files, broker: Broker, stop: CancellationToken) -> Self {
+        let commands = Commands::new(broker.clone(), files.clone());
+        let graph = graph(&projection, Fleet::follow(&broker), commands);
+        Self { graph, projection, broker, files, streams: Arc::new(Semaphore::new(STREAMS)), stop }
     }
 }
 
 fn router(gateway: Gateway, loopback: bool) -> Router {
     Router::new()
         .route("/graphql", post(graphql::execute))
+        .route("/files", get(files::limits))
+        .route("/files/{sha256}", put(files::put))
         .route("/healthz", get(|| async { "ok" }))
         .route("/executions/{id}/events", get(streams::events))
         .route("/jobs/{id}/log", get(streams::log))

@@ -3,6 +3,7 @@
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use events::id::RunnerId;
 use events::action::{Definition, Given};
+use events::blob::{BlobKind, BlobRef, InvalidSha256};
 
 use super::action::Action;
 use super::by_id;
@@ -25,8 +26,19 @@ pub(crate) struct ApplyActionInput {
     source: String,
     /// What a legacy action file needs beside it.
     given: Option<GivenInput>,
+    /// The files that its steps mount, once `PUT /files/{sha256}` has taken them.
+    files: Option<FilesInput>,
     /// Chosen by the client: a request that is repeated with it is carried out once.
     mutation_id: Option<String>,
+}
+
+/// An archive that was sent before.
+#[derive(InputObject)]
+pub(crate) struct FilesInput {
+    /// Its digest, as 64 hexadecimal digits.
+    sha256: String,
+    /// Its length in bytes.
+    size: Sequence,
 }
 
 /// What a legacy action file cannot say.
@@ -90,7 +102,8 @@ impl Mutation {
     async fn apply_action(&self, ctx: &Context<'_>, input: ApplyActionInput) -> Result<ApplyActionPayload> {
         let GivenInput { name, branch, title, body, message } = input.given.unwrap_or_default();
         let given = Given { name, branch, title, body, message };
-        let definition = Definition { file_name: input.file_name, source: input.source, given, files: None };
+        let files = input.files.map(blob).transpose()?.map(Box::new);
+        let definition = Definition { file_name: input.file_name, source: input.source, given, files };
         let applied = ctx.data::<Commands>()?.apply_action(definition, input.mutation_id.as_deref()).await?;
         let action = written(ctx, "actions", &applied.done).await?;
         let sequence = Sequence(applied.done.sequence);
@@ -123,6 +136,13 @@ impl Mutation {
         let runner = written(ctx, "runners", &done).await?;
         Ok(DrainRunnerPayload { runner, sequence: Sequence(done.sequence) })
     }
+}
+
+fn blob(files: FilesInput) -> Result<BlobRef, Fault> {
+    let sha256 = files.sha256.parse().map_err(|error: InvalidSha256| {
+        Fault::invalid(error.to_string(), "Name the files by the digest of their archive.")
+    })?;
+    Ok(BlobRef { kind: BlobKind::Files, sha256, size: files.size.0 })
 }
 
 /// What a command wrote, once it can be read.

@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod commands;
+mod files;
 mod http;
 mod lists;
 #[path = "../../../../tests/world/postgres.rs"]

@@ -20,6 +20,9 @@ use crate::postgres;
 /// Nothing here takes longer unless it never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The most bytes of an archive that the gateways here take.
+pub(crate) const FILES_LIMIT: u64 = 2_000_000;
+
 pub(crate) const DEFINITION: &str = "name: tidy\ndescription: Tidies.\nsteps:\n  - run: echo 1\n    container: alpine\nchangesetTemplate:\n  title: Tidy\n  branch: tidy\n  commit:\n    message: Tidy\n";
 
 pub(crate) struct World {
@@ -229,7 +232,7 @@ impl World {
 async fn serve(server: &Server, database_url: &str) -> (Role, String) {
     let listener = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let settings = gateway::Config { database_url: database_url.to_owned() };
+    let settings = gateway::Config { database_url: database_url.to_owned(), files_limit_bytes: FILES_LIMIT };
     let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
     (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
 }

@@ -42,6 +42,12 @@ impl Given {
         let all = [&self.name, &self.branch, &self.title, &self.body, &self.message];
         all.iter().any(|text| text.is_some()).then_some(self)
     }
+
+    /// The same for whoever reads definitions.
+    pub(super) fn to_spec(&self) -> spec::Given {
+        let Self { name, branch, title, body, message } = self.clone();
+        spec::Given { name, branch, title, body, message }
+    }
 }
 
 /// A definition's text and the name under which errors show it.

@@ -55,6 +55,15 @@ impl Display {
         self.say(&format!("{} {text}", mark("✗", Style::new().red().bold())));
     }
 
+    /// Shows how many of these bytes have gone out.
+    pub(super) fn transfer(&self, bytes: u64) -> Transfer {
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = ProgressBar::new(bytes).with_style(style(TRANSFER));
+            bars.all.insert_before(&bars.total, bar)
+        });
+        Transfer { bar }
+    }
+
     /// Shows how it stands.
     pub(super) fn show(&mut self, progress: &Progress) {
         if let Some(bars) = &mut self.bars {
@@ -71,6 +80,37 @@ impl Display {
         }
     }
 }
+
+/// What has gone out of something long. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Transfer {
+    bar: Option<ProgressBar>,
+}
+
+impl Transfer {
+    /// Counts from nothing again.
+    pub(super) fn restart(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(0);
+        }
+    }
+
+    /// Counts more.
+    pub(super) fn add(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
+        }
+    }
+
+    /// Takes it off the terminal.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+const TRANSFER: &str = "sending {bar:30} {bytes}/{total_bytes} {bytes_per_sec}";
 
 fn mark(mark: &str, style: Style) -> String {
     mark.if_supports_color(Stream::Stderr, |text| text.style(style)).to_string()
@@ -121,7 +161,9 @@ mod tests {
 
     #[test]
     fn the_templates_are_valid() {
-        for template in ["{elapsed} {bar:30} {pos}/{len} {wide_msg}", "  {spinner} {wide_msg} {elapsed}"] {
+        for template in
+            ["{elapsed} {bar:30} {pos}/{len} {wide_msg}", "  {spinner} {wide_msg} {elapsed}", TRANSFER]
+        {
             ProgressStyle::with_template(template).expect("a template");
         }
     }

@@ -3,9 +3,11 @@
 //! Owns the order: everything that can be wrong here is found before anything is sent, and what is sent twice happens
 //! once.
 
+mod apply;
 mod definition;
 mod display;
 mod failed_log;
+mod files;
 mod follow;
 mod progress;
 mod repositories;
@@ -25,7 +27,7 @@ use uuid::Uuid;
 use super::plan::Plan;
 use crate::client::{Client, ServerOption};
 use crate::data_dir::DataDirOption;
-use crate::failure::{Complaint, INTERRUPTED, coloured_diagnostic};
+use crate::failure::{Complaint, INTERRUPTED};
 use crate::output;
 use definition::Given;
 use display::Display;
@@ -61,31 +63,8 @@ pub(crate) struct Options {
 /// After how long without a running job a person is told where to look.
 const IDLE: Duration = Duration::from_secs(10);
 
-const APPLY: &str = "mutation($input: ApplyActionInput!) { applyAction(input: $input) {
-  action { id name revision } changed warnings } }";
-
 const EXECUTE: &str = "mutation($input: CreateActionExecutionInput!) {
   createActionExecution(input: $input) { execution { id } } }";
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Applied {
-    apply_action: ApplyPayload,
-}
-
-#[derive(Deserialize)]
-struct ApplyPayload {
-    action: Action,
-    changed: bool,
-    warnings: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Action {
-    id: String,
-    name: String,
-    revision: u32,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,23 +118,8 @@ async fn start(
     repositories: Vec<String>,
     display: &Display,
 ) -> anyhow::Result<ExecutionId> {
-    let definition = definition::read(&options.file)?;
-    let mut input = json!({
-        "fileName": definition.file_name, "source": definition.source, "mutationId": fresh(),
-    });
-    if let (Some(given), Some(input)) = (options.given.any(), input.as_object_mut()) {
-        input.insert("given".to_owned(), serde_json::to_value(given)?);
-    }
-    let Applied { apply_action } = client.mutate(APPLY, &json!({ "input": input })).await?;
-    for warning in &apply_action.warnings {
-        display.say(&coloured_diagnostic(warning));
-    }
-    let Action { id, name, revision } = apply_action.action;
-    let news = if apply_action.changed { "new" } else { "as before" };
-    let name = crate::terminal::inert(&name);
-    display.say(&format!("action {name}, revision {revision} ({news})"));
-
-    let mut input = json!({ "actionId": id, "mutationId": fresh() });
+    let action = apply::apply(client, options, display).await?;
+    let mut input = json!({ "actionId": action.id, "mutationId": fresh() });
     if let (false, Some(input)) = (repositories.is_empty(), input.as_object_mut()) {
         input.insert("repositories".to_owned(), Value::from(repositories));
     }
