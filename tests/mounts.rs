@@ -142,7 +142,7 @@ fn what_cannot_be_mounted_is_said_at_its_line_and_nothing_is_sent() {
             assert!(said.contains(part), "{part:?} is not in:\n{said}");
         }
     };
-    story.define("true", "scripts", "missing");
+    story.define("echo", "scripts", "missing");
     refused(&[
         "error[missing-file]",
         "mounts.batch.yaml:8:15",
@@ -150,9 +150,9 @@ fn what_cannot_be_mounted_is_said_at_its_line_and_nothing_is_sent() {
         "No such file",
         "hint",
     ]);
-    story.define("true", "scripts", "../outside");
+    story.define("echo", "scripts", "../outside");
     refused(&["error[invalid-value]", "leads out of the folder"]);
-    story.define("true", "scripts", "data");
+    story.define("echo", "scripts", "data");
     story.write(".gitignore", "/data\n", 0o644);
     refused(&["error[missing-file]", "`data` cannot be mounted: it is ignored"]);
     std::fs::remove_file(story.folder.join(".gitignore")).unwrap();
@@ -160,7 +160,7 @@ fn what_cannot_be_mounted_is_said_at_its_line_and_nothing_is_sent() {
     refused(&["error[invalid-files]", "scripts/passwd", "/etc/passwd"]);
     std::fs::remove_file(story.folder.join("scripts/passwd")).unwrap();
     symlink("scripts", story.folder.join("alias")).unwrap();
-    story.define("true", "alias/fix.sh", "data");
+    story.define("echo", "alias/fix.sh", "data");
     refused(&["error[missing-file]", "`alias` is a link", "name the file or folder itself"]);
 
     let mut command = story.world.command(&["run", "-", "--repo", &path_text(&story.repository.path)]);
@@ -218,7 +218,7 @@ fn deleted_files(process: u32) -> Vec<u64> {
     let size = |entry: std::fs::DirEntry| {
         let name = std::fs::read_link(entry.path()).ok()?;
         let meta = std::fs::metadata(entry.path()).ok()?;
-        (meta.is_file() && name.to_string_lossy().ends_with(" (deleted)")).then(|| meta.len())
+        (meta.is_file() && name.to_string_lossy().ends_with(" (deleted)")).then_some(meta.len())
     };
     open.into_iter().flatten().flatten().filter_map(size).collect()
 }
