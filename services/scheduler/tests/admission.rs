@@ -87,7 +87,10 @@ async fn a_runner_that_stops_by_itself_is_told_once_nothing_more_comes() {
     world.until(1, "job.queued").await;
     let starved = world.until(1, "execution.starved").await;
     let text = serde_json::to_string(&starved.event.to_value().unwrap()).unwrap();
-    assert!(text.contains("\"draining\"") && text.contains("every runner in pool default drains: one"), "{text}");
+    assert!(
+        text.contains("\"draining\"") && text.contains("every runner in pool default drains: one"),
+        "{text}"
+    );
     // The same runner, started again, takes jobs again.
     drop(one);
     let mut one = world.runner("one", 1).await;

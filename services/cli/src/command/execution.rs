@@ -262,7 +262,10 @@ fn rendered(whole: &Whole) -> String {
             Column::Left("result"),
         ];
         text.push_str("\n\n");
-        text.push_str(&output::table(&columns, whole.jobs.iter().map(|job| row(job, whole.starved.is_some()))));
+        text.push_str(&output::table(
+            &columns,
+            whole.jobs.iter().map(|job| row(job, whole.starved.is_some())),
+        ));
     }
     if !whole.skipped.is_empty() {
         let rows = whole

@@ -39,7 +39,8 @@ const LIST: &str = "{ runners { id state pool slots labels version since reason
 const SHOW: &str = "query($id: ID!) { runner(id: $id) { id state pool slots labels version since reason
   now { slots running { jobId attempt } trouble } } }";
 
-const DRAIN: &str = "mutation($id: ID!) { drainRunner(input: { id: $id }) { runner { id state pool slots labels
+const DRAIN: &str =
+    "mutation($id: ID!) { drainRunner(input: { id: $id }) { runner { id state pool slots labels
   version since reason now { slots running { jobId attempt } trouble } } } }";
 
 #[derive(Deserialize)]

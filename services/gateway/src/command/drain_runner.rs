@@ -9,11 +9,7 @@ use crate::fault::Fault;
 
 impl Commands {
     /// Asks a runner to drain. One that drains already is asked for nothing.
-    pub(crate) async fn drain_runner(
-        &self,
-        id: &RunnerId,
-        mutation_id: Option<&str>,
-    ) -> Result<Done, Fault> {
+    pub(crate) async fn drain_runner(&self, id: &RunnerId, mutation_id: Option<&str>) -> Result<Done, Fault> {
         let request = Request::new("drainRunner", mutation_id)?;
         let work = async {
             let origin = request.origin(id.to_string());

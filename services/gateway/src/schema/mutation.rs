@@ -1,9 +1,9 @@
 //! Mutations: commands, and what they did.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
-use events::id::RunnerId;
 use events::action::{Definition, Given};
 use events::blob::{BlobKind, BlobRef, InvalidSha256};
+use events::id::RunnerId;
 
 use super::action::Action;
 use super::by_id;

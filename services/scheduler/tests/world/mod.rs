@@ -109,7 +109,12 @@ impl World {
         Fake { broker, id, incarnation, beat, tickets, controls, _heart }
     }
 
-    async fn append(broker: &Broker, execution: ExecutionId, expected: u64, (by, event): (Actor, Event)) -> u64 {
+    async fn append(
+        broker: &Broker,
+        execution: ExecutionId,
+        expected: u64,
+        (by, event): (Actor, Event),
+    ) -> u64 {
         let origin = Origin {
             command: CommandId::from_uuid(Uuid::now_v7()),
             actor: by,
