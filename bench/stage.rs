@@ -86,6 +86,9 @@ impl Stage {
             labels: Default::default(),
             docker_host: Some(engine.address().to_owned()),
             tree_cache_bytes: runner::DEFAULT_TREE_CACHE_BYTES,
+            kept_bytes: u64::MAX,
+            default_limits: spec::Limits::default(),
+            max_limits: spec::Limits::default(),
             reserve: runner::Reserve { disk_bytes: 0, memory_bytes: 0 },
             drain_timeout: None,
         };

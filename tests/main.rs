@@ -15,6 +15,7 @@ mod bad_input;
 mod documents;
 mod faults;
 mod fleet;
+mod limits;
 mod logs;
 mod main_job;
 mod mounts;

@@ -38,3 +38,9 @@ pub fn parse_with_files(
 ) -> Result<Parsed, Diagnostics> {
     reading::read(source, refuse)
 }
+
+/// Reads limits as a definition says them below `patchwave.limits`, for a site that says them too: `{ memory: 2GiB }`.
+/// `name` is what errors call the text.
+pub fn parse_limits(name: &str, text: &str) -> Result<Limits, Diagnostics> {
+    reading::read_limits(name, text)
+}

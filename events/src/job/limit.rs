@@ -54,6 +54,15 @@ impl LimitName {
     }
 }
 
+/// What happened when a time limit was reached, of a step or of the whole attempt, in words.
+pub fn timed_out(limit_ms: u64, step: Option<u32>) -> String {
+    let limit = Limit { name: LimitName::Timeout, value: limit_ms };
+    match step {
+        Some(step) => format!("step {step} reached its time limit of {limit}"),
+        None => format!("the job reached its time limit of {limit}"),
+    }
+}
+
 /// The value with its unit, as a person reads it.
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,9 +123,6 @@ impl TimedOut {
 
     /// What happened, in words.
     pub fn message(&self) -> String {
-        match self.step {
-            Some(step) => format!("step {step} reached its time limit of {}", self.limit()),
-            None => format!("the job reached its time limit of {}", self.limit()),
-        }
+        timed_out(self.limit_ms, self.step)
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use decide::{Command, decide};
 pub use events::*;
-pub use limit::{Limit, LimitName};
+pub use limit::{Limit, LimitName, timed_out};
 
 use crate::id::RunnerId;
 use crate::ticket::Workspace;

@@ -13,7 +13,9 @@ mod fixture;
 mod git;
 mod health;
 mod journal;
+mod kept;
 mod leaving;
+mod limits;
 mod log;
 mod mounted;
 mod outbox;
@@ -26,6 +28,7 @@ mod slots;
 mod tests;
 mod trash;
 mod tree_cache;
+mod usage;
 mod workspace;
 
 use std::collections::BTreeMap;
@@ -59,10 +62,19 @@ pub struct Config {
     pub reserve: Reserve,
     /// How long jobs may go on once the runner is to leave; absent: as long as they take.
     pub drain_timeout: Option<Duration>,
+    /// How many bytes of folders that steps keep between jobs it keeps.
+    pub kept_bytes: u64,
+    /// What a job may use whose definition does not say it.
+    pub default_limits: spec::Limits,
+    /// The most that a definition may ask for.
+    pub max_limits: spec::Limits,
 }
 
 /// The size of the cache of trees unless it is set otherwise: 20 GiB.
 pub const DEFAULT_TREE_CACHE_BYTES: u64 = 20 * 1024 * 1024 * 1024;
+
+/// The size of what steps keep between jobs unless it is set otherwise: 20 GiB.
+pub const DEFAULT_KEPT_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 
 /// Runs until it is told to stop, by the token or by the scheduler. Then it takes no more tickets, lets what runs go on
 /// for as long as it may, and abandons the rest with a reason, so that other runners take it up at once.

@@ -24,7 +24,9 @@ use crate::beats::Heart;
 use crate::cache::FolderCache;
 use crate::health::{Health, Patient, State, examine_folder};
 use crate::journal::{Journal, Leftover, attempt_of};
+use crate::kept::Kept;
 use crate::leaving::{self, Leave};
+use crate::limits::Site;
 use crate::slots::{Slot, Slots};
 use crate::trash::Trash;
 use crate::tree_cache::TreeCache;
@@ -43,8 +45,11 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
     pub(crate) trees: TreeCache,
     pub(crate) folders: Arc<FolderCache>,
+    pub(crate) kept: Arc<Kept>,
     pub(crate) trash: Trash,
     pub(crate) mode: Mode,
+    /// What jobs may use here.
+    pub(crate) site: Site,
 }
 
 pub(crate) struct Service {
@@ -75,6 +80,7 @@ impl Service {
         let mode = workspace::probe(&dir)?;
         let folders = FolderCache::open(dir.join("cache"), config.tree_cache_bytes, trash.clone())?;
         let folders = Arc::new(folders);
+        let kept = Kept::open(dir.join("kept"), config.kept_bytes, trash.clone())?;
         tracing::info!(runner = %config.id, git = version, workspaces = ?mode, "runner starts");
         let shared = Arc::new(Shared {
             runner: config.id.clone(),
@@ -84,8 +90,14 @@ impl Service {
             health: Health::new(),
             trees: TreeCache::over(Arc::clone(&folders)),
             folders,
+            kept,
             trash,
             mode,
+            site: Site {
+                default: config.default_limits.clone(),
+                max: config.max_limits.clone(),
+                slots: config.slots,
+            },
         });
         Ok(Self { config, shared, leftovers })
     }

@@ -158,6 +158,12 @@ impl Workspace {
     }
 }
 
+/// Where a workspace in this folder holds what is written into it: its own layer, or the copy.
+pub(crate) fn written(root: &Path, mode: Mode) -> PathBuf {
+    let layers = Layers::new(root.to_owned());
+    if mode == Mode::Copy { layers.merged() } else { layers.upper() }
+}
+
 /// Unmounts and throws away a workspace's folder, whoever left it there.
 pub(crate) fn discard(root: &Path, trash: &Trash) -> Result<()> {
     unmount_if_mounted(&Layers::new(root.to_owned()).merged())?;

@@ -16,9 +16,10 @@ mod walk;
 
 use walk::{RefuseMount, Walk};
 
-use crate::definition::Parsed;
+use crate::definition::{Definition, Mount, Parsed};
 use crate::diagnostic::{Code, Diagnostics, Problem};
 use crate::document::{self, Node, NodeKind, Syntax};
+use crate::settings::Limits;
 use crate::source::{Given, Source};
 
 /// The largest file: together with what else an event says it must fit into a message of the broker.
@@ -40,14 +41,14 @@ pub(crate) fn read(source: &Source<'_>, refuse: &RefuseMount<'_>) -> Result<Pars
         walk.problem(
             Problem::new(Code::TooLarge, 0..0, message).hint("split it, or load what is long in a step"),
         );
-        return walk.finish(None);
+        return parsed(walk, None);
     }
     refuse_long_given(&mut walk);
     let document = match document::read(source.text, syntax) {
         Ok(document) => document,
         Err(problem) => {
             walk.problem(problem);
-            return walk.finish(None);
+            return parsed(walk, None);
         }
     };
     document.problems.into_iter().for_each(|problem| walk.problem(problem));
@@ -58,7 +59,29 @@ pub(crate) fn read(source: &Source<'_>, refuse: &RefuseMount<'_>) -> Result<Pars
             batch::definition(&mut walk, &document.root)
         }
     };
-    walk.finish(definition)
+    parsed(walk, definition)
+}
+
+fn parsed(walk: Walk<'_>, definition: Option<Definition>) -> Result<Parsed, Diagnostics> {
+    walk.finish(definition).map(|(definition, warnings)| Parsed { definition, warnings })
+}
+
+/// Reads limits alone.
+pub(crate) fn read_limits(name: &str, text: &str) -> Result<Limits, Diagnostics> {
+    let source = Source { file_name: name, text, given: &Given::default(), command_image: "" };
+    let refuse = |_: &Mount| None;
+    let mut walk = Walk::new(&source, Syntax::Yaml, &refuse);
+    let limits = match document::read(text, Syntax::Yaml) {
+        Ok(document) => {
+            document.problems.into_iter().for_each(|problem| walk.problem(problem));
+            Some(settings::limits(&mut walk, &document.root))
+        }
+        Err(problem) => {
+            walk.problem(problem);
+            None
+        }
+    };
+    walk.finish(limits).map(|(limits, _)| limits)
 }
 
 /// The file's ending decides; without a known one, JSON is what begins like an object or a comment of JSON.

@@ -104,7 +104,8 @@ pub(super) fn step_timeout(walk: &mut Walk<'_>, node: &Node) -> Option<Duration>
     duration(walk, &fields, "timeout")
 }
 
-fn limits(walk: &mut Walk<'_>, node: &Node) -> Limits {
+/// Reads `patchwave.limits`.
+pub(super) fn limits(walk: &mut Walk<'_>, node: &Node) -> Limits {
     let Some(fields) = walk.map(node, &LIMITS) else { return Limits::default() };
     let choices = [("continue", OnLogLimit::Continue), ("fail", OnLogLimit::Fail)];
     Limits {

@@ -6,8 +6,8 @@
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
-use crate::definition::{Definition, Mount, MountRefusal, Parsed};
-use crate::diagnostic::{Code, Diagnostics, Problem, nearest, shown};
+use crate::definition::{Mount, MountRefusal};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Problem, nearest, shown};
 use crate::document::{Key, Node, NodeKind, Scalar, Syntax};
 use crate::source::{Given, Source};
 use crate::template::{FieldPlace, Template};
@@ -103,12 +103,12 @@ impl<'a> Walk<'a> {
         Self { texts, report: Report::default(), syntax, refuse }
     }
 
-    /// The definition if nothing is wrong with it, else everything that is.
-    pub(super) fn finish(self, definition: Option<Definition>) -> Result<Parsed, Diagnostics> {
-        let usable = definition.filter(|_| !self.report.has_errors());
+    /// What was read, with the warnings, if nothing is wrong with it; else everything that is.
+    pub(super) fn finish<T>(self, read: Option<T>) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+        let usable = read.filter(|_| !self.report.has_errors());
         let found = self.report.finish(&self.texts);
         match usable {
-            Some(definition) => Ok(Parsed { definition, warnings: found.into_list() }),
+            Some(read) => Ok((read, found.into_list())),
             None => Err(found),
         }
     }

@@ -265,6 +265,17 @@ fn a_number_of_processors_has_thousandths() {
 }
 
 #[test]
+fn limits_stand_alone_where_a_site_says_them() {
+    let limits = spec::parse_limits("--max-limits", "{ memory: 8GiB, cpu: 2 }").unwrap();
+    let expected = Limits { memory_bytes: Some(8 << 30), cpu_millis: Some(2000), ..Limits::default() };
+    assert_eq!(limits, expected);
+    let wrong = spec::parse_limits("--max-limits", "{ memory: 8G, disk: 1GiB }").unwrap_err();
+    let shown = wrong.to_string();
+    assert!(shown.contains("--> --max-limits:1:11") && shown.contains("has no key `disk`"), "{shown}");
+    assert!(spec::parse_limits("--max-limits", "memory=8GiB").is_err());
+}
+
+#[test]
 fn yaml_is_read_by_its_core_schema() {
     let text = "\u{feff}# A comment\n--- \nname: &name yes\ndescription: *name\non: [{ repository: 012x }]\n\
                 <<: { version: 3, name: not-this }\n...\n";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::runner::{Config, DEFAULT_TREE_CACHE_BYTES, Reserve};
+use ::runner::{Config, DEFAULT_KEPT_BYTES, DEFAULT_TREE_CACHE_BYTES, Reserve};
 use clap::Args;
 use events::id::RunnerId;
 use events::runner::DEFAULT_POOL;
@@ -63,6 +63,32 @@ pub(crate) struct SandboxOptions {
     /// The most bytes of checked-out trees and of actions' files that are kept for later jobs
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_TREE_CACHE_BYTES)]
     tree_cache_bytes: u64,
+
+    /// The most bytes that are kept for later jobs in folders that steps name in cacheDirs
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_KEPT_BYTES)]
+    kept_bytes: u64,
+
+    /// What a job may use whose definition does not say it, written as there below patchwave.limits:
+    /// "{ memory: 2GiB, cpu: 2 }"
+    #[arg(long, value_name = "LIMITS", env = "PATCHWAVE_DEFAULT_LIMITS", hide_env_values = true, value_parser = default_limits)]
+    default_limits: Option<spec::Limits>,
+
+    /// The most that a definition may ask for, written in the same way; without, there is no bound
+    #[arg(long, value_name = "LIMITS", env = "PATCHWAVE_MAX_LIMITS", hide_env_values = true, value_parser = max_limits)]
+    max_limits: Option<spec::Limits>,
+}
+
+fn default_limits(text: &str) -> Result<spec::Limits, String> {
+    spec::parse_limits("--default-limits", text).map_err(|wrong| format!("\n{wrong}"))
+}
+
+fn max_limits(text: &str) -> Result<spec::Limits, String> {
+    match spec::parse_limits("--max-limits", text) {
+        Ok(spec::Limits { on_log_limit: Some(_), .. }) => {
+            Err("`onLogLimit` has no most: put it into --default-limits".to_owned())
+        }
+        limits => limits.map_err(|wrong| format!("\n{wrong}")),
+    }
 }
 
 /// The names that a definition can ask for.
@@ -99,6 +125,9 @@ pub(crate) fn config(
         tree_cache_bytes: options.tree_cache_bytes,
         reserve: Reserve { disk_bytes: options.min_free_disk, memory_bytes: options.min_free_memory },
         drain_timeout,
+        kept_bytes: options.kept_bytes,
+        default_limits: options.default_limits.clone().unwrap_or_default(),
+        max_limits: options.max_limits.clone().unwrap_or_default(),
     }
 }
 
@@ -132,5 +161,14 @@ mod tests {
     fn a_label_has_a_name() {
         assert_eq!(label("arch=arm64=v8"), Ok(("arch".to_owned(), "arm64=v8".to_owned())));
         assert!(label("arch").is_err() && label("=x").is_err());
+    }
+
+    #[test]
+    fn limits_are_written_as_in_a_definition() {
+        let limits = max_limits("{ memory: 2GiB }").unwrap_or_default();
+        assert_eq!(limits, spec::Limits { memory_bytes: Some(2 << 30), ..spec::Limits::default() });
+        let wrong = default_limits("{ memory: 2G }").unwrap_err();
+        assert!(wrong.contains("`2G` is no size") && wrong.contains("--default-limits:1:11"), "{wrong}");
+        assert!(max_limits("{ onLogLimit: fail }").is_err());
     }
 }

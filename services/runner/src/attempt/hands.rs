@@ -27,6 +27,8 @@ struct Containers {
     all: Vec<Container>,
     /// The one in which a step runs right now.
     busy: Option<Container>,
+    /// The last step that began, from 1; 0 before the first.
+    step: u32,
 }
 
 impl Hands {
@@ -40,9 +42,26 @@ impl Hands {
         &self.mounted
     }
 
-    /// Notes in which container a step runs, if any.
-    pub(super) fn set_busy(&self, container: Option<&Container>) {
-        self.lock().busy = container.cloned();
+    /// Notes that a step runs in a container.
+    pub(super) fn begin_step(&self, container: &Container, step: u32) {
+        let mut containers = self.lock();
+        containers.busy = Some(container.clone());
+        containers.step = step;
+    }
+
+    /// Notes that no step runs.
+    pub(super) fn end_step(&self) {
+        self.lock().busy = None;
+    }
+
+    /// The last step that began, if one did.
+    pub(super) fn step(&self) -> Option<u32> {
+        Some(self.lock().step).filter(|step| *step > 0)
+    }
+
+    /// All containers.
+    pub(super) fn containers(&self) -> Vec<Container> {
+        self.lock().all.clone()
     }
 
     /// Whether no further step may begin.

@@ -18,18 +18,22 @@ use std::time::Duration;
 use anyhow::Result;
 use broker::BlobError;
 use events::blob::{BlobKind, BlobRef};
-use events::job::{DiffStat, Failure};
+use events::job::{self, DiffStat, Failure, LimitName};
 use events::log::LogEnd;
 use events::report::What;
 use futures::FutureExt as _;
+use spec::{Definition, OnLogLimit};
 
 use crate::attempts::{Halt, Halted};
 use crate::journal::{Leftover, attempt_of};
+use crate::limits::{Limits, LogLimits, Machine, at, reached};
 use crate::log::Log;
 use crate::outbox::Outbox;
 use crate::patch::Patch;
+use crate::sandbox::Engine;
 use crate::service::Shared;
 use crate::slots::Slot;
+use crate::usage::Watch;
 use crate::workspace;
 use hands::Hands;
 use ready::Setup;
@@ -50,7 +54,11 @@ pub(crate) fn workspace_of(folder: &Path) -> PathBuf {
 enum End {
     Succeeded(Patch),
     Failed(Failure),
-    TimedOut,
+    TimedOut {
+        limit_ms: u64,
+        /// Absent: the whole attempt's limit.
+        step: Option<u32>,
+    },
     Abandoned(String),
     /// It was taken away.
     Silent,
@@ -84,7 +92,7 @@ async fn tell_leftover(shared: &Shared, leftover: &Leftover, reason: &str, halte
     let told = async {
         let mut outbox = outbox(shared, leftover)?;
         if !outbox.is_complete() {
-            let log = log(shared, leftover)?;
+            let log = log(shared, leftover, LogLimits::OWN)?;
             log.tell(&format!("this attempt was abandoned: {reason}")).await;
             outbox.push(What::Abandoned { reason: reason.to_owned(), log: log.close().await? });
         }
@@ -106,9 +114,9 @@ fn outbox(shared: &Shared, begun: &Leftover) -> Result<Outbox> {
     Outbox::open(&begun.folder, shared.broker.clone(), shared.runner.clone(), id)
 }
 
-fn log(shared: &Shared, begun: &Leftover) -> Result<Log> {
-    let attempt = attempt_of(&begun.ticket);
-    Log::open(&begun.folder, shared.broker.clone(), shared.runner.clone(), attempt)
+fn log(shared: &Shared, begun: &Leftover, limits: LogLimits) -> Result<Log> {
+    let id = (shared.runner.clone(), attempt_of(&begun.ticket));
+    Log::open(&begun.folder, shared.broker.clone(), id, limits)
 }
 
 /// Gives back all that an attempt took.
@@ -129,10 +137,25 @@ fn clean(shared: &Shared, folder: &Path) {
 }
 
 async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut Halted) -> Result<()> {
-    let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun)?);
+    let definition = ready::read(&begun.ticket);
+    let (limits, lowered) = limits(shared, &definition);
+    let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun, limits.log)?);
     outbox.push(What::Started);
     let hands = Hands::default();
-    let setup = Setup { shared, begun, slot: slot.number(), log: &log, hands: &hands };
+    for line in lowered {
+        log.tell(&line).await;
+    }
+    let watch = Watch::new(workspace::written(&workspace_of(&begun.folder), shared.mode), limits);
+    let setup = Setup {
+        shared,
+        begun,
+        slot: slot.number(),
+        log: &log,
+        hands: &hands,
+        definition: &definition,
+        limits: &limits,
+        watch: &watch,
+    };
     let end = work_to_the_end(Work { setup, outbox: &mut outbox }, halted).await;
     let is_orderly = matches!(end, End::Succeeded(_));
     match &end {
@@ -145,7 +168,7 @@ async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut H
     let is_silent = matches!(end, End::Silent);
     // After another end something of it may run until its containers are gone.
     let slot = is_orderly.then_some(slot);
-    let tell = tell(shared, begun, (log, outbox, slot), end);
+    let tell = tell(shared, (log, outbox, slot), end);
     let tell = async {
         tokio::select! {
             told = tell => told,
@@ -167,45 +190,74 @@ async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut H
 /// Works until the job has ended or must.
 async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
     let setup = work.setup;
-    let limit = Duration::from_millis(setup.begun.ticket.timeout_ms);
+    let limit_ms = setup.begun.ticket.timeout_ms;
+    let limit = Duration::from_millis(limit_ms);
     let mut perform = std::pin::pin!(work.perform());
     let end = tokio::select! {
         patch = &mut perform => return match patch {
             Ok(patch) => End::Succeeded(patch),
             Err(Broken::User(failure)) => End::Failed(failure),
+            Err(Broken::TimedOut { step, limit_ms }) => End::TimedOut { limit_ms, step: Some(step) },
             Err(Broken::Ours(error)) => End::Abandoned(format!("{error:#}")),
         },
-        () = tokio::time::sleep(limit) => End::TimedOut,
+        () = tokio::time::sleep(limit) => End::TimedOut { limit_ms, step: None },
+        failure = limit_reached(setup) => End::Failed(at(setup.hands.step(), failure)),
         reason = setup.log.failed() => End::Abandoned(reason),
         halt = halted.halt() => match halt {
             Halt::Abandon => End::Silent,
             Halt::Drain => End::Abandoned("the runner was stopped before the job had ended".to_owned()),
         },
     };
-    if let Some(kill) = setup.hands.stop(GRACE) {
+    stop(setup.hands, perform.as_mut()).await;
+    end
+}
+
+/// Ends the step that runs, with all that it started.
+async fn stop(hands: &Hands, running: impl Future) {
+    if let Some(kill) = hands.stop(GRACE) {
         // What the step says while it dies still belongs to its log.
-        let dying = async { tokio::join!(kill, &mut perform) };
+        let dying = async { tokio::join!(kill, running) };
         if tokio::time::timeout(GRACE + NOTICE, dying).await.is_err() {
             tracing::warn!("a step did not end after it was killed");
         }
     }
-    end
+}
+
+/// What a definition may use here, and in words what it asks for and does not get.
+fn limits(shared: &Shared, definition: &Result<Definition, Failure>) -> (Limits, Vec<String>) {
+    let nothing = spec::Limits::default();
+    let wanted = definition.as_ref().map_or(&nothing, |definition| &definition.settings.limits);
+    let machine = shared.health.watch().borrow().engine.as_ref().map_or(Machine::UNKNOWN, Engine::machine);
+    shared.site.limits(wanted, machine)
+}
+
+/// Waits until the attempt uses up something that the kernel does not bound.
+async fn limit_reached(setup: Setup<'_>) -> Failure {
+    let log = setup.limits.log;
+    let log_is_full = async {
+        match log.when_full {
+            OnLogLimit::Fail => setup.log.full().await,
+            OnLogLimit::Continue => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        failure = setup.watch.reached(|| setup.hands.containers()) => failure,
+        () = log_is_full => reached(LimitName::LogBytes, log.bytes),
+    }
 }
 
 /// Stores what belongs to the end, and then reports it.
 async fn tell(
     shared: &Shared,
-    begun: &Leftover,
     (log, mut outbox, slot): (Log, Outbox, Option<&mut Slot>),
     end: End,
 ) -> Result<()> {
-    let limit_ms = begun.ticket.timeout_ms;
     match &end {
         End::Succeeded(patch) => tell_left_out(&log, patch).await,
         End::Failed(failure) => log.tell(&failure.message).await,
-        End::TimedOut => {
-            let seconds = limit_ms as f64 / 1_000.0;
-            log.tell(&format!("the job's limit of {seconds} s was reached: everything was stopped")).await;
+        End::TimedOut { limit_ms, step } => {
+            let what = job::timed_out(*limit_ms, *step);
+            log.tell(&format!("{what}: everything was stopped")).await;
         }
         End::Abandoned(reason) => log.tell(&format!("this attempt was abandoned: {reason}")).await,
         End::Silent => {
@@ -221,14 +273,14 @@ async fn tell(
         }
     };
     let (log, patch) = tokio::join!(log.close(), patch);
-    outbox.push(last_word(end, log?, patch?, limit_ms));
+    outbox.push(last_word(end, log?, patch?));
     if let Some(slot) = slot {
         slot.give_back();
     }
     outbox.close().await
 }
 
-fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>, limit_ms: u64) -> What {
+fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>) -> What {
     match end {
         End::Succeeded(Patch { stat, .. }) => {
             // A stat without a patch would count changes that nobody can apply.
@@ -240,7 +292,7 @@ fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>, limit_ms: u64) -> Wh
                 Failure { message: bounded(failure.message), hint: bounded(failure.hint), ..failure };
             What::Failed { failure, log }
         }
-        End::TimedOut => What::TimedOut { limit_ms, step: None, log },
+        End::TimedOut { limit_ms, step } => What::TimedOut { limit_ms, step, log },
         End::Abandoned(reason) => What::Abandoned { reason: bounded(reason), log },
         End::Silent => What::Abandoned { reason: "it was taken away".to_owned(), log },
     }

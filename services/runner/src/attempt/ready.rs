@@ -20,11 +20,13 @@ use super::story::Story;
 use super::work::{Broken, environment, failure, of_step};
 use super::workspace_of;
 use crate::journal::{Leftover, attempt_of};
+use crate::limits::Limits;
 use crate::log::Log;
 use crate::mounted::Mounted;
 use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, WORK};
 use crate::service::Shared;
 use crate::tree_cache::Commit;
+use crate::usage::Watch;
 use crate::workspace::Workspace;
 
 /// What all that happens to an attempt needs.
@@ -35,11 +37,15 @@ pub(super) struct Setup<'a> {
     pub(super) slot: u32,
     pub(super) log: &'a Log,
     pub(super) hands: &'a Hands,
+    /// What the ticket says, or why that cannot be read.
+    pub(super) definition: &'a Result<Definition, Failure>,
+    pub(super) limits: &'a Limits,
+    pub(super) watch: &'a Watch,
 }
 
 /// An attempt whose first step can begin.
-pub(super) struct Ready {
-    pub(super) definition: Definition,
+pub(super) struct Ready<'a> {
+    pub(super) definition: &'a Definition,
     pub(super) story: Story,
     /// Where the first run of steps happens; none for a job without steps.
     pub(super) place: Option<(Workspace, Prepared)>,
@@ -62,11 +68,11 @@ pub(super) enum Way {
     Main,
 }
 
-impl Setup<'_> {
+impl<'a> Setup<'a> {
     /// Makes the first step ready to begin.
-    pub(super) async fn ready(self) -> Result<Ready, Broken> {
-        let definition = read(&self.begun.ticket)?;
-        let story = Story::new(&self.begun.ticket, &definition);
+    pub(super) async fn ready(self) -> Result<Ready<'a>, Broken> {
+        let definition = self.definition.as_ref().map_err(Failure::clone)?;
+        let story = Story::new(&self.begun.ticket, definition);
         let Some(first) = runs::of(&definition.steps).into_iter().next() else {
             return Ok(Ready { definition, story, place: None });
         };
@@ -86,7 +92,11 @@ impl Setup<'_> {
             base_oid: place.base_oid.clone(),
         };
         let tree = self.shared.trees.get(&commit, |to| fetch(self.shared, &place.source, to)).await?;
-        Ok(Workspace::open(root, tree, self.shared.mode).await?)
+        let workspace = Workspace::open(root, tree, self.shared.mode).await?;
+        if workspace.written().is_none() {
+            self.watch.begin().await?;
+        }
+        Ok(workspace)
     }
 
     /// Creates the container for a run of steps.
@@ -115,6 +125,7 @@ impl Setup<'_> {
             execution: self.begun.ticket.execution,
             attempt: &attempt_of(&self.begun.ticket),
             slot: self.slot,
+            limits: self.limits,
             image: &image,
             files: &Workspace::reserve(&workspace_of(&self.begun.folder))?,
             scratch: &self.begun.folder.join("scratch"),
@@ -166,17 +177,16 @@ impl Setup<'_> {
         let mut folders = Vec::new();
         for path in &step.cache_dirs {
             let digest = Sha256::digest(format!("{}:{repository}:{path}", repository.len()));
-            let folder = self.shared.journal.root().join("kept").join(hex::encode(&digest[..16]));
-            std::fs::create_dir_all(&folder)
-                .context("a folder that is kept for a repository cannot be made")?;
-            folders.push((folder, path.clone()));
+            let folder = self.shared.kept.take(hex::encode(&digest[..16]))?;
+            folders.push((folder.path(), path.clone()));
+            self.watch.keep(folder);
         }
         Ok(folders)
     }
 }
 
 /// Reads the definition that the ticket pins.
-fn read(ticket: &Ticket) -> Result<Definition, Failure> {
+pub(super) fn read(ticket: &Ticket) -> Result<Definition, Failure> {
     spec::parse(&spec::Source::from(&ticket.definition)).map(|parsed| parsed.definition).map_err(|diagnostics| {
         let error = diagnostics.as_slice().iter().find(|diagnostic| diagnostic.severity == spec::Severity::Error);
         let message = error.map_or_else(String::new, |error| {

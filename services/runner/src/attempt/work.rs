@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use bytes::Bytes;
-use events::job::{Failure, FailureKind};
+use events::job::{Failure, FailureKind, LimitName};
 use events::log::Stream;
 use events::report::What;
 use futures::FutureExt as _;
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::ready::{Prepared, Ready, Setup, Way};
 use super::runs;
 use super::story::{Capture, Story};
+use crate::limits::{at, reached};
 use crate::log::Log;
 use crate::outbox::Outbox;
 use crate::patch::{self, FileLists, Patch};
@@ -33,6 +34,8 @@ const PATCH_BYTES: u64 = 100 * 1024 * 1024;
 pub(super) enum Broken {
     /// The job's own doing: it fails.
     User(Failure),
+    /// A step took longer than it may.
+    TimedOut { step: u32, limit_ms: u64 },
     /// Not the job's doing: another attempt may do better.
     Ours(anyhow::Error),
 }
@@ -83,6 +86,10 @@ impl Work<'_> {
                 prepared = self.setup.prepare(steps, run.clone(), &story).await?;
             }
             self.run(steps, run, &prepared, (&mut story, &workspace)).await?;
+        }
+        // A step may have ended before anybody looked.
+        if let Some(failure) = self.setup.watch.look_at_workspace().await? {
+            return Err(at(self.setup.hands.step(), failure).into());
         }
         Ok(patch::compute(&workspace, &self.setup.begun.ticket.workspace.base_oid, PATCH_BYTES).await?)
     }
@@ -142,21 +149,72 @@ impl Work<'_> {
         let container = place.container;
         self.outbox.push(What::StepStarted { step: number });
         let started = Instant::now();
-        self.setup.hands.set_busy(Some(container));
-        let ended = match (&rendered, &mut place.scripts) {
-            (Some((script, env)), _) => container.run_script(script, env, &mut output).await,
-            (None, Some(scripts)) => scripts.next(&mut output).await,
-            (None, None) => container.run_main(&mut output).await,
+        self.setup.hands.begin_step(container, number);
+        let running = async {
+            match (&rendered, &mut place.scripts) {
+                (Some((script, env)), _) => container.run_script(script, env, &mut output).await,
+                (None, Some(scripts)) => scripts.next(&mut output).await,
+                (None, None) => container.run_main(&mut output).await,
+            }
         };
-        self.setup.hands.set_busy(None);
+        let ended = self.within(self.limit_of(step), running).await;
+        self.setup.hands.end_step();
         self.setup.log.end_step(number).await;
+        let ended = ended.map_err(|limit_ms| Broken::TimedOut { step: number, limit_ms })?;
         let exit_code = ended.map_err(|trouble| of_step(trouble, number))?;
         if self.setup.hands.is_stopping() {
             return Err(Broken::Ours(anyhow!("step {number} was stopped")));
         }
         let duration_ms = started.elapsed().as_millis() as u64;
         self.outbox.push(What::StepFinished { step: number, exit_code, duration_ms });
-        if exit_code == 0 { Ok(output.capture) } else { Err(exit(number, exit_code).into()) }
+        if exit_code == 0 { Ok(output.capture) } else { Err(self.why(number, exit_code, place).await) }
+    }
+
+    /// How long a step may take, if not as long as the job.
+    fn limit_of(&self, step: &Step) -> Option<Duration> {
+        let settings = self.setup.definition.as_ref().ok().map(|definition| &definition.settings);
+        step.timeout.or_else(|| settings?.step_timeout)
+    }
+
+    /// Waits for the end of a step, or ends it with all that it started and says after how many milliseconds.
+    async fn within<T>(&self, limit: Option<Duration>, running: impl Future<Output = T>) -> Result<T, u64> {
+        let Some(limit) = limit else { return Ok(running.await) };
+        let mut running = std::pin::pin!(running);
+        tokio::select! {
+            ended = &mut running => Ok(ended),
+            () = tokio::time::sleep(limit) => {
+                super::stop(self.setup.hands, running).await;
+                Err(limit.as_millis() as u64)
+            }
+        }
+    }
+
+    /// Why a step ended with another code than 0: a limit, if one was reached, before all that the code may mean.
+    async fn why(&self, step: u32, exit_code: i64, place: &mut Place<'_>) -> Broken {
+        match self.limit_behind(place).await {
+            Ok(Some(failure)) => Failure { exit_code: Some(exit_code), ..at(Some(step), failure) }.into(),
+            Ok(None) => exit(step, exit_code).into(),
+            // The step failed, whether anybody can say more of it or not.
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "it is not known whether a step reached a limit"
+                );
+                exit(step, exit_code).into()
+            }
+        }
+    }
+
+    async fn limit_behind(&self, place: &mut Place<'_>) -> anyhow::Result<Option<Failure>> {
+        // The engine knows of memory that ran out once nothing runs any more.
+        place.end().await.map_err(|trouble| match trouble {
+            Trouble::Engine(error) => error,
+            Trouble::User(failure) => anyhow!(failure.message),
+        })?;
+        if place.container.ran_out_of_memory().await? {
+            return Ok(Some(reached(LimitName::Memory, self.setup.limits.memory_bytes)));
+        }
+        self.setup.watch.look(&self.setup.hands.containers()).await
     }
 
     async fn changes(&self, workspace: &Workspace) -> Result<FileChanges, Broken> {
@@ -217,7 +275,7 @@ pub(super) fn of_step(trouble: Trouble, number: u32) -> Broken {
 fn exit(step: u32, exit_code: i64) -> Failure {
     let hint = match exit_code {
         126 | 127 => "A command was not found or cannot be executed: does the image have it?",
-        137 => "It was killed: perhaps it needs more memory than there is.",
+        137 => "Something killed it, and not for want of memory: look at what the step does.",
         _ => "The end of its log says why: `patchwave job logs`.",
     };
     Failure {

@@ -4,6 +4,7 @@
 //! another: a step waits for the disk at most, never for the broker. Invariant: what [`Log::close`] says is stored.
 
 mod chunker;
+mod gate;
 mod mask;
 mod shipper;
 mod spool;
@@ -14,15 +15,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use broker::Broker;
 use bytes::Bytes;
+use events::Timestamp;
 use events::beat::Running;
 use events::id::RunnerId;
-use events::log::{LogEnd, Stream};
+use events::log::{Chunk, LogEnd, Stream};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::limits::LogLimits;
+
 use chunker::{Chunker, Tally};
+use gate::{Gate, Part};
 use mask::Mask;
 use shipper::{Shipper, Written};
 use spool::Spool;
@@ -40,6 +45,7 @@ const QUEUED: usize = 64;
 pub(crate) struct Log {
     pieces: mpsc::Sender<Piece>,
     failure: watch::Receiver<Option<String>>,
+    full: watch::Receiver<bool>,
     writer: AbortOnDropHandle<LogEnd>,
     shipper: AbortOnDropHandle<Result<()>>,
 }
@@ -58,20 +64,37 @@ enum What {
 
 impl Log {
     /// Opens the log in an attempt's folder, empty or with what an earlier process left, and begins to send it.
-    pub(crate) fn open(folder: &Path, broker: Broker, runner: RunnerId, attempt: Running) -> Result<Self> {
+    pub(crate) fn open(
+        folder: &Path,
+        broker: Broker,
+        (runner, attempt): (RunnerId, Running),
+        limits: LogLimits,
+    ) -> Result<Self> {
         let path = folder.join(SPOOL);
         let opened = on_disk(|| Spool::open(&path));
         let (spool, tally) = opened.context("the log's spool cannot be opened")?;
         let found = spool.end();
         let (written_sender, written) = watch::channel(Written { end: found, complete: false });
         let (failed, failure) = watch::channel(None);
+        let (filled, full) = watch::channel(false);
         let (pieces, queue) = mpsc::channel(QUEUED);
         let chunker = Chunker::after(&tally);
-        let writer = Writer { spool, tally, chunker, mask: Mask::default(), written: written_sender, failed };
+        let writer = Writer {
+            spool,
+            tally,
+            chunker,
+            mask: Mask::default(),
+            gate: Gate::new(limits),
+            through: Vec::new(),
+            written: written_sender,
+            failed,
+            filled,
+        };
         let shipper = Shipper { broker, runner, attempt, found, written };
         Ok(Self {
             pieces,
             failure,
+            full,
             writer: AbortOnDropHandle::new(tokio::spawn(writer.run(queue))),
             shipper: AbortOnDropHandle::new(tokio::spawn(shipper.run(path))),
         })
@@ -111,6 +134,14 @@ impl Log {
         std::future::pending().await
     }
 
+    /// Waits until the log takes no more of what the steps print.
+    pub(crate) async fn full(&self) {
+        let mut full = self.full.clone();
+        if full.wait_for(|is_full| *is_full).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// Ends the log, and waits until the broker has all of it.
     ///
     /// # Errors
@@ -142,8 +173,12 @@ struct Writer {
     tally: Tally,
     chunker: Chunker,
     mask: Mask,
+    gate: Gate,
+    /// What has just come through the gate.
+    through: Vec<Part>,
     written: watch::Sender<Written>,
     failed: watch::Sender<Option<String>>,
+    filled: watch::Sender<bool>,
 }
 
 impl Writer {
@@ -174,29 +209,45 @@ impl Writer {
         self.tally.end()
     }
 
-    fn take(&mut self, piece: Piece, chunks: &mut Vec<events::log::Chunk>) {
+    fn take(&mut self, piece: Piece, chunks: &mut Vec<Chunk>) {
         let Piece { step, stream, what } = piece;
         let now = chrono::Utc::now();
+        let ends = matches!(what, What::End);
         let bytes = match (what, stream) {
-            (What::Bytes(bytes), Stream::Runner) => {
-                // A line of the runner's own begins a line, whatever the step left unfinished.
-                chunks.extend(self.chunker.flush());
-                let inside = chunks
-                    .last()
-                    .map_or(self.tally.is_inside_a_line(), |chunk| chunk.bytes.last() != Some(&b'\n'));
-                if inside {
-                    self.chunker.push((step, stream), b"\n", now, chunks);
-                }
-                bytes
-            }
+            (What::Bytes(bytes), Stream::Runner) => return self.say((step, &bytes), now, chunks),
             (What::Bytes(bytes), _) => self.mask.pass(stream, bytes),
             (What::End, _) => self.mask.finish(stream),
         };
-        self.chunker.push((step, stream), &bytes, now, chunks);
+        self.gate.pass(stream, bytes, &mut self.through);
+        let mut through = std::mem::take(&mut self.through);
+        for part in through.drain(..) {
+            match part {
+                Part::Bytes(bytes) => self.chunker.push((step, stream), &bytes, now, chunks),
+                Part::Note(note) => self.say((0, format!("{note}\n").as_bytes()), now, chunks),
+            }
+        }
+        self.through = through;
+        if ends {
+            self.gate.end(stream);
+        }
+        if self.gate.is_full() {
+            self.filled.send_if_modified(|is_full| !std::mem::replace(is_full, true));
+        }
+    }
+
+    /// Adds a line of the runner's own. It begins a line, whatever the step left unfinished.
+    fn say(&mut self, (step, line): (u32, &[u8]), now: Timestamp, chunks: &mut Vec<Chunk>) {
+        chunks.extend(self.chunker.flush());
+        let inside =
+            chunks.last().map_or(self.tally.is_inside_a_line(), |chunk| chunk.bytes.last() != Some(&b'\n'));
+        if inside {
+            self.chunker.push((step, Stream::Runner), b"\n", now, chunks);
+        }
+        self.chunker.push((step, Stream::Runner), line, now, chunks);
     }
 
     /// Writes chunks down. Once that failed, the log ends where it failed, and the attempt with it.
-    fn append(&mut self, chunks: &mut Vec<events::log::Chunk>) {
+    fn append(&mut self, chunks: &mut Vec<Chunk>) {
         for chunk in chunks.drain(..) {
             if self.failed.borrow().is_some() {
                 continue;

@@ -198,7 +198,7 @@ impl Container {
         &self.0.engine
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.0.id
     }
 

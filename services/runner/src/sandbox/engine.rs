@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use bollard::models::SystemInfo;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -20,6 +21,7 @@ use tokio::sync::Mutex;
 use super::image::Images;
 use super::network::Networks;
 use super::trouble::{explain, is};
+use crate::limits::Machine;
 
 /// Where an engine is unless somebody says otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -46,6 +48,7 @@ struct Inner {
     networks: Networks,
     /// Whether a named pipe of this host is one in a container too.
     shares_pipes: bool,
+    machine: Machine,
     /// Held while an image is looked into, because that container belongs to no attempt and looks like a leftover.
     looking: Mutex<()>,
 }
@@ -75,7 +78,8 @@ impl Engine {
         let home = std::path::absolute(home).context("cannot tell where the data folder is")?;
         let home = home.to_string_lossy().into_owned();
         let images = Images::default();
-        let shares_pipes = shares_pipes(&docker).await.map_err(|error| explain(&address, doing, error))?;
+        let info = docker.info().await.map_err(|error| explain(&address, doing, error))?;
+        let (shares_pipes, machine) = (shares_pipes(&info), machine(&info));
         Ok(Self(Arc::new(Inner {
             docker,
             address,
@@ -84,6 +88,7 @@ impl Engine {
             images,
             networks: Networks::default(),
             shares_pipes,
+            machine,
             looking: Mutex::default(),
         })))
     }
@@ -93,6 +98,11 @@ impl Engine {
         let answer = tokio::time::timeout(Duration::from_secs(10), self.docker().ping()).await;
         let answer = answer.unwrap_or(Err(bollard::errors::Error::RequestTimeoutError));
         answer.map(drop).map_err(|error| self.explain("ask the container engine whether it is there", error))
+    }
+
+    /// What containers run on.
+    pub(crate) fn machine(&self) -> Machine {
+        self.0.machine
     }
 
     /// Whether [`Main::Scripts`](super::Main::Scripts) can be used.
@@ -202,14 +212,22 @@ impl Engine {
 }
 
 /// Whether containers run on this very kernel and as the same users: elsewhere a pipe has no other end.
-async fn shares_pipes(docker: &Docker) -> Result<bool, bollard::errors::Error> {
-    let info = docker.info().await?;
+fn shares_pipes(info: &SystemInfo) -> bool {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let plain = info.default_runtime.is_some_and(|runtime| runtime == "runc" || runtime == "crun");
-    let mapped = info.security_options.is_some_and(|options| {
+    let plain = info.default_runtime.as_ref().is_some_and(|runtime| runtime == "runc" || runtime == "crun");
+    let mapped = info.security_options.as_ref().is_some_and(|options| {
         options.iter().any(|option| option.contains("userns") || option.contains("rootless"))
     });
-    Ok(plain && !mapped && info.kernel_version.as_deref() == Some(kernel.trim()))
+    plain && !mapped && info.kernel_version.as_deref() == Some(kernel.trim())
+}
+
+fn machine(info: &SystemInfo) -> Machine {
+    let memory_bytes = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok());
+    let cpus = info.ncpu.and_then(|cpus| u32::try_from(cpus).ok());
+    Machine {
+        memory_bytes: memory_bytes.unwrap_or(Machine::UNKNOWN.memory_bytes),
+        cpus: cpus.unwrap_or(Machine::UNKNOWN.cpus),
+    }
 }
 
 /// The attempt that the labels name.

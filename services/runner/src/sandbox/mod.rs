@@ -7,6 +7,7 @@
 mod container;
 mod engine;
 mod image;
+mod limits;
 mod network;
 mod process;
 mod scripts;
@@ -24,9 +25,12 @@ use events::id::ExecutionId;
 use events::log::Stream;
 use futures::future::BoxFuture;
 
+use crate::limits::Limits;
+
 pub(crate) use container::Container;
 pub(crate) use engine::Engine;
 pub(crate) use image::Image;
+pub(crate) use limits::Layer;
 pub(crate) use scripts::Scripts;
 pub(crate) use trouble::Trouble;
 
@@ -50,6 +54,8 @@ pub(crate) struct ContainerSpec<'a> {
     pub(crate) attempt: &'a Running,
     /// Whose network it uses: its runner's slot, which no other job has now.
     pub(crate) slot: u32,
+    /// What it may use.
+    pub(crate) limits: &'a Limits,
     /// What it runs on.
     pub(crate) image: &'a Image,
     /// The folder of the host that becomes [`WORK`]. It must be there, and may be empty until the start.

@@ -10,14 +10,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType};
 
+use super::limits::limit;
 use super::shell::Shell;
 use super::{ContainerSpec, Main, WORK};
 
 /// Where the scripts are in a container.
 const SCRIPTS: &str = "/.patchwave";
-
-/// How many processes and threads a container may have.
-const PIDS: i64 = 4096;
 
 /// Keeps a container alive and takes in its orphans. It reads an input that nobody writes to, in a child, because a shell
 /// collects orphans only while it waits for a child. A signal to everybody in the container does not end it.
@@ -87,16 +85,16 @@ fn host_config(spec: &ContainerSpec<'_>, scripts: &Path, network: &str) -> Resul
     for (from, to) in spec.read_only_files {
         mounts.push(mount(from, to, true)?);
     }
-    Ok(HostConfig {
+    let config = HostConfig {
         privileged: Some(false),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         network_mode: Some(format!("container:{network}")),
-        pids_limit: Some(PIDS),
         mounts: Some(mounts),
         // The output is read as it comes; the engine need not write it to its disk as well.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         ..Default::default()
-    })
+    };
+    Ok(limit(config, spec.limits))
 }
 
 /// A mount by the engine's structured form, in which any character may stand.

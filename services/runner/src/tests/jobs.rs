@@ -191,7 +191,7 @@ async fn the_limit_ends_everything_and_keeps_the_log() {
     assert_eq!(limit_ms, 3_000);
     let chunks = world.log(&attempt, &log).await;
     assert_eq!(stream(&chunks, Stream::Stdout), "before\n");
-    assert!(stream(&chunks, Stream::Runner).contains("limit of 3 s"));
+    assert!(stream(&chunks, Stream::Runner).contains("the job reached its time limit of 3 s"));
     world.clean().await;
     world.close(runner).await;
 }

@@ -4,6 +4,7 @@
 
 mod faults;
 mod jobs;
+mod limits;
 mod world;
 
 use events::action::{Definition, Given};

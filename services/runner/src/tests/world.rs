@@ -107,6 +107,9 @@ impl World {
             tree_cache_bytes: u64::MAX,
             reserve: crate::Reserve { disk_bytes: 0, memory_bytes: 0 },
             drain_timeout: Some(Duration::from_secs(1)),
+            kept_bytes: u64::MAX,
+            default_limits: spec::Limits::default(),
+            max_limits: spec::Limits::default(),
         }
     }
 

@@ -25,6 +25,18 @@ use tokio::sync::{OnceCell, watch};
 use uuid::Uuid;
 
 use super::*;
+use crate::limits::LogLimits;
+
+/// Enough for all of these tests.
+const LIMITS: Limits = Limits {
+    memory_bytes: 1 << 30,
+    cpu_millis: None,
+    pids: 4096,
+    workspace_bytes: 1 << 30,
+    workspace_files: 1_000_000,
+    image_bytes: 1 << 30,
+    log: LogLimits::OWN,
+};
 
 /// A runner, its engine and one attempt.
 struct World {
@@ -73,6 +85,7 @@ impl World {
             image,
             files,
             scratch,
+            limits: &LIMITS,
             workdir: WORK.to_owned(),
             cache_dirs: &[],
             read_only_files: &[],
