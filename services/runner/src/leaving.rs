@@ -90,11 +90,14 @@ async fn empty_queue(shared: &Shared, nothing_comes: &CancellationToken) {
     }
 }
 
-/// Waits until the queue is known to be empty for good. While it is not, the next ticket is what to wait for.
+/// Waits until the queue is known to be empty for good. The broker does not say when it hears of an acknowledgement, so
+/// it is asked again, ever more seldom; a ticket that comes meanwhile is the next thing to do.
 async fn nothing_left(shared: &Shared, nothing_comes: &CancellationToken) {
     nothing_comes.cancelled().await;
-    if shared.broker.tickets_left(&shared.runner).await > 0 {
-        std::future::pending::<()>().await;
+    let mut pause = Duration::from_millis(50);
+    while shared.broker.tickets_left(&shared.runner).await > 0 {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
     }
 }
 
