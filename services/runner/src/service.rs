@@ -27,6 +27,8 @@ use crate::journal::{Journal, Leftover, attempt_of};
 use crate::kept::Kept;
 use crate::leaving::{self, Leave};
 use crate::limits::Site;
+use crate::reach::Reach;
+use crate::sandbox::EngineOptions;
 use crate::slots::{Slot, Slots};
 use crate::trash::Trash;
 use crate::tree_cache::TreeCache;
@@ -50,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) mode: Mode,
     /// What jobs may use here.
     pub(crate) site: Site,
+    /// The most that jobs may reach.
+    pub(crate) most: Reach,
 }
 
 pub(crate) struct Service {
@@ -98,6 +102,7 @@ impl Service {
                 max: config.max_limits.clone(),
                 slots: config.slots,
             },
+            most: config.networks.most,
         });
         Ok(Self { config, shared, leftovers })
     }
@@ -113,7 +118,11 @@ impl Service {
         }
         let patient = Patient {
             runner: shared.runner.clone(),
-            docker_host: self.config.docker_host.clone(),
+            engine: EngineOptions {
+                host: self.config.docker_host.clone(),
+                runtime: self.config.runtime.clone(),
+                networks: self.config.networks.clone(),
+            },
             folder: shared.journal.root().to_owned(),
             attempts: Arc::clone(&shared.attempts),
             reserve: self.config.reserve,
