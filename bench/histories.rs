@@ -15,7 +15,10 @@ pub(crate) fn job(number: u64) -> Vec<NewEvent> {
     let attempt = 1;
     let events: [Event; 6] = [
         Event::Job(Queued { workspace: workspace(number) }.into()),
-        Event::Job(Assigned { attempt, runner: "local".parse().expect("a runner's name") }.into()),
+        Event::Job(
+            Assigned { attempt, runner: "local".parse().expect("a runner's name"), secrets: Vec::new() }
+                .into(),
+        ),
         Event::Job(Started { attempt }.into()),
         Event::Job(StepStarted { attempt, step: 1 }.into()),
         Event::Job(StepFinished { attempt, step: 1, exit_code: 0, duration_ms: 90_210 }.into()),

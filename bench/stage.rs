@@ -68,6 +68,7 @@ impl Stage {
     pub(crate) async fn schedule(&mut self) {
         let config = scheduler::Config {
             snapshot_dir: self.folder.path().join("scheduler"),
+            secrets_key: self.folder.path().join("secrets.key"),
             default_timeout: scheduler::DEFAULT_TIMEOUT,
             default_queue_timeout: scheduler::DEFAULT_QUEUE_TIMEOUT,
             job_limits: scheduler::JobLimits::default(),
@@ -85,9 +86,6 @@ impl Stage {
             pool: events::runner::DEFAULT_POOL.to_owned(),
             labels: Default::default(),
             docker_host: Some(engine.address().to_owned()),
-            runtime: None,
-            // The engine that is not there has no networks to close.
-            networks: runner::NetworkSettings { most: runner::Reach::None, ..Default::default() },
             tree_cache_bytes: runner::DEFAULT_TREE_CACHE_BYTES,
             kept_bytes: u64::MAX,
             default_limits: spec::Limits::default(),

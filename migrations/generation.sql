@@ -124,6 +124,7 @@ CREATE TABLE attempts{g} (
     log_sha256 TEXT,
     sealed_sha256 TEXT, -- the blob of kind `log`
     sealed_size BIGINT,
+    secrets TEXT NOT NULL, -- JSON, a list of events::secret::SecretVersion: names and versions, never values
     PRIMARY KEY (job_id, number)
 );
 
@@ -217,5 +218,16 @@ CREATE TABLE runners{g} (
     incarnation TEXT NOT NULL,
     since TEXT NOT NULL, -- when it came to be in this state
     reason TEXT,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE secrets{g} (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    action_id TEXT, -- whose steps may ask for it; absent: those of every action
+    version BIGINT NOT NULL, -- of the last value
+    deleted BIGINT NOT NULL,
+    actor TEXT NOT NULL, -- who set it last
+    set_at TEXT NOT NULL,
     PRIMARY KEY (id)
 );

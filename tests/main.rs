@@ -11,7 +11,6 @@
 
 mod admission;
 mod architecture;
-mod attacks;
 mod bad_input;
 mod documents;
 mod faults;
@@ -22,5 +21,6 @@ mod main_job;
 mod mounts;
 mod operators;
 mod patches;
+mod secrets;
 mod soak;
 mod world;

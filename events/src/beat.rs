@@ -40,6 +40,8 @@ pub struct RunnerBeat {
     pub version: String,
     /// Why it takes fewer jobs than it could, in words for an operator; absent when all is well.
     pub trouble: Option<String>,
+    /// The public key to which the secrets of its tickets are sealed, new at each start; absent for one that takes none.
+    pub sealing_key: Option<String>,
 }
 
 /// Where a runner is in its life.

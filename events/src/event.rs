@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
-use crate::{action, execution, job, plan, repository, runner};
+use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
+use crate::{action, execution, job, plan, repository, runner, sealing_key, secret};
 
 /// One thing with a history of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +23,10 @@ pub enum Aggregate {
     Repository(RepositoryId),
     /// A runner.
     Runner(RunnerId),
+    /// The key to which secrets are sealed.
+    SealingKey(SealingKeyId),
+    /// A secret.
+    Secret(SecretId),
 }
 
 /// What kind of thing has the history.
@@ -40,12 +44,24 @@ pub enum AggregateKind {
     Repository,
     /// See [`runner`].
     Runner,
+    /// See [`sealing_key`].
+    SealingKey,
+    /// See [`secret`].
+    Secret,
 }
 
 impl AggregateKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Action, Self::Execution, Self::Job, Self::Plan, Self::Repository, Self::Runner];
+    pub const ALL: [Self; 8] = [
+        Self::Action,
+        Self::Execution,
+        Self::Job,
+        Self::Plan,
+        Self::Repository,
+        Self::Runner,
+        Self::SealingKey,
+        Self::Secret,
+    ];
 
     /// Its name, as in subjects and in the documentation.
     pub const fn name(self) -> &'static str {
@@ -56,6 +72,8 @@ impl AggregateKind {
             Self::Plan => "plan",
             Self::Repository => "repository",
             Self::Runner => "runner",
+            Self::SealingKey => "sealing_key",
+            Self::Secret => "secret",
         }
     }
 
@@ -68,6 +86,8 @@ impl AggregateKind {
             Self::Plan => plan::Event::TYPES,
             Self::Repository => repository::Event::TYPES,
             Self::Runner => runner::Event::TYPES,
+            Self::SealingKey => sealing_key::Event::TYPES,
+            Self::Secret => secret::Event::TYPES,
         }
     }
 }
@@ -82,6 +102,8 @@ impl Aggregate {
             Self::Plan(_) => AggregateKind::Plan,
             Self::Repository(_) => AggregateKind::Repository,
             Self::Runner(_) => AggregateKind::Runner,
+            Self::SealingKey(_) => AggregateKind::SealingKey,
+            Self::Secret(_) => AggregateKind::Secret,
         }
     }
 }
@@ -95,6 +117,8 @@ impl std::fmt::Display for Aggregate {
             Self::Plan(id) => id.fmt(f),
             Self::Repository(id) => id.fmt(f),
             Self::Runner(id) => write!(f, "runner {id}"),
+            Self::SealingKey(id) => id.fmt(f),
+            Self::Secret(id) => id.fmt(f),
         }
     }
 }
@@ -126,6 +150,10 @@ pub enum Event {
     Repository(repository::Event),
     /// Of a runner.
     Runner(runner::Event),
+    /// Of the key to which secrets are sealed.
+    SealingKey(sealing_key::Event),
+    /// Of a secret.
+    Secret(secret::Event),
 }
 
 /// Why an event of the log cannot be read by this build.
@@ -178,6 +206,8 @@ macro_rules! each_kind {
             Event::Plan($inner) => $body,
             Event::Repository($inner) => $body,
             Event::Runner($inner) => $body,
+            Event::SealingKey($inner) => $body,
+            Event::Secret($inner) => $body,
         }
     };
 }
@@ -227,6 +257,8 @@ impl Event {
             AggregateKind::Plan => Self::Plan(plan::Event::from_json(name, json)?),
             AggregateKind::Repository => Self::Repository(repository::Event::from_json(name, json)?),
             AggregateKind::Runner => Self::Runner(runner::Event::from_json(name, json)?),
+            AggregateKind::SealingKey => Self::SealingKey(sealing_key::Event::from_json(name, json)?),
+            AggregateKind::Secret => Self::Secret(secret::Event::from_json(name, json)?),
         })
     }
 

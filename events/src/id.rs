@@ -168,6 +168,16 @@ typed_id!(
     "repository"
 );
 typed_id!(
+    /// The key to which secrets are sealed.
+    SealingKeyId,
+    "sealing_key"
+);
+typed_id!(
+    /// A secret. Derived from its scope and name.
+    SecretId,
+    "secret"
+);
+typed_id!(
     /// An event. Derived from the command that it answers and the aggregate, so that a command that is repeated
     /// makes the same event.
     EventId,

@@ -15,12 +15,13 @@ pub mod id;
 pub mod job;
 pub mod location;
 pub mod log;
-pub mod path;
 pub mod plan;
 pub mod rejection;
 pub mod report;
 pub mod repository;
 pub mod runner;
+pub mod sealing_key;
+pub mod secret;
 pub mod subject;
 pub mod ticket;
 

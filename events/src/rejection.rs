@@ -41,6 +41,12 @@ codes! {
     NoRepositories = "no-repositories",
     /// The scope needs what this server cannot do.
     UnsupportedScope = "unsupported-scope",
+    /// The secret's value or name is none that can be kept.
+    InvalidSecret = "invalid-secret",
+    /// A step asks for a secret that is not set.
+    SecretNotSet = "secret-not-set",
+    /// Nobody has announced a key to seal secrets to.
+    NoSealingKey = "no-sealing-key",
     /// The thing exists already.
     AlreadyExists = "already-exists",
     /// The thing has ended already.

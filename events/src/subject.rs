@@ -4,7 +4,7 @@
 
 use crate::beat::Running;
 use crate::blob::{BlobKind, BlobRef};
-use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
+use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
 use crate::{Aggregate, AggregateKind, Event};
 
 /// Every event.
@@ -15,6 +15,9 @@ pub const ALL_EXECUTIONS: &str = "ev.execution.>";
 
 /// Everything of every runner.
 pub const ALL_RUNNERS: &str = "ev.runner.>";
+
+/// Everything of every secret.
+pub const ALL_SECRETS: &str = "ev.secret.>";
 
 /// Every report.
 pub const ALL_REPORTS: &str = "report.>";
@@ -37,6 +40,8 @@ fn prefix(aggregate: &Aggregate) -> String {
         Aggregate::Plan(id) => format!("ev.plan.{}", id.token()),
         Aggregate::Repository(id) => format!("ev.repository.{}", id.token()),
         Aggregate::Runner(id) => format!("ev.runner.{id}"),
+        Aggregate::SealingKey(id) => format!("ev.sealing_key.{}", id.token()),
+        Aggregate::Secret(id) => format!("ev.secret.{}", id.token()),
     }
 }
 
@@ -80,6 +85,8 @@ pub fn parse_event(subject: &str) -> Option<(Aggregate, &str)> {
         ["ev", "plan", id, name] => (Aggregate::Plan(PlanId::from_token(id)?), name),
         ["ev", "repository", id, name] => (Aggregate::Repository(RepositoryId::from_token(id)?), name),
         ["ev", "runner", id, name] => (Aggregate::Runner(id.parse().ok()?), name),
+        ["ev", "sealing_key", id, name] => (Aggregate::SealingKey(SealingKeyId::from_token(id)?), name),
+        ["ev", "secret", id, name] => (Aggregate::Secret(SecretId::from_token(id)?), name),
         _ => return None,
     };
     Some((aggregate, name))

@@ -10,6 +10,7 @@ use crate::action::Definition;
 use crate::blob::BlobRef;
 use crate::git::{BranchRef, Oid};
 use crate::id::{ExecutionId, JobId};
+use crate::secret::{Sealed, SecretName, SecretVersion};
 
 /// One attempt at one job, given to one runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,25 @@ pub struct Ticket {
     pub workspace: Workspace,
     /// The wall-clock limit of the attempt in milliseconds.
     pub timeout_ms: u64,
+    /// The secrets that its steps ask for, as far as they are set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<TicketSecret>,
+}
+
+impl Ticket {
+    /// What a secret of the ticket is sealed for: it opens as this secret of this attempt and as nothing else.
+    pub fn secret_purpose(&self, name: &SecretName) -> String {
+        format!("{} attempt {} {name}", self.job, self.attempt)
+    }
+}
+
+/// A secret for one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TicketSecret {
+    /// Which value it is.
+    pub secret: SecretVersion,
+    /// The value, sealed to the runner; absent when the scheduler has no key that opens it.
+    pub sealed: Option<Sealed>,
 }
 
 /// A place in a repository where a job works: what a job is about.

@@ -3,7 +3,10 @@
 //! Owns the shape only. Everything in it was checked by [`crate::parse`]; what depends on a repository is a
 //! [`Template`] and is checked when it is rendered.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use events::secret::SecretName;
 
 use crate::changeset::ChangesetTemplate;
 use crate::diagnostic::Diagnostic;
@@ -42,6 +45,11 @@ impl Definition {
     /// Every mount of every step, in order.
     pub fn mounts(&self) -> impl Iterator<Item = &Mount> {
         self.steps.iter().flat_map(|step| &step.mounts)
+    }
+
+    /// The secrets that its steps ask for, each once.
+    pub fn secrets(&self) -> BTreeSet<&SecretName> {
+        self.steps.iter().flat_map(|step| &step.secrets).collect()
     }
 }
 
@@ -83,6 +91,8 @@ pub struct Step {
     pub action: Action,
     /// Environment variables, each name once.
     pub env: Vec<(String, Template)>,
+    /// Secrets that it finds as variables of their own names, each once and none of a name in `env`.
+    pub secrets: Vec<SecretName>,
     /// Files that the step finds read-only in its container: absolute path and content, each path once.
     pub files: Vec<(String, Template)>,
     /// Files and folders from beside the definition that the step finds read-only in its container.

@@ -4,6 +4,7 @@ use super::*;
 use crate::blob::BlobRef;
 use crate::log::LogEnd;
 use crate::rejection::{Code, Rejection};
+use crate::secret::SecretVersion;
 
 /// What can be asked of a job. A command that speaks for an attempt carries its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub enum Command {
         attempt: u32,
         /// The runner.
         runner: RunnerId,
+        /// Which values the steps get of the secrets that they ask for.
+        secrets: Vec<SecretVersion>,
     },
     /// Note that the runner began.
     Start {
@@ -80,7 +83,7 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
             _ => None,
         }),
         _ if job.state == State::Absent => Err(absent()),
-        Command::Assign { attempt, runner } => assign(job, attempt, runner),
+        Command::Assign { attempt, runner, secrets } => assign(job, Assigned { attempt, runner, secrets }),
         Command::Start { attempt } => start(job, attempt),
         Command::StartStep(step) => start_step(job, step),
         Command::FinishStep(step) => finish_step(job, step),
@@ -99,12 +102,12 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
     }
 }
 
-fn assign(job: &Job, attempt: u32, runner: RunnerId) -> Result<Option<Event>, Rejection> {
+fn assign(job: &Job, assigned: Assigned) -> Result<Option<Event>, Rejection> {
+    let attempt = assigned.attempt;
     match &job.state {
-        State::Queued if Some(attempt) == job.attempt.checked_add(1) => {
-            Ok(Some(Assigned { attempt, runner }.into()))
-        }
-        State::Assigned { runner: holder } if attempt == job.attempt && *holder == runner => Ok(None),
+        State::Queued if Some(attempt) == job.attempt.checked_add(1) => Ok(Some(assigned.into())),
+        // The values are those of the first time: a runner may have them already.
+        State::Assigned { runner } if attempt == job.attempt && *runner == assigned.runner => Ok(None),
         State::Queued => Err(stale(job, attempt)),
         _ => Err(illegal(job, "be assigned")),
     }

@@ -8,6 +8,7 @@ use crate::blob::BlobRef;
 use crate::event::event_types;
 use crate::id::RunnerId;
 use crate::log::LogEnd;
+use crate::secret::SecretVersion;
 use crate::ticket::Workspace;
 
 event_types! {
@@ -57,6 +58,9 @@ pub struct Assigned {
     pub attempt: u32,
     /// The runner.
     pub runner: RunnerId,
+    /// Which values the steps get of the secrets that they ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretVersion>,
 }
 
 /// The payload of `job.started`.
@@ -152,6 +156,8 @@ pub enum FailureKind {
     Image,
     /// The repository's files cannot be what the job needs.
     Workspace,
+    /// A secret is not set, cannot be opened, or would be part of the patch.
+    Secret,
     /// Its runners were lost, again and again.
     Lost,
     /// The processes wanted more memory than they may have.
@@ -168,6 +174,7 @@ impl FailureKind {
             Self::Template => "template",
             Self::Image => "image",
             Self::Workspace => "workspace",
+            Self::Secret => "secret",
             Self::Lost => "lost",
             Self::OutOfMemory => "out_of_memory",
             Self::Limit => "limit",

@@ -14,6 +14,7 @@ pub use events::*;
 pub use limit::{Limit, LimitName, timed_out};
 
 use crate::id::RunnerId;
+use crate::secret::SecretVersion;
 use crate::ticket::Workspace;
 
 /// How many attempts may be lost before the job fails: a job that takes its runner down with it must not take the whole
@@ -29,6 +30,9 @@ pub struct Job {
     pub state: State,
     /// The last attempt that was given out; 0 before the first.
     pub attempt: u32,
+    /// Which values the steps of this attempt get of the secrets that they ask for.
+    #[serde(default)]
+    pub secrets: Vec<SecretVersion>,
     /// How many attempts were lost since it was queued or retried.
     pub losses: u32,
     /// The last step of this attempt that began; 0 before the first.
@@ -106,6 +110,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         }
         Event::Assigned(assigned) => {
             job.attempt = assigned.attempt;
+            job.secrets.clone_from(&assigned.secrets);
             job.step_started = 0;
             job.step_finished = 0;
             job.state = State::Assigned { runner: assigned.runner.clone() };

@@ -6,11 +6,12 @@ use events::action::{self, Definition, Given};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::execution::{self, Counts, Reason};
 use events::git::{BranchRef, Oid};
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
 use events::job::{self, DiffStat, Failure, FailureKind, Limit, LimitName};
 use events::log::LogEnd;
+use events::secret::{self, Scope, Sealed, SecretName, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, plan, repository, runner};
+use events::{Aggregate, Event, plan, repository, runner, sealing_key};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 use uuid::Uuid;
@@ -89,9 +90,17 @@ fn definition() -> impl Strategy<Value = Definition> {
 }
 
 pub(crate) fn failure() -> impl Strategy<Value = Failure> {
-    use FailureKind::{Image, Lost, OutOfMemory, StepExit, Template};
-    let kinds =
-        vec![StepExit, Template, Image, FailureKind::Workspace, Lost, OutOfMemory, FailureKind::Limit];
+    use FailureKind::{Image, Lost, OutOfMemory, Secret, StepExit, Template};
+    let kinds = vec![
+        StepExit,
+        Template,
+        Image,
+        FailureKind::Workspace,
+        Secret,
+        Lost,
+        OutOfMemory,
+        FailureKind::Limit,
+    ];
     let kind = sample::select(kinds);
     let place = (option::of(number()), option::of(any::<i64>()), option::of(limit()));
     (kind, place, text(), text()).prop_map(|(kind, (step, exit_code, limit), message, hint)| Failure {
@@ -219,11 +228,16 @@ fn queue_timed_out() -> impl Strategy<Value = job::QueueTimedOut> {
     (any::<u64>(), text()).prop_map(|(limit_ms, reason)| job::QueueTimedOut { limit_ms, reason })
 }
 
+fn assigned() -> impl Strategy<Value = job::Assigned> {
+    (number(), runner_id(), collection::vec(secret_version(), 0..3))
+        .prop_map(|(attempt, runner, secrets)| job::Assigned { attempt, runner, secrets })
+}
+
 /// Any event of a job.
 pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
     prop_oneof![
         workspace().prop_map(|workspace| job::Queued { workspace }.into()),
-        (number(), runner_id()).prop_map(|(attempt, runner)| job::Assigned { attempt, runner }.into()),
+        assigned().prop_map(Into::into),
         number().prop_map(|attempt| job::Started { attempt }.into()),
         step_started().prop_map(Into::into),
         step_finished().prop_map(Into::into),
@@ -261,7 +275,9 @@ pub(crate) fn job_command() -> impl Strategy<Value = job::Command> {
     use job::Command;
     prop_oneof![
         1 => workspace().prop_map(Command::Queue),
-        4 => (number(), runner_id()).prop_map(|(attempt, runner)| Command::Assign { attempt, runner }),
+        4 => assigned().prop_map(|job::Assigned { attempt, runner, secrets }| {
+            Command::Assign { attempt, runner, secrets }
+        }),
         4 => number().prop_map(|attempt| Command::Start { attempt }),
         2 => step_started().prop_map(Command::StartStep),
         2 => step_finished().prop_map(Command::FinishStep),
@@ -359,6 +375,54 @@ pub(crate) fn runner_command() -> impl Strategy<Value = runner::Command> {
     ]
 }
 
+fn secret_name() -> impl Strategy<Value = SecretName> {
+    "[AB]|[A-Za-z_][A-Za-z0-9_]{0,127}".prop_map(|name| name.parse().unwrap())
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![Just(Scope::Global), uuid().prop_map(|id| Scope::Action { action: ActionId::from_uuid(id) })]
+}
+
+fn secret_version() -> impl Strategy<Value = SecretVersion> {
+    (secret_name(), scope(), number()).prop_map(|(name, scope, version)| SecretVersion {
+        name,
+        scope,
+        version,
+    })
+}
+
+fn sealed() -> impl Strategy<Value = Sealed> {
+    (text(), text(), text()).prop_map(|(recipient, sender, sealed)| Sealed { recipient, sender, sealed })
+}
+
+/// Any event of a secret.
+pub(crate) fn secret_event() -> impl Strategy<Value = secret::Event> {
+    prop_oneof![
+        3 => (secret_name(), scope(), number(), sealed())
+            .prop_map(|(name, scope, version, sealed)| secret::Set { name, scope, version, sealed }.into()),
+        1 => Just(secret::Deleted {}.into()),
+    ]
+}
+
+/// Any command to a secret.
+pub(crate) fn secret_command() -> impl Strategy<Value = secret::Command> {
+    prop_oneof![
+        2 => (secret_name(), scope(), sealed())
+            .prop_map(|(name, scope, sealed)| secret::Command::Set { name, scope, sealed }),
+        1 => Just(secret::Command::Delete),
+    ]
+}
+
+/// Any event of the sealing key.
+pub(crate) fn sealing_key_event() -> impl Strategy<Value = sealing_key::Event> {
+    text().prop_map(|public_key| sealing_key::Announced { public_key }.into())
+}
+
+/// Any command to the sealing key.
+pub(crate) fn sealing_key_command() -> impl Strategy<Value = sealing_key::Command> {
+    text().prop_map(|public_key| sealing_key::Command::Announce { public_key })
+}
+
 /// Any event with an aggregate that it may belong to.
 pub(crate) fn any_event() -> impl Strategy<Value = (Aggregate, Event)> {
     prop_oneof![
@@ -377,5 +441,9 @@ pub(crate) fn any_event() -> impl Strategy<Value = (Aggregate, Event)> {
             (Aggregate::Repository(RepositoryId::from_uuid(id)), Event::Repository(event))
         }),
         (runner_id(), runner_event()).prop_map(|(id, event)| (Aggregate::Runner(id), Event::Runner(event))),
+        sealing_key_event()
+            .prop_map(|event| (Aggregate::SealingKey(SealingKeyId::site()), Event::SealingKey(event))),
+        (uuid(), secret_event())
+            .prop_map(|(id, event)| (Aggregate::Secret(SecretId::from_uuid(id)), Event::Secret(event))),
     ]
 }

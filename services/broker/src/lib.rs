@@ -15,6 +15,7 @@ mod message;
 mod publish;
 mod reports;
 pub mod sealed_log;
+pub mod sealing;
 pub mod server;
 mod snapshot;
 mod streams;

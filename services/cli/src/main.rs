@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use command::{action, execution, job, plan, run};
+use command::{action, execution, job, plan, run, secret};
 use data_dir::DataDirOption;
 use logging::LogFormat;
 use operator::{dead, events as log, projection};
@@ -68,6 +68,9 @@ enum Command {
     /// The actions there are
     #[command(subcommand)]
     Action(action::Command),
+    /// Values that steps may use and nobody may read
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Start everything in one process
     Up(Box<role::up::Options>),
     /// Role: run the managed nats-server, for roles in processes of their own
@@ -143,6 +146,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Job(command) => job::run(command, data).await,
         Command::Plan(command) => plan::run(command, data).await,
         Command::Action(command) => action::run(command, data).await,
+        Command::Secret(command) => secret::run(command, data).await,
         Command::Up(options) => role::up::run(*options, data).await,
         Command::Broker(options) => role::broker::run(options, data).await,
         Command::Provision(options) => role::provision::run(options).await,

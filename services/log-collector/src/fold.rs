@@ -124,11 +124,11 @@ mod tests {
     fn an_attempt_waits_for_its_seal_from_its_end_on() {
         let runner: events::id::RunnerId = "north".parse().unwrap();
         let mut fold = Fold::default();
-        fold.apply(&recorded(10, Assigned { attempt: 1, runner: runner.clone() }));
+        fold.apply(&recorded(10, Assigned { attempt: 1, runner: runner.clone(), secrets: Vec::new() }));
         assert!(fold.knows(&attempt(1)), "it runs");
         assert_eq!(fold.unsealed().count(), 0);
         fold.apply(&recorded(20, Lost { attempt: 1, runner: runner.clone(), reason: String::new() }));
-        fold.apply(&recorded(30, Assigned { attempt: 2, runner }));
+        fold.apply(&recorded(30, Assigned { attempt: 2, runner, secrets: Vec::new() }));
         assert_eq!(fold.unsealed().map(|ended| ended.sequence).collect::<Vec<_>>(), [20]);
         assert!(fold.knows(&attempt(2)), "the next one runs");
         let text = serde_json::to_string(&fold).unwrap();
@@ -144,7 +144,7 @@ mod tests {
     fn an_attempt_that_came_back_before_it_began_has_no_log() {
         let runner: events::id::RunnerId = "north".parse().unwrap();
         let mut fold = Fold::default();
-        fold.apply(&recorded(10, Assigned { attempt: 1, runner: runner.clone() }));
+        fold.apply(&recorded(10, Assigned { attempt: 1, runner: runner.clone(), secrets: Vec::new() }));
         fold.apply(&recorded(20, Returned { attempt: 1, runner, reason: String::new() }));
         assert_eq!(fold, Fold::default());
     }

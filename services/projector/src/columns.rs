@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use events::Timestamp;
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SecretId};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Arguments as _, Row as _};
 
@@ -130,6 +130,7 @@ text_columns! {
     PlanId: ToString::to_string, parse;
     RepositoryId: ToString::to_string, parse;
     RunnerId: ToString::to_string, parse;
+    SecretId: ToString::to_string, parse;
 }
 
 macro_rules! integer_columns {

@@ -101,7 +101,7 @@ async fn read_wanted(
             })+
         };
     }
-    read!(actions, executions, jobs, attempts, steps, plans, runners);
+    read!(actions, executions, jobs, attempts, steps, plans, runners, secrets);
     Ok(())
 }
 
@@ -130,7 +130,8 @@ async fn write(connection: &mut AnyConnection, suffix: &str, fold: &Fold) -> sql
         unchanged,
         repositories,
         heads,
-        runners
+        runners,
+        secrets
     );
     Ok(())
 }

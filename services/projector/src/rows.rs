@@ -4,7 +4,7 @@
 //! order of the migration; a test compares the two.
 
 use events::Timestamp;
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SecretId};
 use sqlx::any::{AnyArguments, AnyRow};
 
 use crate::columns::{Column, Kind, Word, bind, read};
@@ -203,6 +203,7 @@ tables! {
         log_sha256: Option<String>,
         sealed_sha256: Option<String>,
         sealed_size: Option<u64>,
+        secrets: String,
     }
 
     /// One step of an attempt.
@@ -289,6 +290,17 @@ tables! {
         incarnation: String,
         since: Timestamp,
         reason: Option<String>,
+    }
+
+    /// A secret, without its value.
+    Secret in "secrets" {
+        id: SecretId, ;
+        name: String,
+        action_id: Option<ActionId>,
+        version: u32,
+        deleted: bool,
+        actor: String,
+        set_at: Timestamp,
     }
 }
 

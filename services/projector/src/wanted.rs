@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId};
-use events::{Aggregate, Event, action, execution, job, plan, runner};
+use events::{Aggregate, Event, action, execution, job, plan, runner, secret};
 
 use crate::cache::Cached;
 use crate::fold::{Fold, Taken};
-use crate::rows::{Action, Attempt, Execution, Job, Plan, Row, Runner, Step};
+use crate::rows::{Action, Attempt, Execution, Job, Plan, Row, Runner, Secret, Step};
 
 /// The rows of one table.
 struct Keys<R: Row> {
@@ -49,6 +49,7 @@ pub(crate) struct Wanted {
     steps: Keys<Step>,
     plans: Keys<Plan>,
     runners: Keys<Runner>,
+    secrets: Keys<Secret>,
 }
 
 macro_rules! missing {
@@ -61,7 +62,8 @@ macro_rules! missing {
 
 impl Wanted {
     missing! {
-        actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan, runners: Runner
+        actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan, runners: Runner,
+        secrets: Secret
     }
 
     /// What a batch wants.
@@ -91,7 +93,9 @@ impl Wanted {
                 self.runners.born((id.clone(),));
             }
             (Aggregate::Runner(id), _) => self.runners.want((id.clone(),), &mut fold.runners),
-            (Aggregate::Job(..) | Aggregate::Repository(_), _) => {}
+            (Aggregate::Secret(id), Event::Secret(secret::Event::Set(_))) => self.secrets.born((*id,)),
+            (Aggregate::Secret(id), _) => self.secrets.want((*id,), &mut fold.secrets),
+            (Aggregate::Job(..) | Aggregate::Repository(_) | Aggregate::SealingKey(_), _) => {}
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) struct Heart {
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) state: watch::Receiver<State>,
     pub(crate) stage: watch::Receiver<Stage>,
+    pub(crate) sealing_key: String,
 }
 
 impl Heart {
@@ -77,6 +78,7 @@ impl Heart {
             labels: self.labels.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trouble: state.reason().map(str::to_owned),
+            sealing_key: Some(self.sealing_key.clone()),
         }
     }
 }

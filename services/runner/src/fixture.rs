@@ -12,6 +12,7 @@ use std::sync::Arc;
 use events::job::DiffStat;
 
 use crate::cache::FolderCache;
+use crate::mask::Masker;
 use crate::patch::{self, Patch};
 use crate::trash::Trash;
 use crate::tree_cache::{Commit, Tree, TreeCache};
@@ -100,7 +101,7 @@ impl Fixture {
     pub(crate) async fn patch(&self, mode: Mode, change: impl FnOnce(&Path)) -> Patch {
         let workspace = self.workspace(mode).await;
         change(&workspace.files());
-        let patch = patch::compute(&workspace, &self.commit.base_oid, 1 << 30).await;
+        let patch = patch::compute(&workspace, &self.commit.base_oid, 1 << 30, &Masker::default()).await;
         workspace::discard(workspace.scratch(), &self.trash).unwrap();
         patch.unwrap()
     }

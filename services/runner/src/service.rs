@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use broker::sealing::KeyPair;
 use broker::{Broker, Delivery, Queue};
 use events::beat::{Running, Stage};
 use events::id::RunnerId;
@@ -27,8 +28,6 @@ use crate::journal::{Journal, Leftover, attempt_of};
 use crate::kept::Kept;
 use crate::leaving::{self, Leave};
 use crate::limits::Site;
-use crate::reach::Reach;
-use crate::sandbox::EngineOptions;
 use crate::slots::{Slot, Slots};
 use crate::trash::Trash;
 use crate::tree_cache::TreeCache;
@@ -52,8 +51,8 @@ pub(crate) struct Shared {
     pub(crate) mode: Mode,
     /// What jobs may use here.
     pub(crate) site: Site,
-    /// The most that jobs may reach.
-    pub(crate) most: Reach,
+    /// Opens the secrets of tickets. In memory alone, and new at each start: nothing on disk can be opened without it.
+    pub(crate) sealing_key: KeyPair,
 }
 
 pub(crate) struct Service {
@@ -102,7 +101,7 @@ impl Service {
                 max: config.max_limits.clone(),
                 slots: config.slots,
             },
-            most: config.networks.most,
+            sealing_key: KeyPair::generate(),
         });
         Ok(Self { config, shared, leftovers })
     }
@@ -118,11 +117,7 @@ impl Service {
         }
         let patient = Patient {
             runner: shared.runner.clone(),
-            engine: EngineOptions {
-                host: self.config.docker_host.clone(),
-                runtime: self.config.runtime.clone(),
-                networks: self.config.networks.clone(),
-            },
+            docker_host: self.config.docker_host.clone(),
             folder: shared.journal.root().to_owned(),
             attempts: Arc::clone(&shared.attempts),
             reserve: self.config.reserve,
@@ -170,6 +165,7 @@ impl Service {
             attempts: Arc::clone(&self.shared.attempts),
             state: self.shared.health.watch(),
             stage,
+            sealing_key: self.shared.sealing_key.public_key(),
         }
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use events::envelope::{Actor, Recorded};
 use events::execution::{self, Counts};
-use events::id::{ExecutionId, JobId, RunnerId};
+use events::id::{ExecutionId, JobId, RunnerId, SecretId};
 use events::job::{self, Job, Outcome, State};
 use events::runner::{self, DEFAULT_POOL};
+use events::secret::{self, Scope, Sealed, Secret, SecretName, SecretVersion};
 use events::{Aggregate, Event, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub(crate) struct Settings {
     pub(crate) queue_timeout: Option<Duration>,
     /// How long a job may take by the wall clock.
     pub(crate) timeout: Option<Duration>,
+    /// The secrets that its steps ask for.
+    #[serde(default)]
+    pub(crate) secrets: Vec<SecretName>,
 }
 
 /// Since when a job waits: by its place in the log, and by the clock.
@@ -72,6 +76,9 @@ pub(crate) struct Fold {
     /// In the order in which they were requested: ids are made from the time.
     pub(crate) executions: BTreeMap<ExecutionId, Execution>,
     pub(crate) runners: BTreeMap<RunnerId, Tracked<runner::Runner>>,
+    /// As they stand in the log: sealed.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<SecretId, Tracked<Secret>>,
     #[serde(skip)]
     pub(crate) index: Index,
     #[serde(skip)]
@@ -136,8 +143,32 @@ impl Fold {
                 let tracked = self.runners.entry(id.clone()).or_default();
                 advance(tracked, recorded.sequence, |runner| runner::evolve(runner, event));
             }
+            (Aggregate::Secret(id), Event::Secret(event)) => {
+                let tracked = self.secrets.entry(*id).or_default();
+                advance(tracked, recorded.sequence, |secret| secret::evolve(secret, event));
+            }
             _ => {}
         }
+    }
+
+    /// The values that the steps of an execution get: those of the narrowest scope in which a name is set.
+    pub(crate) fn secrets_for(&self, execution: ExecutionId) -> Vec<SecretVersion> {
+        let Some(execution) = self.executions.get(&execution) else { return Vec::new() };
+        let Some(requested) = execution.own.state.requested.as_ref() else { return Vec::new() };
+        let found = execution.settings.secrets.iter().filter_map(|name| {
+            let mut scopes = Scope::of(requested.action).into_iter();
+            scopes.find_map(|scope| self.secrets.get(&SecretId::of(&scope, name))?.state.set.as_ref())
+        });
+        found
+            .map(|set| SecretVersion { name: set.name.clone(), scope: set.scope, version: set.version })
+            .collect()
+    }
+
+    /// A sealed value, if it is still the newest of its secret.
+    pub(crate) fn sealed(&self, version: &SecretVersion) -> Option<&Sealed> {
+        let secret = self.secrets.get(&SecretId::of(&version.scope, &version.name))?;
+        let set = secret.state.set.as_ref()?;
+        (set.version == version.version).then_some(&set.sealed)
     }
 
     fn apply_execution(&mut self, id: ExecutionId, recorded: &Recorded, event: &execution::Event) {
@@ -267,12 +298,17 @@ impl Settings {
     /// What a pinned definition says. One that can no longer be read says nothing: its runner says why.
     fn of(requested: &execution::Requested) -> Self {
         let parsed = spec::parse(&spec::Source::from(&requested.definition));
-        let settings = parsed.map(|parsed| parsed.definition.settings).unwrap_or_default();
+        let Ok(definition) = parsed.map(|parsed| parsed.definition) else {
+            return Self { pool: DEFAULT_POOL.to_owned(), ..Self::default() };
+        };
+        let secrets = definition.secrets().into_iter().cloned().collect();
+        let settings = definition.settings;
         Self {
             pool: settings.pool.unwrap_or_else(|| DEFAULT_POOL.to_owned()),
             max_jobs: settings.max_jobs,
             queue_timeout: settings.queue_timeout,
             timeout: settings.timeout,
+            secrets,
         }
     }
 }

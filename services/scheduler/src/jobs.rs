@@ -72,7 +72,9 @@ impl Service {
     fn assignment(&self, id: (ExecutionId, JobId), runner: RunnerId) -> Option<Fact> {
         let state = &self.fold.job(id.0, id.1)?.state;
         let attempt = state.attempt + 1;
-        let event = job::decide(state, Command::Assign { attempt, runner }).ok()??;
+        let event =
+            job::decide(state, Command::Assign { attempt, runner, secrets: self.fold.secrets_for(id.0) })
+                .ok()??;
         let command = CommandId::derived(&["assign", &id.1.to_string(), &attempt.to_string()]);
         Some(self.job_fact(id, command, event))
     }
@@ -106,6 +108,7 @@ impl Service {
             let held = self.fold.index.held.get(&runner).into_iter().flatten();
             due.extend(held.filter_map(|id| self.due_ticket(*id)).map(|ticket| (runner.clone(), ticket)));
         }
+        let due = self.with_secrets(due, now).await;
         let broker = &self.broker;
         let mut sending = stream::iter(due)
             .map(|(runner, ticket)| async move { (broker.put_ticket(&runner, &ticket).await, ticket) })

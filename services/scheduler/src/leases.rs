@@ -152,6 +152,7 @@ mod tests {
             labels: BTreeMap::new(),
             version: "0".to_owned(),
             trouble: None,
+            sealing_key: None,
         }
     }
 

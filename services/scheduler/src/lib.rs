@@ -17,6 +17,7 @@ mod reports;
 mod rooms;
 mod service;
 mod tickets;
+mod vault;
 mod waiting;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub use admission::JobLimits;
 pub struct Config {
     /// Where the snapshot of the fold is kept. It is a cache: without it the log is read from the start.
     pub snapshot_dir: PathBuf,
+    /// The file with the key that opens secrets, made if there is none. Nobody else may read it.
+    pub secrets_key: PathBuf,
     /// The wall-clock limit of a job whose definition sets none.
     pub default_timeout: Duration,
     /// How long a job may wait for a runner if its definition says nothing.
@@ -46,6 +49,15 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How long a job may wait for a runner unless it is set otherwise: a week. A large execution over a small fleet takes
 /// days, and a job that nobody can run is shown as such long before.
 pub const DEFAULT_QUEUE_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Makes the key that opens secrets if there is none, and says in the log to which one they are sealed. [`run`] does the same:
+/// this is for whoever starts others only once secrets can be set.
+///
+/// # Errors
+/// When the key cannot be read or made, or the log not be written.
+pub async fn announce_key(config: &Config, broker: &Broker) -> anyhow::Result<()> {
+    vault::Vault::open(&config.secrets_key)?.announce(broker).await
+}
 
 /// Runs until it is told to stop.
 ///

@@ -83,7 +83,7 @@ mod tests {
     }
 
     fn running(attempt: u32, on: &str) -> Job {
-        let assigned = job::Event::Assigned(Assigned { attempt, runner: runner(on) });
+        let assigned = job::Event::Assigned(Assigned { attempt, runner: runner(on), secrets: Vec::new() });
         let started = job::Event::Started(job::Started { attempt });
         let queued = Job { state: State::Queued, attempt: attempt - 1, ..Job::default() };
         [assigned, started].iter().fold(queued, job::evolve)

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::Config;
 use crate::fold::{Fold, Site};
 use crate::leases::{LEASE, Leases};
+use crate::vault::Vault;
 
 /// How many events may be read again after a crash.
 const SNAPSHOT_EVERY: u64 = 5_000;
@@ -27,6 +28,7 @@ pub(crate) struct Service {
     pub(crate) events: Follower,
     pub(crate) fold: Fold,
     pub(crate) leases: Leases,
+    pub(crate) vault: Vault,
     /// The last attempt of each job whose ticket this process has sent.
     pub(crate) sent: HashMap<JobId, u32>,
     /// Runners whose queues this process has made sure of.
@@ -47,13 +49,16 @@ pub(crate) struct Service {
 impl Service {
     /// Loads the snapshot and reads the log up to its end.
     pub(crate) async fn start(config: Config, broker: Broker) -> anyhow::Result<Self> {
+        let vault = Vault::open(&config.secrets_key)?;
+        vault.announce(&broker).await?;
         let snapshot = SnapshotFile::new(&config.snapshot_dir, "scheduler");
         let (checkpoint, mut fold) =
             snapshot.load::<Fold>().unwrap_or_else(|| (Checkpoint::START, Fold::default()));
         broker.verify(&checkpoint).await?;
         let (job_limits, queue_timeout) = (config.job_limits.clone(), config.default_queue_timeout);
         fold.reindex(Site { job_limits, queue_timeout });
-        let filters = [subject::ALL_EXECUTIONS.to_owned(), subject::ALL_RUNNERS.to_owned()];
+        let filters =
+            [subject::ALL_EXECUTIONS, subject::ALL_RUNNERS, subject::ALL_SECRETS].map(str::to_owned);
         let events = broker.follow_events(&filters, Start::After(checkpoint.sequence));
         let mut service = Self {
             config,
@@ -61,6 +66,7 @@ impl Service {
             events,
             fold,
             leases: Leases::default(),
+            vault,
             sent: HashMap::new(),
             opened: HashSet::new(),
             abandoned: HashSet::new(),

@@ -25,5 +25,6 @@ pub(crate) fn ticket(
         definition: requested.definition.clone(),
         workspace: state.workspace.clone()?,
         timeout_ms: timeout.as_millis() as u64,
+        secrets: Vec::new(),
     })
 }

@@ -102,6 +102,7 @@ fn step(walk: &mut Walk<'_>, node: &Node, command_image: &str) -> Option<Step> {
         container,
         action,
         env: Vec::new(),
+        secrets: Vec::new(),
         files: Vec::new(),
         mounts: Vec::new(),
         cache_dirs,

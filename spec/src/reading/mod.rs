@@ -6,6 +6,7 @@
 mod batch;
 mod changeset;
 mod duration;
+mod env;
 mod legacy;
 mod mount;
 mod scope;

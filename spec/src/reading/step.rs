@@ -1,16 +1,17 @@
 //! `steps`: what runs in a workspace.
 //!
-//! Owns a step's keys, the two forms of `env`, and what a path in a container may be. Never runs anything.
+//! Owns a step's keys, and what a path in a container may be. Never runs anything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
+use super::env::{Env, env};
 use super::mount;
 use super::settings;
 use super::walk::{Field, Fields, Shape, Walk};
 use crate::definition::{Action, Container, Step};
 use crate::diagnostic::{Code, Problem, shown};
-use crate::document::{Key, Node, NodeKind};
+use crate::document::Node;
 use crate::template::{FieldPlace, Template};
 
 const STEP: Shape = Shape {
@@ -27,10 +28,21 @@ const STEP: Shape = Shape {
     ],
 };
 
+/// The most secrets of a definition: a ticket holds all of them, and a message of the broker's holds a ticket.
+const MAX_SECRETS: usize = 20;
+
 /// Reads `steps`.
 pub(super) fn steps(walk: &mut Walk<'_>, node: &Node) -> Vec<Step> {
-    let steps = walk.list(node, "steps").unwrap_or_default();
-    steps.iter().enumerate().filter_map(|(index, node)| step(walk, node, index)).collect()
+    let list = walk.list(node, "steps").unwrap_or_default();
+    let steps: Vec<Step> =
+        list.iter().enumerate().filter_map(|(index, node)| step(walk, node, index)).collect();
+    let secrets: HashSet<_> = steps.iter().flat_map(|step| &step.secrets).collect();
+    if secrets.len() > MAX_SECRETS {
+        let message = format!("the steps ask for {} secrets, {MAX_SECRETS} are the most", secrets.len());
+        let hint = "keep what belongs together in one secret, or make several actions";
+        walk.problem(Problem::new(Code::InvalidValue, node.anchor(), message).hint(hint));
+    }
+    steps
 }
 
 fn step(walk: &mut Walk<'_>, node: &Node, index: usize) -> Option<Step> {
@@ -38,14 +50,15 @@ fn step(walk: &mut Walk<'_>, node: &Node, index: usize) -> Option<Step> {
     let at = format!("steps[{index}]");
     let run = walk.required_template(&fields, "run", (format!("{at}.run"), FieldPlace::Step));
     let container = container(walk, &fields, &at);
-    let env = fields.get("env").map(|node| env(walk, node, &at)).unwrap_or_default();
+    let Env { variables, secrets } = fields.get("env").map(|node| env(walk, node, &at)).unwrap_or_default();
     let files = fields.get("files").map(|node| files(walk, node, &at)).unwrap_or_default();
     let mounts = fields.get("mount").map(|node| mount::mounts(walk, node, &files)).unwrap_or_default();
     let timeout = fields.get("patchwave").and_then(|node| settings::step_timeout(walk, node));
     Some(Step {
         container: Container::Image(container?),
         action: Action::Script(run?),
-        env,
+        env: variables,
+        secrets,
         files,
         mounts,
         cache_dirs: Vec::new(),
@@ -72,103 +85,6 @@ pub(super) fn image_problem(node: &Node, image: &str) -> Option<Problem> {
         Problem::new(Code::InvalidValue, node.anchor(), format!("`{}` is not an image", shown(image)))
             .hint("an image is named as in `docker pull`, for example `alpine:3`")
     })
-}
-
-/// Reads `env`: a map, or a list of maps of one entry each in which a later entry replaces an earlier one.
-fn env(walk: &mut Walk<'_>, node: &Node, at: &str) -> Vec<(String, Template)> {
-    match &node.kind {
-        NodeKind::Map(entries) => {
-            let entries = entries.iter().map(|(key, value)| variable(walk, (key, value), at));
-            entries.collect::<Vec<_>>().into_iter().flatten().collect()
-        }
-        NodeKind::List(items) => {
-            let mut variables = Variables::default();
-            for item in items {
-                if let Some(entry) = env_entry(walk, item)
-                    && let Some(variable) = variable(walk, entry, at)
-                {
-                    variables.add(walk, variable, entry.0.range.clone());
-                }
-            }
-            variables.list
-        }
-        _ => {
-            walk.wrong_type(node, "env", "a map");
-            Vec::new()
-        }
-    }
-}
-
-/// The variables of a list while they are collected.
-#[derive(Default)]
-struct Variables {
-    list: Vec<(String, Template)>,
-    places: HashMap<String, (usize, Range<usize>)>,
-}
-
-impl Variables {
-    fn add(&mut self, walk: &mut Walk<'_>, (name, value): (String, Template), range: Range<usize>) {
-        match self.places.get_mut(&name) {
-            None => {
-                self.places.insert(name.clone(), (self.list.len(), range));
-                self.list.push((name, value));
-            }
-            Some((index, place)) => {
-                let replaced = std::mem::replace(place, range);
-                let message = format!("a later entry replaces `{}`", shown(&name));
-                walk.problem(
-                    Problem::new(Code::ReplacedVariable, replaced, message)
-                        .hint("remove one of the two")
-                        .warning(),
-                );
-                self.list[*index].1 = value;
-            }
-        }
-    }
-}
-
-fn env_entry<'n>(walk: &mut Walk<'_>, item: &'n Node) -> Option<(&'n Key, &'n Node)> {
-    match &item.kind {
-        NodeKind::Map(entries) => match &entries[..] {
-            [(key, value)] => Some((key, value)),
-            _ => {
-                let message = "an item of `env` sets one variable";
-                walk.problem(
-                    Problem::new(Code::InvalidValue, item.anchor(), message)
-                        .hint("write `- ` before each variable, or leave all of them away"),
-                );
-                None
-            }
-        },
-        NodeKind::Text(text) => {
-            let hint = match text.value.split_once('=') {
-                Some((name, value)) => format!("to set it, write `{}: {}`", shown(name), shown(value)),
-                None => format!("to set it here, write `{}: …`", shown(&text.value)),
-            };
-            let message = "variables from the secrets are not supported yet";
-            walk.problem(Problem::new(Code::NotSupportedYet, item.anchor(), message).hint(hint));
-            None
-        }
-        _ => {
-            walk.wrong_type(item, "env", "a map");
-            None
-        }
-    }
-}
-
-fn variable(walk: &mut Walk<'_>, (key, value): (&Key, &Node), at: &str) -> Option<(String, Template)> {
-    let field =
-        Field { key: &key.text, path: format!("{at}.env.{}", shown(&key.text)), place: FieldPlace::Step };
-    let value = walk.template(value, field);
-    if key.text.is_empty() || key.text.contains(['=', '\0']) {
-        let message = format!("`{}` cannot name a variable", shown(&key.text));
-        walk.problem(
-            Problem::new(Code::InvalidValue, key.range.clone(), message)
-                .hint("a name is not empty and holds no `=`"),
-        );
-        return None;
-    }
-    Some((key.text.clone(), value?))
 }
 
 fn files(walk: &mut Walk<'_>, node: &Node, at: &str) -> Vec<(String, Template)> {

@@ -230,6 +230,27 @@ fn the_last_of_several_values_of_a_variable_counts() {
 }
 
 #[test]
+fn a_name_alone_stands_for_the_secret_of_that_name() {
+    let text = "name: n\nsteps:\n  - run: x\n    container: c\n    \
+                env: [TOKEN, { LEVEL: high }, KEY, { KEY: none }, { MODE: x }, MODE]\n  \
+                - { run: y, container: c, env: [TOKEN] }\n\
+                changesetTemplate: { title: t, branch: b, commit: { message: m } }\n";
+    let parsed = batch(text).unwrap();
+    let definition = &parsed.definition;
+    let names =
+        |step: usize| definition.steps[step].secrets.iter().map(|name| name.as_str()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(0), names(1)),
+        (vec!["TOKEN", "MODE"], vec!["TOKEN"]),
+        "the later of two entries counts"
+    );
+    assert_eq!(rendered(&definition.steps[0].env), [("LEVEL", "high"), ("KEY", "none")].map(owned));
+    assert_eq!(parsed.warnings.len(), 2);
+    let all: Vec<&str> = definition.secrets().into_iter().map(|name| name.as_str()).collect();
+    assert_eq!(all, ["MODE", "TOKEN"]);
+}
+
+#[test]
 fn published_takes_one_answer_for_all() {
     for (written, publication) in [
         ("true", Publication::Published),

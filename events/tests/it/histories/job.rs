@@ -20,7 +20,7 @@ fn aimed(job: &Job, (command, aim): (Command, bool)) -> Command {
     let current = job.attempt;
     match command {
         other if !aim => other,
-        Command::Assign { runner, .. } => Command::Assign { attempt: current + 1, runner },
+        Command::Assign { runner, secrets, .. } => Command::Assign { attempt: current + 1, runner, secrets },
         Command::Start { .. } => Command::Start { attempt: current },
         Command::StartStep(_) => {
             Command::StartStep(job::StepStarted { attempt: current, step: job.step_finished + 1 })

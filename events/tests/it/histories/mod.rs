@@ -77,6 +77,8 @@ for_each_aggregate! {
     plan: plan_event, plan_command;
     repository: repository_event, repository_command;
     runner: runner_event, runner_command;
+    sealing_key: sealing_key_event, sealing_key_command;
+    secret: secret_event, secret_command;
 }
 
 proptest! {

@@ -20,6 +20,8 @@ const DEEDS: &[(&str, &[&str])] = &[
     ("ev.execution.e.starvation_ended", &["scheduler"]),
     ("ev.runner.north.registered", &["scheduler"]),
     ("ev.runner.north.draining", &["gateway", "scheduler"]),
+    ("ev.secret.s.set", &["gateway"]),
+    ("ev.sealing_key.k.announced", &["scheduler"]),
     ("ev.unheard.of.happened", &[]),
     ("work.north.ticket", &["scheduler"]),
     ("report.north.j.1", &["operator"]),

@@ -6,6 +6,7 @@ pub(crate) mod job;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod runner;
+pub(crate) mod secret;
 
 use clap::Args;
 

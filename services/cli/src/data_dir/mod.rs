@@ -100,6 +100,11 @@ impl DataDir {
         self.path.join(role)
     }
 
+    /// The key that opens secrets, unless another file is given.
+    pub(crate) fn secrets_key(&self, given: Option<&Path>) -> PathBuf {
+        given.map_or_else(|| self.path.join("secrets.key"), Path::to_path_buf)
+    }
+
     /// A runner's folder.
     pub(crate) fn runner(&self, runner: &RunnerId) -> PathBuf {
         match runner.as_str() {

@@ -1,6 +1,7 @@
 //! `patchwave scheduler`: from a resolved execution to its last job's end.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,7 +21,18 @@ pub(crate) struct Options {
     broker: BrokerOptions,
 
     #[command(flatten)]
+    secrets: SecretsOptions,
+
+    #[command(flatten)]
     limits: Limits,
+}
+
+/// How secrets are opened.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SecretsOptions {
+    /// The file with the key that opens secrets, made if there is none [default: secrets.key in the data directory]
+    #[arg(long, value_name = "FILE", env = "PATCHWAVE_SECRETS_KEY", hide_env_values = true)]
+    secrets_key: Option<PathBuf>,
 }
 
 /// What holds for jobs whose definition says nothing.
@@ -54,9 +66,10 @@ fn pool_limit(text: &str) -> Result<(String, NonZeroU32), String> {
 }
 
 /// What the role is to be like.
-pub(crate) fn config(data: &DataDir, limits: &Limits) -> Config {
+pub(crate) fn config(data: &DataDir, secrets: &SecretsOptions, limits: &Limits) -> Config {
     Config {
         snapshot_dir: data.role(ROLE),
+        secrets_key: data.secrets_key(secrets.secrets_key.as_deref()),
         default_timeout: Duration::from_secs(limits.job_timeout),
         default_queue_timeout: Duration::from_secs(limits.queue_timeout),
         job_limits: JobLimits {
@@ -72,7 +85,7 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let data = data.resolve()?;
     data.create()?;
     let broker = options.broker.connect(&User::service(ROLE), &data).await?;
-    serve(ROLE, |stop| ::scheduler::run(config(&data, &options.limits), broker, stop)).await
+    serve(ROLE, |stop| ::scheduler::run(config(&data, &options.secrets, &options.limits), broker, stop)).await
 }
 
 #[cfg(test)]

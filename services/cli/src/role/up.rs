@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::gateway::{self, IntakeOptions, ListenOptions};
 use super::managed::{Managed, ServerOptions};
 use super::runner::{self, SandboxOptions};
-use super::scheduler::{self, Limits};
+use super::scheduler::{self, Limits, SecretsOptions};
 use super::signals::Signals;
 use super::supervisor::{Outcome, Stage, Supervisor};
 use super::{DatabaseOptions, User, campaign_plan, catalog, log_collector, projector};
@@ -40,6 +40,9 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     sandbox: SandboxOptions,
+
+    #[command(flatten)]
+    secrets: SecretsOptions,
 
     #[command(flatten)]
     limits: Limits,
@@ -99,7 +102,10 @@ impl Plan {
         supervisor.start(projector::ROLE, Stage::Views, |stop| ::projector::run(config, broker, stop));
         let (config, broker) = (catalog::config(data), connect(catalog::ROLE).await?);
         supervisor.start(catalog::ROLE, Stage::Facts, |stop| ::catalog::run(config, broker, stop));
-        let (config, broker) = (scheduler::config(data, &options.limits), connect(scheduler::ROLE).await?);
+        let config = scheduler::config(data, &options.secrets, &options.limits);
+        let broker = connect(scheduler::ROLE).await?;
+        // Whoever finds the gateway ready can set secrets.
+        ::scheduler::announce_key(&config, &broker).await?;
         supervisor.start(scheduler::ROLE, Stage::Facts, |stop| ::scheduler::run(config, broker, stop));
         let (config, broker) = (log_collector::config(data), connect(log_collector::ROLE).await?);
         supervisor

@@ -124,7 +124,9 @@ impl Commands {
             let message = format!("the action `{name}` has no revision {given}");
             Fault::new(Code::NotFound, message, format!("Its revisions are 1 to {newest}."))
         })?;
-        check_scope(definition, &repositories)?;
+        let parsed = parse(definition)?.definition;
+        check_scope(&parsed, &repositories)?;
+        self.check_secrets((create.action, &action.name), parsed.secrets()).await?;
         Ok(Requested {
             action: create.action,
             action_name: action.name,
@@ -145,8 +147,7 @@ fn definition_of(event: &events::action::Event, revision: u32) -> Option<&Defini
 }
 
 /// Whether there is something to run over, given or named by the definition.
-fn check_scope(definition: &Definition, repositories: &[String]) -> Result<(), Fault> {
-    let parsed = parse(definition)?.definition;
+fn check_scope(parsed: &spec::Definition, repositories: &[String]) -> Result<(), Fault> {
     if !repositories.is_empty() {
         return Ok(());
     }

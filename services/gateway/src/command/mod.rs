@@ -6,6 +6,7 @@
 mod apply_action;
 mod create_execution;
 mod drain_runner;
+mod secret;
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use events::envelope::{Actor, Origin};
 use events::id::CommandId;
 
 pub(crate) use create_execution::CreateExecution;
+pub(crate) use secret::Which;
 
 use crate::actor;
 use crate::fault::Fault;

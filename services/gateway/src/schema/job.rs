@@ -1,12 +1,14 @@
 //! Jobs and their attempts as they are shown.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use events::secret::SecretVersion;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use super::children;
 use super::execution::{OfExecution, Starvation};
 use super::scalar::{DateTime, Sequence, int, sequence, states};
+use super::secret::AttemptSecret;
 use crate::projection::{Bound, Children, Cursor, Listed};
 
 states! {
@@ -191,6 +193,8 @@ pub(crate) struct Attempt {
     log_sealed: bool,
     log_lines: Option<Sequence>,
     log_bytes: Option<Sequence>,
+    /// Which values of secrets its steps were given.
+    secrets: Vec<AttemptSecret>,
     #[graphql(skip)]
     job_id: String,
 }
@@ -208,9 +212,16 @@ impl FromRow<'_, AnyRow> for Attempt {
             log_sealed: row.try_get::<Option<String>, _>("sealed_sha256")?.is_some(),
             log_lines: row.try_get::<Option<i64>, _>("log_lines")?.map(sequence),
             log_bytes: row.try_get::<Option<i64>, _>("log_bytes")?.map(sequence),
+            secrets: secrets(&row.try_get::<String, _>("secrets")?)?,
             job_id: row.try_get("job_id")?,
         })
     }
+}
+
+fn secrets(json: &str) -> sqlx::Result<Vec<AttemptSecret>> {
+    let used: Vec<SecretVersion> =
+        serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(used.into_iter().map(AttemptSecret::from).collect())
 }
 
 impl Children for Attempt {

@@ -12,6 +12,7 @@ mod plan;
 mod query;
 mod runner;
 mod scalar;
+mod secret;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, SchemaBuilder};

@@ -1,16 +1,20 @@
 //! Mutations: commands, and what they did.
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use broker::sealing::Plain;
 use events::action::{Definition, Given};
 use events::blob::{BlobKind, BlobRef, InvalidSha256};
-use events::id::RunnerId;
+use events::id::{ActionId, RunnerId};
+use events::rejection::Code;
+use events::secret::Scope;
 
 use super::action::Action;
 use super::by_id;
 use super::execution::Execution;
 use super::runner::Runner;
 use super::scalar::Sequence;
-use crate::command::{Commands, CreateExecution, Done};
+use super::secret::Secret;
+use crate::command::{Commands, CreateExecution, Done, Which};
 use crate::fault::Fault;
 use crate::projection::{Projection, stale};
 
@@ -96,8 +100,55 @@ pub(crate) struct DrainRunnerPayload {
     sequence: Sequence,
 }
 
+/// A secret and its value.
+#[derive(InputObject)]
+pub(crate) struct SetSecretInput {
+    /// ASCII letters, digits and `_`, and no digit first: also the variable in which a step finds it.
+    name: String,
+    /// The action whose steps may ask for it; absent: the steps of every action.
+    action_id: Option<ID>,
+    /// 4 bytes to 16 KiB, without zero bytes.
+    value: String,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// A secret.
+#[derive(InputObject)]
+pub(crate) struct DeleteSecretInput {
+    name: String,
+    /// The action for which it was set; absent: it was set for all.
+    action_id: Option<ID>,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub(crate) struct SecretPayload {
+    secret: Secret,
+    sequence: Sequence,
+}
+
 #[Object]
 impl Mutation {
+    /// Gives a secret a value, which can be used by steps and never be read again.
+    async fn set_secret(&self, ctx: &Context<'_>, input: SetSecretInput) -> Result<SecretPayload> {
+        let value = Plain::new(input.value);
+        let which = which(&input.name, input.action_id.as_ref())?;
+        let done = ctx.data::<Commands>()?.set_secret(which, value, input.mutation_id.as_deref()).await?;
+        let secret = written(ctx, "secrets", &done).await?;
+        Ok(SecretPayload { secret, sequence: Sequence(done.sequence) })
+    }
+
+    /// Takes a secret's value away. Jobs that were assigned before still have it.
+    async fn delete_secret(&self, ctx: &Context<'_>, input: DeleteSecretInput) -> Result<SecretPayload> {
+        let which = which(&input.name, input.action_id.as_ref())?;
+        let done = ctx.data::<Commands>()?.delete_secret(which, input.mutation_id.as_deref()).await?;
+        let secret = written(ctx, "secrets", &done).await?;
+        Ok(SecretPayload { secret, sequence: Sequence(done.sequence) })
+    }
+
     /// Makes this definition the newest of its action, and the action if there is none.
     async fn apply_action(&self, ctx: &Context<'_>, input: ApplyActionInput) -> Result<ApplyActionPayload> {
         let GivenInput { name, branch, title, body, message } = input.given.unwrap_or_default();
@@ -143,6 +194,18 @@ fn blob(files: FilesInput) -> Result<BlobRef, Fault> {
         Fault::invalid(error.to_string(), "Name the files by the digest of their archive.")
     })?;
     Ok(BlobRef { kind: BlobKind::Files, sha256, size: files.size.0 })
+}
+
+/// Reads which secret is meant.
+fn which(name: &str, action: Option<&ID>) -> Result<Which, Fault> {
+    let name = name.parse().map_err(|error: events::secret::InvalidSecretName| {
+        Fault::new(Code::InvalidSecret, error.to_string(), "Name it as a variable, for example `NPM_TOKEN`.")
+    })?;
+    let scope = match action {
+        Some(id) => Scope::Action { action: id.parse::<ActionId>().map_err(super::malformed)? },
+        None => Scope::Global,
+    };
+    Ok(Which { name, scope })
 }
 
 /// What a command wrote, once it can be read.

@@ -9,6 +9,7 @@ use super::job::Job;
 use super::plan::Plan;
 use super::runner::Runner;
 use super::scalar::{Connection, Sequence};
+use super::secret::Secret;
 use super::{by_id, page, page_cost};
 use crate::fault::Fault;
 use crate::projection::{Projection, Statement};
@@ -98,6 +99,18 @@ impl Query {
     async fn runners(&self, ctx: &Context<'_>) -> Result<Vec<Runner>> {
         let projection = ctx.data::<Projection>()?;
         Ok(projection.select(Statement::new("SELECT * FROM runners ORDER BY id")).await?)
+    }
+
+    /// The secrets by name, without their values; of an action: those that its steps may ask for.
+    #[graphql(complexity = "50 * child_complexity")]
+    async fn secrets(&self, ctx: &Context<'_>, action_id: Option<ID>) -> Result<Vec<Secret>> {
+        let mut statement = Statement::new("SELECT * FROM secrets WHERE deleted = 0");
+        if let Some(action) = action_id {
+            let action = action.parse::<ActionId>().map_err(malformed)?;
+            statement =
+                statement.sql(" AND (action_id IS NULL OR action_id = ").text(action.to_string()).sql(")");
+        }
+        Ok(ctx.data::<Projection>()?.select(statement.sql(" ORDER BY name, id")).await?)
     }
 }
 

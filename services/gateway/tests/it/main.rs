@@ -14,5 +14,6 @@ mod http;
 mod lists;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;
+mod secrets;
 mod streams;
 mod world;

@@ -211,7 +211,7 @@ impl World {
         });
         let queued = job::Queued { workspace: serde_json::from_value(workspace).unwrap() };
         self.append_job(job, queued).await;
-        self.append_job(job, job::Assigned { attempt: 1, runner: runner() }).await;
+        self.append_job(job, job::Assigned { attempt: 1, runner: runner(), secrets: Vec::new() }).await;
         self.append_job(job, job::Started { attempt: 1 }).await;
         job
     }

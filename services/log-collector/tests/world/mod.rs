@@ -160,7 +160,7 @@ impl Job<'_> {
     }
 
     pub(crate) async fn start(&self, attempt: u32) {
-        self.append(Assigned { attempt, runner: self.world.runner() }).await;
+        self.append(Assigned { attempt, runner: self.world.runner(), secrets: Vec::new() }).await;
         self.append(Started { attempt }).await;
     }
 

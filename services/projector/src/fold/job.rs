@@ -92,6 +92,7 @@ impl Fold {
             log_sha256: None,
             sealed_sha256: None,
             sealed_size: None,
+            secrets: super::json(&assigned.secrets),
         });
     }
 

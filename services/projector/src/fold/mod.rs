@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 
 use events::envelope::Recorded;
 use events::execution::Reason;
-use events::id::{ExecutionId, PlanId, RepositoryId};
-use events::{Aggregate, Event, action, document, execution, plan, repository, runner};
+use events::id::{ExecutionId, PlanId, RepositoryId, SecretId};
+use events::{Aggregate, Event, action, document, execution, plan, repository, runner, secret};
 
 use crate::cache::{Cached, Fresh};
 use crate::columns::Word;
 use crate::rows::{
     Action, ActionRevision, Attempt, ChangesetSpec, Execution, ExecutionSkip, Job, Plan, PlanMissing,
-    PlanUnchanged, Repository, RepositoryHead, Runner, Step,
+    PlanUnchanged, Repository, RepositoryHead, Runner, Secret, Step,
 };
 
 /// A document that an event names.
@@ -52,6 +52,7 @@ pub(crate) struct Fold {
     pub(crate) repositories: Fresh<Repository>,
     pub(crate) heads: Fresh<RepositoryHead>,
     pub(crate) runners: Cached<Runner>,
+    pub(crate) secrets: Cached<Secret>,
     /// Repositories whose rows go before the others are written.
     pub(crate) removed: BTreeSet<RepositoryId>,
 }
@@ -69,6 +70,7 @@ impl Fold {
             (Aggregate::Plan(id), Event::Plan(event)) => self.plan(recorded, *id, event),
             (Aggregate::Repository(id), Event::Repository(event)) => self.repository(recorded, *id, event),
             (Aggregate::Runner(_), Event::Runner(event)) => self.runner(recorded, event),
+            (Aggregate::Secret(id), Event::Secret(event)) => self.secret(recorded, *id, event),
             _ => {}
         }
         self.document(taken);
@@ -232,6 +234,28 @@ impl Fold {
         }
     }
 
+    fn secret(&mut self, recorded: &Recorded, id: SecretId, event: &secret::Event) {
+        match event {
+            secret::Event::Set(set) => self.secrets.put(Secret {
+                id,
+                name: set.name.to_string(),
+                action_id: match set.scope {
+                    secret::Scope::Global => None,
+                    secret::Scope::Action { action } => Some(action),
+                },
+                version: set.version,
+                deleted: false,
+                actor: recorded.actor.to_string(),
+                set_at: recorded.time,
+            }),
+            secret::Event::Deleted(secret::Deleted {}) => {
+                if let Some(row) = self.secrets.change(&(id,)) {
+                    row.deleted = true;
+                }
+            }
+        }
+    }
+
     /// Makes the rows of a document. They depend on nothing but the document, so that they can come later than the rest.
     pub(crate) fn document(&mut self, taken: &Taken) {
         match (&taken.recorded.aggregate, &taken.document) {
@@ -287,6 +311,7 @@ impl Fold {
         self.repositories.settle();
         self.heads.settle();
         self.runners.settle();
+        self.secrets.settle();
         self.removed.clear();
     }
 }

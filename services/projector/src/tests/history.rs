@@ -7,11 +7,14 @@ use events::blob::{BlobKind, BlobRef, Sha256};
 use events::document::{self, SkipReason};
 use events::envelope::{Actor, NewEvent, Origin, Recorded};
 use events::execution::{self, Counts, Reason};
-use events::id::{ActionId, CommandId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId};
+use events::id::{
+    ActionId, CommandId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId,
+};
 use events::job::{self, DiffStat, Failure, FailureKind, StepFinished, StepStarted, Succeeded, TimedOut};
 use events::log::LogEnd;
+use events::secret::{self, Scope, Sealed, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, Timestamp, plan, repository, runner};
+use events::{Aggregate, Event, Timestamp, plan, repository, runner, sealing_key};
 use uuid::Uuid;
 
 use crate::fold::{Document, Taken};
@@ -47,6 +50,7 @@ pub(crate) struct History {
     plans: BTreeMap<PlanId, plan::Plan>,
     repositories: BTreeMap<RepositoryId, repository::Repository>,
     runners: BTreeMap<RunnerId, runner::Runner>,
+    secrets: BTreeMap<SecretId, secret::Secret>,
 }
 
 /// A history of this many decisions.
@@ -60,6 +64,7 @@ pub(crate) fn history(seed: u64, decisions: usize) -> Vec<Taken> {
         plans: BTreeMap::new(),
         repositories: BTreeMap::new(),
         runners: BTreeMap::new(),
+        secrets: BTreeMap::new(),
     };
     for _ in 0..decisions {
         history.decide();
@@ -77,6 +82,7 @@ impl History {
             4 => self.plan(),
             5 | 6 => self.repository(),
             7 => self.runner(),
+            8 => self.secret(),
             _ => self.job(),
         }
     }
@@ -318,6 +324,30 @@ impl History {
         }
     }
 
+    fn secret(&mut self) {
+        let name = ["TOKEN", "KEY"][self.dice.roll(2)].parse().unwrap();
+        let scope = [Scope::Global, Scope::Action { action: ActionId::named("a") }][self.dice.roll(2)];
+        let id = SecretId::of(&scope, &name);
+        let public_key = format!("X{}", self.dice.roll(usize::MAX));
+        let command = match self.dice.roll(4) {
+            0 => secret::Command::Delete,
+            1 => {
+                let announced = sealing_key::Announced { public_key };
+                let event = Event::SealingKey(announced.into());
+                return self.record(Aggregate::SealingKey(SealingKeyId::site()), event, None);
+            }
+            _ => {
+                let (recipient, sender, sealed) = (public_key, "X".to_owned(), "AAAA".to_owned());
+                secret::Command::Set { name, scope, sealed: Sealed { recipient, sender, sealed } }
+            }
+        };
+        let state = self.secrets.entry(id).or_default();
+        if let Ok(Some(event)) = secret::decide(state, command) {
+            *state = secret::evolve(std::mem::take(state), &event);
+            self.record(Aggregate::Secret(id), Event::Secret(event), None);
+        }
+    }
+
     fn job(&mut self) {
         let number = self.dice.roll(self.jobs.len().max(1));
         let Some((id, (execution, job))) = self.jobs.iter().nth(number).map(|(id, job)| (*id, job.clone()))
@@ -334,7 +364,11 @@ impl History {
         let log = LogEnd { chunks: end, bytes: end, lines: end, sha256: self.dice.digest() };
         let runner: RunnerId = ["local", "spare"][self.dice.roll(2)].parse().unwrap();
         match self.dice.roll(25) {
-            0..6 => job::Command::Assign { attempt: attempt + 1, runner },
+            0..6 => {
+                let name = "TOKEN".parse().unwrap();
+                let used = SecretVersion { name, scope: Scope::Global, version: attempt + 7 };
+                job::Command::Assign { attempt: attempt + 1, runner, secrets: vec![used] }
+            }
             6..11 => job::Command::Start { attempt },
             11 | 12 => job::Command::StartStep(StepStarted { attempt, step: job.step_finished + 1 }),
             13 | 14 => {

@@ -72,11 +72,11 @@ impl Log {
     /// Appends an event as whoever may.
     pub(crate) async fn append(&mut self, aggregate: Aggregate, event: Event) {
         let writer = match (&aggregate, &event) {
-            (Aggregate::Action(_), _) => "gateway",
+            (Aggregate::Action(_) | Aggregate::Secret(_), _) => "gateway",
             (_, Event::Execution(execution::Event::Resolved(_))) => "catalog",
             (_, Event::Execution(execution::Event::Completed(_))) => "scheduler",
             (Aggregate::Execution(_), _) => "gateway",
-            (Aggregate::Job(..) | Aggregate::Runner(_), _) => "scheduler",
+            (Aggregate::Job(..) | Aggregate::Runner(_) | Aggregate::SealingKey(_), _) => "scheduler",
             (Aggregate::Plan(_), _) => "campaign-plan",
             (Aggregate::Repository(_), _) => "catalog",
         };

@@ -28,9 +28,11 @@ use crate::attempts::{Halt, Halted};
 use crate::journal::{Leftover, attempt_of};
 use crate::limits::{Limits, LogLimits, Machine, at, reached};
 use crate::log::Log;
+use crate::mask::Masker;
 use crate::outbox::Outbox;
 use crate::patch::Patch;
 use crate::sandbox::Engine;
+use crate::secrets::Secrets;
 use crate::service::Shared;
 use crate::slots::Slot;
 use crate::usage::Watch;
@@ -64,6 +66,21 @@ enum End {
     Silent,
 }
 
+impl End {
+    /// The same end, in words that hold no secret: the engine and git may repeat what they were given.
+    fn masked(self, masker: &Masker) -> Self {
+        match self {
+            Self::Failed(failure) => Self::Failed(Failure {
+                message: masker.text(&failure.message),
+                hint: masker.text(&failure.hint),
+                ..failure
+            }),
+            Self::Abandoned(reason) => Self::Abandoned(masker.text(&reason)),
+            other => other,
+        }
+    }
+}
+
 /// Runs an attempt to its end, and tells it.
 pub(crate) async fn run(shared: Arc<Shared>, begun: Leftover, mut slot: Slot, mut halted: Halted) {
     let live = AssertUnwindSafe(live(&shared, &begun, &mut slot, &mut halted)).catch_unwind().await;
@@ -92,7 +109,7 @@ async fn tell_leftover(shared: &Shared, leftover: &Leftover, reason: &str, halte
     let told = async {
         let mut outbox = outbox(shared, leftover)?;
         if !outbox.is_complete() {
-            let log = log(shared, leftover, LogLimits::OWN)?;
+            let log = log(shared, leftover, (LogLimits::OWN, &Masker::default()))?;
             log.tell(&format!("this attempt was abandoned: {reason}")).await;
             outbox.push(What::Abandoned { reason: reason.to_owned(), log: log.close().await? });
         }
@@ -114,9 +131,9 @@ fn outbox(shared: &Shared, begun: &Leftover) -> Result<Outbox> {
     Outbox::open(&begun.folder, shared.broker.clone(), shared.runner.clone(), id)
 }
 
-fn log(shared: &Shared, begun: &Leftover, limits: LogLimits) -> Result<Log> {
+fn log(shared: &Shared, begun: &Leftover, shown: (LogLimits, &Masker)) -> Result<Log> {
     let id = (shared.runner.clone(), attempt_of(&begun.ticket));
-    Log::open(&begun.folder, shared.broker.clone(), id, limits)
+    Log::open(&begun.folder, shared.broker.clone(), id, shown)
 }
 
 /// Gives back all that an attempt took.
@@ -137,9 +154,19 @@ fn clean(shared: &Shared, folder: &Path) {
 }
 
 async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut Halted) -> Result<()> {
+    let secrets = match Secrets::open(&shared.sealing_key, &begun.ticket) {
+        Ok(secrets) => secrets,
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::warn!(job.id = %begun.ticket.job, error, "the secrets of a ticket do not open");
+            tell_leftover(shared, begun, "its secrets are sealed to an earlier start of the runner", halted)
+                .await;
+            return Ok(());
+        }
+    };
     let definition = ready::read(&begun.ticket);
     let (limits, lowered) = limits(shared, &definition);
-    let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun, limits.log)?);
+    let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun, (limits.log, secrets.masker()))?);
     outbox.push(What::Started);
     let hands = Hands::default();
     for line in lowered {
@@ -155,8 +182,9 @@ async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut H
         definition: &definition,
         limits: &limits,
         watch: &watch,
+        secrets: &secrets,
     };
-    let end = work_to_the_end(Work { setup, outbox: &mut outbox }, halted).await;
+    let end = work_to_the_end(Work { setup, outbox: &mut outbox }, halted).await.masked(secrets.masker());
     let is_orderly = matches!(end, End::Succeeded(_));
     match &end {
         End::Abandoned(reason) => {

@@ -23,8 +23,8 @@ use crate::journal::{Leftover, attempt_of};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::mounted::Mounted;
-use crate::reach::Reach;
-use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, Place, WORK};
+use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, WORK};
+use crate::secrets::Secrets;
 use crate::service::Shared;
 use crate::tree_cache::Commit;
 use crate::usage::Watch;
@@ -42,6 +42,7 @@ pub(super) struct Setup<'a> {
     pub(super) definition: &'a Result<Definition, Failure>,
     pub(super) limits: &'a Limits,
     pub(super) watch: &'a Watch,
+    pub(super) secrets: &'a Secrets,
 }
 
 /// An attempt whose first step can begin.
@@ -73,14 +74,16 @@ impl<'a> Setup<'a> {
     /// Makes the first step ready to begin.
     pub(super) async fn ready(self) -> Result<Ready<'a>, Broken> {
         let definition = self.definition.as_ref().map_err(Failure::clone)?;
-        let story = Story::new(&self.begun.ticket, definition);
+        self.secrets.check(definition)?;
+        let story = Story::new(&self.begun.ticket, definition, self.secrets.clone());
         let Some(first) = runs::of(&definition.steps).into_iter().next() else {
             return Ok(Ready { definition, story, place: None });
         };
         let root = workspace_of(&self.begun.folder);
         Workspace::reserve(&root)?;
         // The engine needs as long for a container as a cached tree takes to be mounted.
-        let place = tokio::try_join!(self.open_workspace(&root), self.prepare(&definition, first, &story))?;
+        let place =
+            tokio::try_join!(self.open_workspace(&root), self.prepare(&definition.steps, first, &story))?;
         Ok(Ready { definition, story, place: Some(place) })
     }
 
@@ -102,11 +105,10 @@ impl<'a> Setup<'a> {
     /// Creates the container for a run of steps.
     pub(super) async fn prepare(
         &self,
-        definition: &Definition,
+        steps: &[Step],
         run: Range<usize>,
         story: &Story,
     ) -> Result<Prepared, Broken> {
-        let steps = &definition.steps;
         let (step, number) = (&steps[run.start], run.start as u32 + 1);
         let state = self.shared.health.watch().borrow().clone();
         let engine = state.engine.context("the container engine is away")?;
@@ -117,17 +119,15 @@ impl<'a> Setup<'a> {
         let main = main(&steps[run], engine.shares_pipes(), number, story)?;
         let mut read_only_files = self.files(step, number, story)?;
         read_only_files.extend(self.mounts(step).await?);
-        let cache_dirs = self.cache_dirs(step, &definition.name)?;
-        let reach = Reach::granted(definition.settings.network, self.shared.most);
-        let place = Place { slot: self.slot, reach };
+        let cache_dirs = self.cache_dirs(step)?;
         let log = self.log;
-        let image = engine.image(&source, place, &mut |line| log.mention(&line)).await;
-        let image = image.map_err(|trouble| of_step(trouble, number))?;
+        let image =
+            engine.image(&source, &mut |line| log.mention(&line)).await.map_err(|e| of_step(e, number))?;
         let path = &self.begun.ticket.workspace.path;
         let spec = ContainerSpec {
             execution: self.begun.ticket.execution,
             attempt: &attempt_of(&self.begun.ticket),
-            place,
+            slot: self.slot,
             limits: self.limits,
             image: &image,
             files: &Workspace::reserve(&workspace_of(&self.begun.folder))?,
@@ -174,14 +174,12 @@ impl<'a> Setup<'a> {
         Ok(step.mounts.iter().map(place).collect::<anyhow::Result<_>>()?)
     }
 
-    /// Makes the folders that are kept between the jobs of one action in one repository: what one action writes there
-    /// is code that another would run.
-    fn cache_dirs(&self, step: &Step, action: &str) -> Result<Vec<(PathBuf, String)>, Broken> {
+    /// Makes the folders that are kept between the jobs of one repository.
+    fn cache_dirs(&self, step: &Step) -> Result<Vec<(PathBuf, String)>, Broken> {
         let repository = &self.begun.ticket.workspace.repository;
         let mut folders = Vec::new();
         for path in &step.cache_dirs {
-            let key = format!("{}:{action}:{}:{repository}:{path}", action.len(), repository.len());
-            let digest = Sha256::digest(key);
+            let digest = Sha256::digest(format!("{}:{repository}:{path}", repository.len()));
             let folder = self.shared.kept.take(hex::encode(&digest[..16]))?;
             folders.push((folder.path(), path.clone()));
             self.watch.keep(folder);

@@ -26,7 +26,9 @@ fn joins(first: &Step, step: &Step) -> bool {
         && step.files.is_empty()
         && first.mounts == step.mounts
         && first.cache_dirs == step.cache_dirs;
-    scripts && mounts && same_image(&first.container, &step.container) && !mentions(step, "_files")
+    // What an earlier step left running could be looked into by one that lists other secrets.
+    let secrets = first.secrets == step.secrets;
+    scripts && mounts && secrets && same_image(&first.container, &step.container) && !mentions(step, "_files")
 }
 
 fn same_image(one: &Container, other: &Container) -> bool {
@@ -106,5 +108,11 @@ mod tests {
         let mounts = "- run: a\n  container: one\n  mount: [{ path: x, mountpoint: /x }]\n";
         assert_eq!(runs(&[A, mounts, mounts]), [1, 2]);
         assert_eq!(runs(&[A, looks, A]), [1, 2]);
+    }
+
+    #[test]
+    fn steps_with_other_secrets_do_not_meet() {
+        let secret = "- run: a\n  container: one\n  env: [TOKEN]\n";
+        assert_eq!(runs(&[A, secret, secret, A]), [1, 2, 1]);
     }
 }

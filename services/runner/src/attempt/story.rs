@@ -3,6 +3,7 @@
 //! Owns a step's captured output, in bounded memory, and the words of a failed rendering. Invariant: a template never sees
 //! output that was cut short.
 
+use crate::secrets::Secrets;
 use events::job::{Failure, FailureKind};
 use events::log::Stream;
 use events::ticket::Ticket;
@@ -43,11 +44,12 @@ pub(super) struct Story {
     context: Context,
     /// The streams of the previous step that were cut short.
     cut: Vec<&'static str>,
+    secrets: Secrets,
 }
 
 impl Story {
     /// Before the first step.
-    pub(super) fn new(ticket: &Ticket, definition: &Definition) -> Self {
+    pub(super) fn new(ticket: &Ticket, definition: &Definition, secrets: Secrets) -> Self {
         let workspace = &ticket.workspace;
         let branch = workspace.base_ref.as_str();
         let repository = Repository {
@@ -59,17 +61,31 @@ impl Story {
             BatchChange { name: definition.name.clone(), description: definition.description.clone() };
         let steps = Steps { path: workspace.path.clone(), ..Steps::default() };
         let context = Context { repository, batch_change, previous_step: StepResult::default(), steps };
-        Self { context, cut: Vec::new() }
+        Self { context, cut: Vec::new(), secrets }
+    }
+
+    /// What steps find as variables. Templates never see a value.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Takes in what a step wrote and what has changed since the first.
     pub(super) fn step_ended(&mut self, capture: Capture, changes: FileChanges) {
-        let text = |kept: &Kept| String::from_utf8_lossy(&kept.bytes).into_owned();
+        let masker = self.secrets.masker();
+        // What was cut short is never used, so no value can be hidden in part.
+        let text = |kept: Kept| String::from_utf8_lossy(&masker.whole(kept.bytes.into())).into_owned();
+        let hide = |paths: Vec<String>| paths.iter().map(|path| masker.text(path)).collect();
+        let changes = FileChanges {
+            modified: hide(changes.modified),
+            added: hide(changes.added),
+            deleted: hide(changes.deleted),
+            renamed: hide(changes.renamed),
+        };
         let streams = [("stdout", &capture.stdout), ("stderr", &capture.stderr)];
         self.cut = streams.iter().filter(|(_, kept)| kept.is_cut).map(|(name, _)| *name).collect();
         self.context.previous_step = StepResult {
-            stdout: text(&capture.stdout),
-            stderr: text(&capture.stderr),
+            stdout: text(capture.stdout),
+            stderr: text(capture.stderr),
             changes: changes.clone(),
         };
         self.context.steps.changes = changes;

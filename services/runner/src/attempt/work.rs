@@ -54,14 +54,21 @@ impl From<Failure> for Broken {
 
 impl From<patch::Error> for Broken {
     fn from(error: patch::Error) -> Self {
+        let kind = match &error {
+            patch::Error::Secret { .. } => FailureKind::Secret,
+            _ => FailureKind::Workspace,
+        };
         let hint = match &error {
+            patch::Error::Secret { .. } => {
+                "Let the steps write it outside of the repository, or have the file ignored by .gitignore."
+            }
             patch::Error::TooDeep(_) => "Let the step nest fewer folders, or remove them before it ends.",
             patch::Error::TooLarge { .. } => {
                 "Let the steps change less, or have what they generate ignored by .gitignore."
             }
             patch::Error::Ours(_) => return Self::Ours(error.into()),
         };
-        Self::User(failure(FailureKind::Workspace, error.to_string(), hint))
+        Self::User(failure(kind, error.to_string(), hint))
     }
 }
 
@@ -83,7 +90,7 @@ impl Work<'_> {
         let steps = &definition.steps;
         for (index, run) in runs::of(steps).into_iter().enumerate() {
             if index > 0 {
-                prepared = self.setup.prepare(&definition, run.clone(), &story).await?;
+                prepared = self.setup.prepare(steps, run.clone(), &story).await?;
             }
             self.run(steps, run, &prepared, (&mut story, &workspace)).await?;
         }
@@ -91,7 +98,8 @@ impl Work<'_> {
         if let Some(failure) = self.setup.watch.look_at_workspace().await? {
             return Err(at(self.setup.hands.step(), failure).into());
         }
-        Ok(patch::compute(&workspace, &self.setup.begun.ticket.workspace.base_oid, PATCH_BYTES).await?)
+        let (base, masker) = (&self.setup.begun.ticket.workspace.base_oid, self.setup.secrets.masker());
+        Ok(patch::compute(&workspace, base, PATCH_BYTES, masker).await?)
     }
 
     /// Runs steps in their container, and ends all that is left in it.
@@ -261,7 +269,8 @@ impl Output for StepOutput<'_> {
 }
 
 pub(super) fn environment(step: &Step, number: u32, story: &Story) -> Result<Vec<(String, String)>, Failure> {
-    step.env.iter().map(|(name, value)| Ok((name.clone(), story.render(value, number)?))).collect()
+    let rendered = step.env.iter().map(|(name, value)| Ok((name.clone(), story.render(value, number)?)));
+    rendered.chain(story.secrets().variables(step).map(Ok)).collect()
 }
 
 /// What the sandbox says, with the step that it is about.

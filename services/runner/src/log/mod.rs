@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::limits::LogLimits;
-
+use crate::mask::Masker;
 use chunker::{Chunker, Tally};
 use gate::{Gate, Part};
 use mask::Mask;
@@ -68,7 +68,7 @@ impl Log {
         folder: &Path,
         broker: Broker,
         (runner, attempt): (RunnerId, Running),
-        limits: LogLimits,
+        (limits, masker): (LogLimits, &Masker),
     ) -> Result<Self> {
         let path = folder.join(SPOOL);
         let opened = on_disk(|| Spool::open(&path));
@@ -83,7 +83,7 @@ impl Log {
             spool,
             tally,
             chunker,
-            mask: Mask::default(),
+            mask: Mask::new(masker),
             gate: Gate::new(limits),
             through: Vec::new(),
             written: written_sender,
@@ -214,7 +214,10 @@ impl Writer {
         let now = chrono::Utc::now();
         let ends = matches!(what, What::End);
         let bytes = match (what, stream) {
-            (What::Bytes(bytes), Stream::Runner) => return self.say((step, &bytes), now, chunks),
+            (What::Bytes(bytes), Stream::Runner) => {
+                let line = self.mask.pass(stream, bytes);
+                return self.say((step, &line), now, chunks);
+            }
             (What::Bytes(bytes), _) => self.mask.pass(stream, bytes),
             (What::End, _) => self.mask.finish(stream),
         };

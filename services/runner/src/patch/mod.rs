@@ -5,13 +5,16 @@
 //! repository: the index is copied, and new objects go to a folder that is thrown away. Invariant: only paths that
 //! `touched` returned are ever given to git.
 
+mod names;
+mod secrets;
 mod stat;
 #[cfg(test)]
 mod tests;
 mod touched;
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
@@ -24,6 +27,7 @@ pub(crate) use touched::LeftOut;
 use touched::Touched;
 
 use crate::git;
+use crate::mask::Masker;
 use crate::workspace::Workspace;
 
 /// How git writes each diff.
@@ -62,12 +66,20 @@ pub(crate) enum Error {
     /// The job's doing: more than a changeset could ever hold.
     #[error("the changes make a patch of more than {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
+    /// The job's doing: a secret would be there for all who can read the repository.
+    #[error("the patch would hold the secret `{name}`, in the file {path}")]
+    Secret { name: String, path: String },
     #[error(transparent)]
     Ours(#[from] anyhow::Error),
 }
 
 /// Computes the patch of a workspace in which nothing runs any more.
-pub(crate) async fn compute(workspace: &Workspace, base: &Oid, limit_bytes: u64) -> Result<Patch, Error> {
+pub(crate) async fn compute(
+    workspace: &Workspace,
+    base: &Oid,
+    limit_bytes: u64,
+    masker: &Masker,
+) -> Result<Patch, Error> {
     let mut touched = touched(workspace).await?;
     let left_out = std::mem::take(&mut touched.left_out);
     if touched.is_empty() {
@@ -75,8 +87,8 @@ pub(crate) async fn compute(workspace: &Workspace, base: &Oid, limit_bytes: u64)
     }
     let direct = touched.only_known_files(&workspace.tree().files());
     let staged = Staged::new(workspace).prepare()?;
-    let diff = match direct {
-        Some(paths) => staged.direct_diff(base, &paths),
+    let diff = match &direct {
+        Some(paths) => staged.direct_diff(base, paths),
         None => {
             staged.stage(touched).await?;
             let mut diff = staged.diff(base);
@@ -84,7 +96,14 @@ pub(crate) async fn compute(workspace: &Workspace, base: &Oid, limit_bytes: u64)
             diff
         }
     };
-    let bytes = read_limited(diff, limit_bytes).await?;
+    let mut bytes = read_limited(diff, limit_bytes).await?;
+    if !masker.is_empty() {
+        let paths = match direct {
+            Some(paths) => paths,
+            None => staged.changed_paths(base).await?,
+        };
+        bytes = secrets::refuse(workspace.files(), paths, bytes, masker.clone()).await?;
+    }
     let stat = stat::of(&bytes);
     Ok(Patch { bytes, stat, left_out })
 }
@@ -113,30 +132,11 @@ struct Staged<'a> {
 /// Finds what was touched.
 async fn touched(workspace: &Workspace) -> Result<Touched, Error> {
     let (written, files, below) = (workspace.written(), workspace.files(), workspace.tree().files());
-    let found = tokio::task::spawn_blocking(move || {
-        let found = match written {
-            Some(upper) => touched::in_layer(&upper, &below),
-            None => touched::in_copy(&files, &below),
-        }?;
-        clear_the_way(&files, &found.left_out)?;
-        Ok(found)
+    let found = tokio::task::spawn_blocking(move || match written {
+        Some(upper) => touched::in_layer(&upper, &below),
+        None => touched::in_copy(&files, &below),
     });
     found.await.context("the search ended early")?
-}
-
-/// The files that git reads by itself. It waits for ever for somebody to write into a named pipe.
-const READ_BY_GIT: [&str; 3] = [".gitattributes", ".gitignore", ".gitmodules"];
-
-/// Removes what no patch can hold where git would open it.
-fn clear_the_way(files: &Path, left_out: &[LeftOut]) -> Result<()> {
-    let in_the_way = |left_out: &&LeftOut| {
-        left_out.path.file_name().is_some_and(|name| READ_BY_GIT.iter().any(|read| name == *read))
-    };
-    for LeftOut { path, .. } in left_out.iter().filter(in_the_way) {
-        std::fs::remove_file(files.join(path))
-            .with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    Ok(())
 }
 
 impl<'a> Staged<'a> {
@@ -199,6 +199,15 @@ impl<'a> Staged<'a> {
         command.args(how).args(["-z", "--stdin"]);
         git::output(command, &joined(paths)).await.context("the changes cannot be staged")?;
         Ok(())
+    }
+
+    /// The paths that the patch is about.
+    async fn changed_paths(&self, base: &Oid) -> Result<Vec<PathBuf>> {
+        let mut diff = self.diff(base);
+        diff.args(["--no-renames", "--name-only", "-z"]);
+        let output = git::output(diff, b"").await.context("the changed files cannot be listed")?;
+        let paths = output.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+        Ok(paths.map(|path| PathBuf::from(OsStr::from_bytes(path))).collect())
     }
 
     fn diff(&self, base: &Oid) -> Command {

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap is the test's failure")]
 
-mod attacks;
 mod faults;
 mod jobs;
 mod limits;
+mod secrets;
 mod world;
 
 use events::action::{Definition, Given};
@@ -36,5 +36,6 @@ pub(crate) fn ticket_for(attempt: u32) -> Ticket {
             source,
         },
         timeout_ms: 60_000,
+        secrets: Vec::new(),
     }
 }

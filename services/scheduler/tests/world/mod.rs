@@ -71,6 +71,7 @@ impl World {
         let stop = CancellationToken::new();
         let config = Config {
             snapshot_dir: folder.path().join("snapshot"),
+            secrets_key: folder.path().join("secrets.key"),
             default_timeout: Duration::from_secs(60),
             default_queue_timeout: Duration::from_secs(600),
             job_limits: JobLimits::default(),
@@ -95,6 +96,7 @@ impl World {
             labels: std::collections::BTreeMap::new(),
             version: "0".to_owned(),
             trouble: None,
+            sealing_key: None,
         });
         let (sender, name) = (broker.clone(), id.clone());
         let heart = tokio::spawn(async move {

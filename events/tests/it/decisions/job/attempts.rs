@@ -33,7 +33,7 @@ fn a_runner_gets_the_next_attempt() {
 
 #[test]
 fn an_attempt_belongs_to_one_runner() {
-    let to_another = Command::Assign { attempt: 1, runner: runner(77) };
+    let to_another = Command::Assign { attempt: 1, runner: runner(77), secrets: Vec::new() };
     given([queued(), assigned(1)]).when(assign(1)).then_nothing();
     given([queued(), assigned(1)]).when(to_another.clone()).then_refused(Code::IllegalTransition);
     given([queued(), assigned(1)]).when(assign(2)).then_refused(Code::IllegalTransition);

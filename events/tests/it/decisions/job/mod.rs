@@ -75,7 +75,7 @@ fn step_end(attempt: u32, step: u32) -> StepFinished {
 }
 
 fn assign(attempt: u32) -> Command {
-    Command::Assign { attempt, runner: runner(attempt) }
+    Command::Assign { attempt, runner: runner(attempt), secrets: Vec::new() }
 }
 
 fn start(attempt: u32) -> Command {
@@ -119,7 +119,7 @@ fn queued() -> Event {
 }
 
 fn assigned(attempt: u32) -> Event {
-    Assigned { attempt, runner: runner(attempt) }.into()
+    Assigned { attempt, runner: runner(attempt), secrets: Vec::new() }.into()
 }
 
 fn started(attempt: u32) -> Event {

@@ -22,7 +22,7 @@ pub(crate) struct Options {
 const SHOW: &str = "query($id: ID!) { job(id: $id) {
   id executionId repository url baseRef baseOid path state attempt runner hasPatch queuedAt startedAt endedAt
   failure { kind step exitCode message hint limit { name value } } diffStat { files insertions deletions }
-  attempts { number runner state reason assignedAt startedAt endedAt logSealed logLines logBytes
+  attempts { number runner state reason assignedAt startedAt endedAt logSealed logLines logBytes secrets { name actionId version }
              steps { number startedAt exitCode durationMs } } } }";
 
 #[derive(Deserialize)]
@@ -89,7 +89,16 @@ struct Attempt {
     log_sealed: bool,
     log_lines: Option<u64>,
     log_bytes: Option<u64>,
+    secrets: Vec<Secret>,
     steps: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Secret {
+    name: String,
+    action_id: Option<String>,
+    version: u32,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -149,6 +158,13 @@ fn rendered_attempt(attempt: &Attempt) -> String {
     }
     if let (Some(lines), Some(bytes)) = (attempt.log_lines, attempt.log_bytes) {
         text.push_str(&format!(", log of {lines} lines, {bytes} bytes"));
+    }
+    if !attempt.secrets.is_empty() {
+        let used = attempt.secrets.iter().map(|secret| {
+            let scope = if secret.action_id.is_some() { " of the action" } else { "" };
+            format!("{} version {}{scope}", secret.name, secret.version)
+        });
+        text.push_str(&format!(", with the secrets {}", used.collect::<Vec<_>>().join(", ")));
     }
     text = text.split("\n\n").map(crate::terminal::inert).collect::<Vec<_>>().join("\n\n");
     if attempt.steps.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, SecretId};
 use events::{Aggregate, subject};
 
 /// What a user gave.
@@ -23,9 +23,10 @@ impl FromStr for Filter {
             JobId::KIND => subject::job_story(text.parse().map_err(wrong)?),
             ActionId::KIND => of(Aggregate::Action(text.parse().map_err(wrong)?)),
             PlanId::KIND => of(Aggregate::Plan(text.parse().map_err(wrong)?)),
+            SecretId::KIND => of(Aggregate::Secret(text.parse().map_err(wrong)?)),
             RepositoryId::KIND => of(Aggregate::Repository(text.parse().map_err(wrong)?)),
             _ => {
-                return Err("write a subject, `ev.execution.>` for one, or the id of an execution, job, action, plan or repository".to_owned());
+                return Err("write a subject, `ev.execution.>` for one, or the id of an execution, job, action, plan, repository or secret".to_owned());
             }
         }))
     }

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{base, write};
 use crate::fixture::{Fixture, modes};
+use crate::mask::Masker;
 use crate::patch;
 
 #[tokio::test]
@@ -33,7 +34,9 @@ async fn a_folder_too_deep_for_a_path_is_the_jobs_fault() {
             .current_dir(workspace.files())
             .status();
         assert!(status.unwrap().success());
-        let error = patch::compute(&workspace, &fixture.commit.base_oid, 1 << 30).await.unwrap_err();
+        let error = patch::compute(&workspace, &fixture.commit.base_oid, 1 << 30, &Masker::default())
+            .await
+            .unwrap_err();
         assert!(matches!(error, patch::Error::TooDeep(_)), "{error}");
         crate::workspace::discard(workspace.scratch(), &fixture.trash).unwrap();
         fixture.trash.empty().await.unwrap();
@@ -45,7 +48,8 @@ async fn a_patch_beyond_the_limit_is_refused() {
     let fixture = base();
     let workspace = fixture.workspace(modes()[0]).await;
     write(workspace.files().join("large"), "line\n".repeat(10_000));
-    let error = patch::compute(&workspace, &fixture.commit.base_oid, 20_000).await.unwrap_err();
+    let error =
+        patch::compute(&workspace, &fixture.commit.base_oid, 20_000, &Masker::default()).await.unwrap_err();
     assert!(matches!(error, patch::Error::TooLarge { limit_bytes: 20_000 }), "{error}");
     crate::workspace::discard(workspace.scratch(), &fixture.trash).unwrap();
 }

@@ -1,0 +1,70 @@
+//! Secrets as they are shown: all but their values.
+
+use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use events::secret::{Scope, SecretVersion};
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Row as _};
+
+use super::action::Action;
+use super::by_id;
+use super::scalar::{DateTime, int};
+
+/// A value that steps may use and nobody may read.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct Secret {
+    id: ID,
+    /// Also the variable in which a step finds it.
+    name: String,
+    /// The action whose steps may ask for it; absent: the steps of every action.
+    action_id: Option<ID>,
+    /// Which value it is, from 1.
+    version: i32,
+    /// Who set this value.
+    actor: String,
+    set_at: DateTime,
+}
+
+impl FromRow<'_, AnyRow> for Secret {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: ID(row.try_get("id")?),
+            name: row.try_get("name")?,
+            action_id: row.try_get::<Option<String>, _>("action_id")?.map(ID),
+            version: int(row.try_get("version")?),
+            actor: row.try_get("actor")?,
+            set_at: DateTime(row.try_get("set_at")?),
+        })
+    }
+}
+
+#[ComplexObject]
+impl Secret {
+    /// The action of `actionId`.
+    async fn action(&self, ctx: &Context<'_>) -> Result<Option<Action>> {
+        match &self.action_id {
+            Some(id) => by_id(ctx, "actions", id.to_string(), None).await,
+            None => Ok(None),
+        }
+    }
+}
+
+/// Which value of a secret an attempt was given.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct AttemptSecret {
+    name: String,
+    /// The action for which it was set; absent: for every action.
+    action_id: Option<ID>,
+    version: i32,
+}
+
+impl From<SecretVersion> for AttemptSecret {
+    fn from(secret: SecretVersion) -> Self {
+        let action_id = match secret.scope {
+            Scope::Global => None,
+            Scope::Action { action } => Some(ID(action.to_string())),
+        };
+        let version = int(secret.version.into());
+        Self { name: secret.name.to_string(), action_id, version }
+    }
+}
