@@ -83,7 +83,10 @@ fn docker(arguments: &[&str]) -> String {
 
 /// Makes an empty file in the one container that sees a folder.
 pub fn touch_in_container(folder: &Path, file: &str) {
-    let containers = containers_over(folder);
+    // What holds a slot's network belongs to the runner, and to no job.
+    let of_jobs = docker(&["ps", "--quiet", "--no-trunc", "--filter", "label=patchwave.job"]);
+    let mut containers = containers_over(folder);
+    containers.retain(|id| of_jobs.contains(id.as_str()));
     assert_eq!(containers.len(), 1, "one job runs");
     docker(&["exec", &containers[0], "touch", file]);
 }
