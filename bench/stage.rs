@@ -86,6 +86,9 @@ impl Stage {
             pool: events::runner::DEFAULT_POOL.to_owned(),
             labels: Default::default(),
             docker_host: Some(engine.address().to_owned()),
+            runtime: None,
+            // The engine that is not there has no networks to close.
+            networks: runner::NetworkSettings { most: runner::Reach::None, ..Default::default() },
             tree_cache_bytes: runner::DEFAULT_TREE_CACHE_BYTES,
             kept_bytes: u64::MAX,
             default_limits: spec::Limits::default(),

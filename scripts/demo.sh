@@ -46,8 +46,11 @@ up() {
   say starting "patchwave up (data in $data, log in $log)"
   local server
   server=$("$here/broker.sh" path)
+  # Jobs with a network need root, and the example's have no use for one.
+  local network=egress
+  ((EUID == 0)) || network=none
   # In a session of its own, so that an interrupt of the demo leaves it running.
-  setsid "$patchwave" up --data-dir "$data" --gateway "$gateway" --nats-server "$server" \
+  setsid "$patchwave" up --data-dir "$data" --gateway "$gateway" --nats-server "$server" --network "$network" \
     >"$log" 2>&1 </dev/null &
   printf '%s\n' "$!" >"$pidfile"
   await "$!"

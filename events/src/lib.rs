@@ -15,6 +15,7 @@ pub mod id;
 pub mod job;
 pub mod location;
 pub mod log;
+pub mod path;
 pub mod plan;
 pub mod rejection;
 pub mod report;

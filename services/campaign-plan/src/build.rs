@@ -10,7 +10,7 @@ use events::blob::BlobRef;
 use events::document::{ChangesetSpec, Missing, Plan, Skipped, Unchanged};
 use events::id::JobId;
 use events::job::{DiffStat, Failure};
-use spec::{BatchChange, Changeset, ChangesetTemplate, Context, Definition, FileChanges, Repository, Steps};
+use spec::{BatchChange, Changeset, Context, Definition, FileChanges, Repository, Steps};
 
 use crate::story::{End, Job};
 
@@ -38,7 +38,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Adds a job. `files` is what its patch touches, where the template wants to know.
+    /// Adds a job. `files` is what its patch touches.
     pub(crate) fn add_job(&mut self, id: JobId, job: &Job, files: FileChanges) {
         let (patch, diff_stat) = match &job.end {
             Some(End::Succeeded { patch: Some(patch), diff_stat }) if patch.size > 0 => (patch, *diff_stat),
@@ -100,16 +100,6 @@ impl<'a> Builder<'a> {
             ..Context::default()
         }
     }
-}
-
-/// Whether a template may ask which files a patch touches. A false alarm costs the reading of the patches.
-pub(crate) fn wants_files(template: &ChangesetTemplate) -> bool {
-    let author = template.author.iter().flat_map(|author| [&author.name, &author.email]);
-    [&template.title, &template.branch, &template.message]
-        .into_iter()
-        .chain(&template.body)
-        .chain(author)
-        .any(|template| template.source().contains("_files"))
 }
 
 fn changeset_spec(

@@ -1,11 +1,13 @@
 //! The files that a patch touches, read from its headers.
 //!
-//! Owns the reading of `diff --git` headers, in memory for one line whatever the patch holds. A line of content never
-//! looks like a header: it begins with a space, a sign or a backslash, and a binary piece has no spaces.
+//! Owns the reading of headers, in memory for one line whatever the patch holds, and the refusal of a patch that would
+//! write beside the files of a repository: whoever applies it trusts the plan. Invariant: a line of content never counts
+//! as a header: those of a hunk are counted, as its own header says, and a binary piece has no spaces.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use events::path;
 use spec::FileChanges;
 use tokio::io::AsyncWrite;
 
@@ -16,9 +18,13 @@ const LINE_BYTES: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct ChangedFiles {
     line: Vec<u8>,
+    /// How many lines of the old and of the new file the hunk still has.
+    hunk: (u64, u64),
     /// The file whose headers are being read.
-    file: Option<(String, Kind)>,
+    file: Option<(Vec<u8>, Kind)>,
     changes: FileChanges,
+    /// Why nobody may apply it.
+    refusal: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,14 +37,20 @@ enum Kind {
 
 impl ChangedFiles {
     /// What the patch touches, each list sorted.
-    pub(crate) fn finish(mut self) -> FileChanges {
+    ///
+    /// # Errors
+    /// Why it must not be applied.
+    pub(crate) fn finish(mut self) -> Result<FileChanges, String> {
         self.end_line();
         self.end_file();
+        if let Some(refusal) = self.refusal {
+            return Err(refusal);
+        }
         let FileChanges { mut modified, mut added, mut deleted, mut renamed } = self.changes;
         for list in [&mut modified, &mut added, &mut deleted, &mut renamed] {
             list.sort_unstable();
         }
-        FileChanges { modified, added, deleted, renamed }
+        Ok(FileChanges { modified, added, deleted, renamed })
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -54,25 +66,44 @@ impl ChangedFiles {
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        if let Some(names) = line.strip_prefix(b"diff --git ") {
-            self.end_file();
-            self.file = new_name(names).map(|name| (name, Kind::Modified));
-        } else if let Some((name, kind)) = &mut self.file {
-            if line.starts_with(b"new file mode ") {
-                *kind = Kind::Added;
-            } else if line.starts_with(b"deleted file mode ") {
-                *kind = Kind::Deleted;
-            } else if let Some(to) = line.strip_prefix(b"rename to ") {
-                *name = unquote(to);
-                *kind = Kind::Renamed;
-            }
+        match (&mut self.hunk, line.first()) {
+            ((0, 0), _) => self.header(&line),
+            ((_, new), Some(b'+')) => *new = new.saturating_sub(1),
+            ((old, _), Some(b'-')) => *old = old.saturating_sub(1),
+            // It belongs to the line before it.
+            (_, Some(b'\\')) => {}
+            ((old, new), _) => (*old, *new) = (old.saturating_sub(1), new.saturating_sub(1)),
         }
         self.line = line;
         self.line.clear();
     }
 
+    fn header(&mut self, line: &[u8]) {
+        if let Some(names) = line.strip_prefix(b"diff --git ") {
+            self.end_file();
+            self.file = new_name(names).map(|name| (name, Kind::Modified));
+            if let Some((name, _)) = &self.file {
+                self.refusal = self.refusal.take().or_else(|| refusal(name));
+            }
+        } else if let Some(lengths) = hunk(line) {
+            self.hunk = lengths;
+        } else if let Some(name) = named(line) {
+            self.refusal = self.refusal.take().or_else(|| refusal(&name));
+            if line.starts_with(b"rename to ") {
+                self.file = Some((name, Kind::Renamed));
+            }
+        } else if let Some((_, kind)) = &mut self.file {
+            if line.starts_with(b"new file mode ") {
+                *kind = Kind::Added;
+            } else if line.starts_with(b"deleted file mode ") {
+                *kind = Kind::Deleted;
+            }
+        }
+    }
+
     fn end_file(&mut self) {
         let Some((name, kind)) = self.file.take() else { return };
+        let name = String::from_utf8_lossy(&name).into_owned();
         match kind {
             Kind::Modified => self.changes.modified.push(name),
             Kind::Added => self.changes.added.push(name),
@@ -82,21 +113,57 @@ impl ChangedFiles {
     }
 }
 
-/// The name in `a/NAME b/NAME`, either of which may be quoted. Both are the same unless the file was renamed, and a
-/// rename says its names again.
-fn new_name(names: &[u8]) -> Option<String> {
-    if names.ends_with(b"\"") {
-        let start = names.windows(4).rposition(|window| window == b" \"b/")?;
-        return Some(unquote(&names[start + 1..]).split_off(2));
+/// The words for a path that leads out.
+fn refusal(name: &[u8]) -> Option<String> {
+    let why = path::leads_out(name)?;
+    let shown: String = String::from_utf8_lossy(name).escape_debug().take(200).collect();
+    Some(format!("its patch is refused because of the path `{shown}`: {why}"))
+}
+
+/// The path that a line of a header names, as `git apply` reads it.
+fn named(line: &[u8]) -> Option<Vec<u8>> {
+    let whole = [&b"rename from "[..], b"rename to ", b"copy from ", b"copy to "];
+    if let Some(name) = whole.iter().find_map(|start| line.strip_prefix(*start)) {
+        return Some(unquote(name));
     }
-    let half = names.len().checked_sub(1)? / 2;
-    names.get(half + 3..).map(|name| String::from_utf8_lossy(name).into_owned())
+    let name = line.strip_prefix(b"--- ").or_else(|| line.strip_prefix(b"+++ "))?;
+    // What stands after a tab is a time.
+    let name = unquote(name.split(|byte| *byte == b'\t').next().unwrap_or_default());
+    if name == b"/dev/null" {
+        return None;
+    }
+    // The first part is `a` or `b`. A name without one leads nowhere, and is refused as empty.
+    let start = name.iter().position(|byte| *byte == b'/').map_or(name.len(), |slash| slash + 1);
+    Some(name[start..].to_vec())
+}
+
+/// How many lines of the old and of the new file follow `@@ -start,length +start,length @@`. A length of 1 is left out.
+fn hunk(line: &[u8]) -> Option<(u64, u64)> {
+    let ranges = line.strip_prefix(b"@@ -")?.split(|byte| *byte == b'@').next()?;
+    let (old, new) = std::str::from_utf8(ranges).ok()?.trim_end().split_once(" +")?;
+    let length = |range: &str| range.split_once(',').map_or(Some(1), |(_, length)| length.parse().ok());
+    Some((length(old)?, length(new)?))
+}
+
+/// The name in `a/NAME b/NAME`, either of which may be quoted; none where the two differ, because then other lines say
+/// them again.
+fn new_name(names: &[u8]) -> Option<Vec<u8>> {
+    let (old, new) = if names.ends_with(b"\"") {
+        let start = names.windows(4).rposition(|window| window == b" \"b/")?;
+        (&names[..start], &names[start + 1..])
+    } else {
+        let half = names.len().checked_sub(1)? / 2;
+        (&names[..half], names.get(half + 1..)?)
+    };
+    let (old, new) = (unquote(old), unquote(new));
+    let (old, new) = (old.strip_prefix(b"a/")?, new.strip_prefix(b"b/")?);
+    (old == new).then(|| new.to_vec())
 }
 
 /// Reads a name as git writes it: in quotes and with escapes where it holds unusual bytes.
-fn unquote(name: &[u8]) -> String {
+fn unquote(name: &[u8]) -> Vec<u8> {
     let Some(inner) = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")) else {
-        return String::from_utf8_lossy(name).into_owned();
+        return name.to_vec();
     };
     let (mut bytes, mut rest) = (Vec::with_capacity(inner.len()), inner);
     while let Some((&first, behind)) = rest.split_first() {
@@ -123,7 +190,7 @@ fn unquote(name: &[u8]) -> String {
             });
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 impl AsyncWrite for ChangedFiles {
@@ -143,6 +210,8 @@ impl AsyncWrite for ChangedFiles {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
     use super::*;
 
     const PATCH: &str = "diff --git a/a b/c b/a b/c\nindex 1..2 100644\n--- a/a b/c\n+++ b/a b/c\n@@ -1 +1,2 @@\n-x\n\
@@ -157,11 +226,46 @@ mod tests {
         for cut in [1, 7, PATCH.len()] {
             let mut files = ChangedFiles::default();
             PATCH.as_bytes().chunks(cut).for_each(|piece| files.take(piece));
-            let changes = files.finish();
+            let changes = files.finish().unwrap();
             assert_eq!(changes.modified, ["a b/c", "bin"]);
             assert_eq!(changes.added, ["new"]);
             assert_eq!(changes.deleted, ["ü \"q\""]);
             assert_eq!(changes.renamed, ["moved"]);
         }
+    }
+
+    fn read(patch: &str) -> Result<FileChanges, String> {
+        let mut files = ChangedFiles::default();
+        files.take(patch.as_bytes());
+        files.finish()
+    }
+
+    #[test]
+    fn a_patch_that_writes_beside_the_files_is_refused() {
+        for headers in [
+            "diff --git a/../x b/../x\nnew file mode 100644\n",
+            "diff --git a/.git/hooks/post-checkout b/.git/hooks/post-checkout\nnew file mode 100755\n",
+            "diff --git \"a/sub/.g\\342\\200\\214it/x\" \"b/sub/.g\\342\\200\\214it/x\"\n",
+            "diff --git a//etc/passwd b//etc/passwd\n",
+            "diff --git a/x b/x\n--- a/x\n+++ b/../../x\n",
+            "diff --git a/x b/x\n--- a/.git/config\n+++ b/x\n",
+            "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n--- /dev/null\n+++ b//etc/cron.d/x\t2026-01-01\n",
+            "--- x\n+++ x\n",
+            "diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to /y\n",
+            "diff --git a/x b/y\nsimilarity index 100%\ncopy from ../x\ncopy to y\n",
+        ] {
+            let refusal = read(headers).unwrap_err();
+            assert!(refusal.contains("is refused because of the path"), "{headers}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn content_may_look_like_anything() {
+        let changes = read(
+            "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,3 @@ fn f() @@\n--- a/../x\n+++ b/.git/y\n+diff --git a/../z b/../z\n \n\
+             diff --git a/no b/no\ndeleted file mode 100644\n--- a/no\n+++ /dev/null\n@@ -1 +0,0 @@\n--- a/../x\n\\ No newline at end of file\n",
+        );
+        let changes = changes.unwrap();
+        assert_eq!((changes.modified, changes.deleted), (vec!["x".to_owned()], vec!["no".to_owned()]));
     }
 }

@@ -12,14 +12,18 @@ use events::id::{CommandId, ExecutionId, PlanId};
 use events::plan::{self, Command, Created};
 use events::rejection::Code;
 use events::{Aggregate, Event, Rejection};
+use futures::StreamExt as _;
 use spec::{Definition, FileChanges, Source};
 
-use crate::build::{Builder, wants_files};
+use crate::build::Builder;
 use crate::changed_files::ChangedFiles;
 use crate::story::{Completion, End, Job, Story, StoryError};
 
 /// After how many jobs others get their turn.
 const TURN: usize = 64;
+
+/// How many patches are read at the same time.
+const READ_AT_ONCE: usize = 8;
 
 /// Why there is no plan.
 #[derive(Debug)]
@@ -59,12 +63,15 @@ async fn content(broker: &Broker, story: &Story, definition: &Definition) -> Res
         let scope: Scope = broker.get_document(scope).await.map_err(blob_trouble)?;
         builder.add_skipped(scope.skipped);
     }
-    let wants_files = definition.changeset_template.as_ref().is_some_and(wants_files);
-    for (place, (id, job)) in story.jobs.iter().enumerate() {
-        match if wants_files { files(broker, job).await } else { Ok(FileChanges::default()) } {
-            Ok(files) => builder.add_job(*id, job, files),
+    let reads: Vec<_> = story.jobs.values().map(|job| files(broker.clone(), patch_of(job))).collect();
+    let mut reads = futures::stream::iter(reads).buffered(READ_AT_ONCE);
+    for (place, (&id, job)) in story.jobs.iter().enumerate() {
+        let files = reads.next().await.unwrap_or_else(|| Ok(Ok(FileChanges::default())));
+        match files {
+            Ok(Ok(files)) => builder.add_job(id, job, files),
+            Ok(Err(refusal)) => builder.miss(id, job, refusal),
             Err(error @ (BlobError::Missing(_) | BlobError::Corrupt(_))) => {
-                builder.miss(*id, job, format!("{error}: run the action again"));
+                builder.miss(id, job, format!("{error}: run the action again"));
             }
             Err(error) => return Err(blob_trouble(error)),
         }
@@ -75,10 +82,17 @@ async fn content(broker: &Broker, story: &Story, definition: &Definition) -> Res
     Ok(builder.finish())
 }
 
-/// The files that a job's patch touches.
-async fn files(broker: &Broker, job: &Job) -> Result<FileChanges, BlobError> {
+fn patch_of(job: &Job) -> Option<BlobRef> {
+    match &job.end {
+        Some(End::Succeeded { patch, .. }) => patch.clone(),
+        _ => None,
+    }
+}
+
+/// The files that a patch touches, or why nobody may apply it.
+async fn files(broker: Broker, patch: Option<BlobRef>) -> Result<Result<FileChanges, String>, BlobError> {
     let mut files = ChangedFiles::default();
-    if let Some(End::Succeeded { patch: Some(patch), .. }) = &job.end {
+    if let Some(patch) = &patch {
         broker.get_blob_to(patch, &mut files).await?;
     }
     Ok(files.finish())

@@ -20,6 +20,7 @@ async fn a_mixed_outcome_is_all_in_the_plan() {
     late.succeed(1, Some(b"diff --git a/f b/f\n")).await;
     early.succeed(1, Some(b"diff --git a/g b/g\n")).await;
     run.job("b/same", "").await.succeed(1, None).await;
+    run.job("h/hostile", "").await.succeed(1, Some(b"diff --git a/../f b/../f\n")).await;
     let message = "step 2 ended with exit code 3".to_owned();
     let failure = Failure {
         kind: FailureKind::StepExit,
@@ -68,6 +69,10 @@ async fn a_mixed_outcome_is_all_in_the_plan() {
             ("d/slow", "the job reached its time limit of 90 s"),
             ("e/stopped", "it was canceled"),
             ("f/away", "cannot be reached"),
+            (
+                "h/hostile",
+                "its patch is refused because of the path `../f`: it has a part that is `.` or `..`"
+            ),
         ]
     );
     assert!(plan.missing[0].job.is_some() && plan.missing[3].job.is_none());

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::attempts::Attempts;
 use crate::reserve::{self, Reserve, Short};
-use crate::sandbox::Engine;
+use crate::sandbox::{Engine, EngineOptions};
 
 /// How often a runner in good health looks.
 const CALM: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ pub(crate) struct Health {
 /// What is watched.
 pub(crate) struct Patient {
     pub(crate) runner: RunnerId,
-    pub(crate) docker_host: Option<String>,
+    pub(crate) engine: EngineOptions,
     pub(crate) folder: PathBuf,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) reserve: Reserve,
@@ -108,7 +108,7 @@ impl Health {
         }
     }
 
-    /// Removes all containers at the runner's end.
+    /// Removes all containers and networks at the runner's end.
     pub(crate) async fn close(&self) {
         let engine = self.state.borrow().engine.clone();
         if let Some(engine) = engine
@@ -195,7 +195,7 @@ async fn examine(engine: Option<Engine>, patient: &Patient, was_well: bool) -> R
     let answer = async {
         match engine {
             Some(engine) => engine.ping().await.map(|()| engine),
-            None => Engine::connect(patient.docker_host.as_deref(), &patient.runner, &patient.folder).await,
+            None => Engine::connect(&patient.engine, &patient.runner, &patient.folder).await,
         }
     };
     let engine = tokio::time::timeout(ANSWER, answer)
@@ -207,6 +207,7 @@ async fn examine(engine: Option<Engine>, patient: &Patient, was_well: bool) -> R
             tracing::info!(removed, "removed containers that ended attempts had left");
         }
     }
+    engine.open_networks().await?;
     Ok(engine)
 }
 

@@ -5,8 +5,9 @@
 //! scheduler wants to hear nothing of it.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -59,6 +60,8 @@ impl Journal {
                 root.display()
             );
         }
+        // A step may leave a program of root's that runs as root for whoever reaches it.
+        std::fs::set_permissions(root, Permissions::from_mode(0o700)).with_context(written)?;
         // An engine wants to be told absolute paths.
         let root = root.canonicalize().with_context(written)?;
         let mut ended = Vec::new();

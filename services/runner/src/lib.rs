@@ -21,6 +21,7 @@ mod mask;
 mod mounted;
 mod outbox;
 mod patch;
+mod reach;
 mod reserve;
 mod sandbox;
 mod secrets;
@@ -36,6 +37,8 @@ mod workspace;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use reach::{NetworkSettings, Peer, Range, Reach};
 
 use broker::Broker;
 use events::id::RunnerId;
@@ -58,6 +61,10 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// The container engine; absent: `DOCKER_HOST`, else the default socket.
     pub docker_host: Option<String>,
+    /// What runs the jobs' containers; absent: what the engine runs all others with.
+    pub runtime: Option<String>,
+    /// What jobs may reach.
+    pub networks: NetworkSettings,
     /// How many bytes of checked-out trees and of actions' files it keeps for later jobs.
     pub tree_cache_bytes: u64,
     /// How much must be free before a job is taken.

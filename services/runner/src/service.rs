@@ -28,6 +28,8 @@ use crate::journal::{Journal, Leftover, attempt_of};
 use crate::kept::Kept;
 use crate::leaving::{self, Leave};
 use crate::limits::Site;
+use crate::reach::Reach;
+use crate::sandbox::EngineOptions;
 use crate::slots::{Slot, Slots};
 use crate::trash::Trash;
 use crate::tree_cache::TreeCache;
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) mode: Mode,
     /// What jobs may use here.
     pub(crate) site: Site,
+    /// The most that jobs may reach.
+    pub(crate) most: Reach,
     /// Opens the secrets of tickets. In memory alone, and new at each start: nothing on disk can be opened without it.
     pub(crate) sealing_key: KeyPair,
 }
@@ -101,6 +105,7 @@ impl Service {
                 max: config.max_limits.clone(),
                 slots: config.slots,
             },
+            most: config.networks.most,
             sealing_key: KeyPair::generate(),
         });
         Ok(Self { config, shared, leftovers })
@@ -117,7 +122,11 @@ impl Service {
         }
         let patient = Patient {
             runner: shared.runner.clone(),
-            docker_host: self.config.docker_host.clone(),
+            engine: EngineOptions {
+                host: self.config.docker_host.clone(),
+                runtime: self.config.runtime.clone(),
+                networks: self.config.networks.clone(),
+            },
             folder: shared.journal.root().to_owned(),
             attempts: Arc::clone(&shared.attempts),
             reserve: self.config.reserve,

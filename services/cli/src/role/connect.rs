@@ -79,6 +79,14 @@ impl User {
 }
 
 impl BrokerOptions {
+    /// The host in the address that was given, if one was.
+    pub(crate) fn host(&self) -> Option<&str> {
+        let url = self.broker_url.as_deref()?;
+        let place = url.split_once("://").map_or(url, |(_, place)| place);
+        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+        place.split([':', '/']).next().filter(|host| !host.is_empty())
+    }
+
     /// Connects as this user.
     pub(crate) async fn connect(&self, user: &User, data: &DataDir) -> anyhow::Result<Broker> {
         let config = match &self.broker_url {

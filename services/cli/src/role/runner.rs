@@ -1,10 +1,13 @@
 //! `patchwave runner`: takes jobs and runs them in containers.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::runner::{Config, DEFAULT_KEPT_BYTES, DEFAULT_TREE_CACHE_BYTES, Reserve};
+use ::runner::{
+    Config, DEFAULT_KEPT_BYTES, DEFAULT_TREE_CACHE_BYTES, NetworkSettings, Peer, Range, Reach, Reserve,
+};
 use clap::Args;
 use events::id::RunnerId;
 use events::runner::DEFAULT_POOL;
@@ -47,6 +50,31 @@ pub(crate) struct SandboxOptions {
     /// The pool that it belongs to: it gets the jobs whose definition asks for this one
     #[arg(long, value_name = "NAME", default_value = DEFAULT_POOL, value_parser = pool)]
     pool: String,
+    /// What the engine runs the jobs' containers with, such as `runsc` [default: what it runs all others with]
+    #[arg(long, value_name = "NAME", env = "PATCHWAVE_RUNTIME", hide_env_values = true)]
+    runtime: Option<String>,
+
+    /// The most that a job may reach: `none`, `egress` (the public internet) or `unrestricted`
+    #[arg(
+        long,
+        value_name = "REACH",
+        env = "PATCHWAVE_NETWORK",
+        hide_env_values = true,
+        default_value = "egress"
+    )]
+    network: Reach,
+
+    /// A private address or range that jobs may reach all the same; repeat it for several
+    #[arg(long = "network-allow", value_name = "ADDRESS")]
+    network_allow: Vec<Range>,
+
+    /// A public address, range or host that jobs must not reach; repeat it for several. The broker is one
+    #[arg(long = "network-deny", value_name = "ADDRESS")]
+    network_deny: Vec<Peer>,
+
+    /// Who looks up names for jobs; repeat it for several [default: who does it for this host]
+    #[arg(long = "dns", value_name = "ADDRESS")]
+    dns: Vec<Ipv4Addr>,
 
     /// What `runner list` shows of it; repeat it for several
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
@@ -122,6 +150,13 @@ pub(crate) fn config(
         slots: options.slots.unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1)),
         labels: options.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
         docker_host: options.docker_host.clone(),
+        runtime: options.runtime.clone(),
+        networks: NetworkSettings {
+            most: options.network,
+            allow: options.network_allow.clone(),
+            deny: options.network_deny.clone(),
+            resolvers: options.dns.clone(),
+        },
         tree_cache_bytes: options.tree_cache_bytes,
         reserve: Reserve { disk_bytes: options.min_free_disk, memory_bytes: options.min_free_memory },
         drain_timeout,
@@ -137,7 +172,8 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     data.create()?;
     let broker = options.broker.connect(&User::runner(&options.id), &data).await?;
     let drain_timeout = options.drain_timeout.map(Duration::from_secs);
-    let config = config(&data, &options.id, &options.sandbox, drain_timeout);
+    let mut config = config(&data, &options.id, &options.sandbox, drain_timeout);
+    config.networks.deny.extend(options.broker.host().and_then(|host| host.parse().ok()));
     serve(ROLE, |stop| async move {
         ::runner::run(config, broker, stop.clone()).await?;
         // One that was told to drain by the scheduler has done what it was asked for, too.

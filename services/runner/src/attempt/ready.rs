@@ -23,7 +23,8 @@ use crate::journal::{Leftover, attempt_of};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::mounted::Mounted;
-use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, WORK};
+use crate::reach::Reach;
+use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, Place, WORK};
 use crate::secrets::Secrets;
 use crate::service::Shared;
 use crate::tree_cache::Commit;
@@ -82,8 +83,7 @@ impl<'a> Setup<'a> {
         let root = workspace_of(&self.begun.folder);
         Workspace::reserve(&root)?;
         // The engine needs as long for a container as a cached tree takes to be mounted.
-        let place =
-            tokio::try_join!(self.open_workspace(&root), self.prepare(&definition.steps, first, &story))?;
+        let place = tokio::try_join!(self.open_workspace(&root), self.prepare(&definition, first, &story))?;
         Ok(Ready { definition, story, place: Some(place) })
     }
 
@@ -105,10 +105,11 @@ impl<'a> Setup<'a> {
     /// Creates the container for a run of steps.
     pub(super) async fn prepare(
         &self,
-        steps: &[Step],
+        definition: &Definition,
         run: Range<usize>,
         story: &Story,
     ) -> Result<Prepared, Broken> {
+        let steps = &definition.steps;
         let (step, number) = (&steps[run.start], run.start as u32 + 1);
         let state = self.shared.health.watch().borrow().clone();
         let engine = state.engine.context("the container engine is away")?;
@@ -119,15 +120,17 @@ impl<'a> Setup<'a> {
         let main = main(&steps[run], engine.shares_pipes(), number, story)?;
         let mut read_only_files = self.files(step, number, story)?;
         read_only_files.extend(self.mounts(step).await?);
-        let cache_dirs = self.cache_dirs(step)?;
+        let cache_dirs = self.cache_dirs(step, &definition.name)?;
+        let reach = Reach::granted(definition.settings.network, self.shared.most);
+        let place = Place { slot: self.slot, reach };
         let log = self.log;
-        let image =
-            engine.image(&source, &mut |line| log.mention(&line)).await.map_err(|e| of_step(e, number))?;
+        let image = engine.image(&source, place, &mut |line| log.mention(&line)).await;
+        let image = image.map_err(|trouble| of_step(trouble, number))?;
         let path = &self.begun.ticket.workspace.path;
         let spec = ContainerSpec {
             execution: self.begun.ticket.execution,
             attempt: &attempt_of(&self.begun.ticket),
-            slot: self.slot,
+            place,
             limits: self.limits,
             image: &image,
             files: &Workspace::reserve(&workspace_of(&self.begun.folder))?,
@@ -174,12 +177,14 @@ impl<'a> Setup<'a> {
         Ok(step.mounts.iter().map(place).collect::<anyhow::Result<_>>()?)
     }
 
-    /// Makes the folders that are kept between the jobs of one repository.
-    fn cache_dirs(&self, step: &Step) -> Result<Vec<(PathBuf, String)>, Broken> {
+    /// Makes the folders that are kept between the jobs of one action in one repository: what one action writes there
+    /// is code that another would run.
+    fn cache_dirs(&self, step: &Step, action: &str) -> Result<Vec<(PathBuf, String)>, Broken> {
         let repository = &self.begun.ticket.workspace.repository;
         let mut folders = Vec::new();
         for path in &step.cache_dirs {
-            let digest = Sha256::digest(format!("{}:{repository}:{path}", repository.len()));
+            let key = format!("{}:{action}:{}:{repository}:{path}", action.len(), repository.len());
+            let digest = Sha256::digest(key);
             let folder = self.shared.kept.take(hex::encode(&digest[..16]))?;
             folders.push((folder.path(), path.clone()));
             self.watch.keep(folder);

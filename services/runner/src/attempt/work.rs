@@ -90,7 +90,7 @@ impl Work<'_> {
         let steps = &definition.steps;
         for (index, run) in runs::of(steps).into_iter().enumerate() {
             if index > 0 {
-                prepared = self.setup.prepare(steps, run.clone(), &story).await?;
+                prepared = self.setup.prepare(&definition, run.clone(), &story).await?;
             }
             self.run(steps, run, &prepared, (&mut story, &workspace)).await?;
         }

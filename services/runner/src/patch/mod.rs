@@ -5,7 +5,6 @@
 //! repository: the index is copied, and new objects go to a folder that is thrown away. Invariant: only paths that
 //! `touched` returned are ever given to git.
 
-mod names;
 mod secrets;
 mod stat;
 #[cfg(test)]
@@ -14,7 +13,7 @@ mod touched;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
@@ -132,11 +131,30 @@ struct Staged<'a> {
 /// Finds what was touched.
 async fn touched(workspace: &Workspace) -> Result<Touched, Error> {
     let (written, files, below) = (workspace.written(), workspace.files(), workspace.tree().files());
-    let found = tokio::task::spawn_blocking(move || match written {
-        Some(upper) => touched::in_layer(&upper, &below),
-        None => touched::in_copy(&files, &below),
+    let found = tokio::task::spawn_blocking(move || {
+        let found = match written {
+            Some(upper) => touched::in_layer(&upper, &below),
+            None => touched::in_copy(&files, &below),
+        }?;
+        clear_the_way(&files, &found.left_out)?;
+        Ok(found)
     });
     found.await.context("the search ended early")?
+}
+
+/// The files that git reads by itself. It waits for ever for somebody to write into a named pipe.
+const READ_BY_GIT: [&str; 3] = [".gitattributes", ".gitignore", ".gitmodules"];
+
+/// Removes what no patch can hold where git would open it.
+fn clear_the_way(files: &Path, left_out: &[LeftOut]) -> Result<()> {
+    let in_the_way = |left_out: &&LeftOut| {
+        left_out.path.file_name().is_some_and(|name| READ_BY_GIT.iter().any(|read| name == *read))
+    };
+    for LeftOut { path, .. } in left_out.iter().filter(in_the_way) {
+        std::fs::remove_file(files.join(path))
+            .with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 impl<'a> Staged<'a> {

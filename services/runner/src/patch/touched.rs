@@ -11,8 +11,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use events::path::names_git_dir;
+
 use super::Error;
-use super::names::names_git_dir;
 
 /// Paths relative to the root of the tree.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::shell::Shell;
 use super::trouble::{cut, is, startup};
-use super::{ContainerSpec, Engine, Main, Trouble, scripts, spec};
+use super::{ContainerSpec, Engine, Main, Place, Trouble, scripts, spec};
 
 /// How long the engine may take to end what it was told to kill.
 const KILLED: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ struct Inner {
     starting: Mutex<()>,
     killing: AtomicBool,
     killed: AtomicBool,
-    slot: u32,
+    place: Place,
     /// How many scripts run by exec.
     running: watch::Sender<usize>,
 }
@@ -65,16 +65,21 @@ impl Engine {
         for text in texts {
             spec::put(&folder, script.fetch_add(1, Ordering::Relaxed), text).map_err(Trouble::Engine)?;
         }
-        let labels = self.attempt_labels(wanted.execution, wanted.attempt);
-        let network = self.network(wanted.slot).await.map_err(Trouble::Engine)?;
-        let body = spec::body(wanted, &folder, shell, (labels, &network)).map_err(Trouble::Engine)?;
+        let network = self.network(wanted.place).await.map_err(Trouble::Engine)?;
+        let given = spec::Given {
+            shell,
+            labels: self.attempt_labels(wanted.execution, wanted.attempt),
+            network: &network,
+            runtime: self.runtime(),
+        };
+        let body = spec::body(wanted, &folder, given).map_err(Trouble::Engine)?;
         let created = match self.docker().create_container(None, body).await {
             Ok(created) => created,
             Err(error) => {
                 if is(&error, 404) {
                     // The image or the network went away meanwhile; the next attempt asks for them again.
                     self.images().forget();
-                    self.networks().forget(wanted.slot).await;
+                    self.networks().forget(wanted.place).await;
                 }
                 return Err(startup(self.address(), "create the container", error));
             }
@@ -90,7 +95,7 @@ impl Engine {
             starting: Mutex::default(),
             killing: AtomicBool::new(false),
             killed: AtomicBool::new(false),
-            slot: wanted.slot,
+            place: wanted.place,
             running: watch::Sender::new(0),
         })))
     }
@@ -108,7 +113,7 @@ impl Container {
         let trouble = startup(self.engine().address(), "start the container", error);
         if matches!(trouble, Trouble::Engine(_)) {
             // Perhaps its network is gone: the next one gets a new one.
-            self.engine().networks().forget(self.0.slot).await;
+            self.engine().networks().forget(self.0.place).await;
         }
         Err(trouble)
     }

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use bollard::models::SystemInfo;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, SystemInfo};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use events::beat::Running;
@@ -22,6 +21,7 @@ use super::image::Images;
 use super::network::Networks;
 use super::trouble::{explain, is};
 use crate::limits::Machine;
+use crate::reach::NetworkSettings;
 
 /// Where an engine is unless somebody says otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -35,6 +35,17 @@ const EXECUTION: &str = "patchwave.execution";
 const JOB: &str = "patchwave.job";
 const ATTEMPT: &str = "patchwave.attempt";
 
+/// How the engine is reached, and what is asked of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EngineOptions {
+    /// Where it is; absent: `DOCKER_HOST`, else the default socket.
+    pub(crate) host: Option<String>,
+    /// What runs the jobs' containers; absent: what runs all others.
+    pub(crate) runtime: Option<String>,
+    /// What jobs may reach.
+    pub(crate) networks: NetworkSettings,
+}
+
 /// A container engine. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Engine(Arc<Inner>);
@@ -46,6 +57,7 @@ struct Inner {
     home: String,
     images: Images,
     networks: Networks,
+    runtime: Option<String>,
     /// Whether a named pipe of this host is one in a container too.
     shares_pipes: bool,
     machine: Machine,
@@ -59,8 +71,8 @@ impl Engine {
     ///
     /// # Errors
     /// When it cannot be reached, with what to do about it.
-    pub(crate) async fn connect(host: Option<&str>, runner: &RunnerId, home: &Path) -> Result<Self> {
-        let named = host.map(str::to_owned).or_else(|| std::env::var("DOCKER_HOST").ok());
+    pub(crate) async fn connect(options: &EngineOptions, runner: &RunnerId, home: &Path) -> Result<Self> {
+        let named = options.host.clone().or_else(|| std::env::var("DOCKER_HOST").ok());
         let address = named.filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.to_owned());
         let doing = "connect to the container engine";
         let docker = if address.starts_with("unix://") {
@@ -79,15 +91,19 @@ impl Engine {
         let home = home.to_string_lossy().into_owned();
         let images = Images::default();
         let info = docker.info().await.map_err(|error| explain(&address, doing, error))?;
-        let (shares_pipes, machine) = (shares_pipes(&info), machine(&info));
+        let runtime = options.runtime.clone();
+        knows(&info, runtime.as_deref())?;
+        let networks = Networks::new(options.networks.clone(), runner.as_str(), &home);
+        let machine = machine(&info);
         Ok(Self(Arc::new(Inner {
             docker,
             address,
             runner: runner.clone(),
             home,
             images,
-            networks: Networks::default(),
-            shares_pipes,
+            networks,
+            shares_pipes: shares_pipes(&info, runtime.as_deref()),
+            runtime,
             machine,
             looking: Mutex::default(),
         })))
@@ -141,10 +157,11 @@ impl Engine {
         Ok(removed)
     }
 
-    /// Removes the containers of this runner, all of them: nothing runs any more.
-    pub(crate) async fn close(&self) -> Result<usize> {
+    /// Removes all that is this runner's: nothing runs any more.
+    pub(crate) async fn close(&self) -> Result<()> {
         self.networks().lock().await.clear();
-        self.remove_leftovers(&HashSet::new()).await
+        self.remove_leftovers(&HashSet::new()).await?;
+        self.close_networks().await
     }
 
     /// Removes a container, whatever runs in it. One that is gone already is no error.
@@ -180,6 +197,11 @@ impl Engine {
         labels
     }
 
+    /// What runs the jobs' containers, if it was chosen.
+    pub(super) fn runtime(&self) -> Option<&str> {
+        self.0.runtime.as_deref()
+    }
+
     /// The library's handle.
     pub(super) fn docker(&self) -> &Docker {
         &self.0.docker
@@ -211,10 +233,34 @@ impl Engine {
     }
 }
 
+/// Checks what the engine says of itself.
+fn knows(info: &SystemInfo, runtime: Option<&str>) -> Result<()> {
+    let known = info.runtimes.as_ref();
+    if let Some(runtime) = runtime
+        && !runtime.starts_with("io.containerd.")
+        && !known.is_some_and(|known| known.contains_key(runtime))
+    {
+        let mut names: Vec<_> = known.into_iter().flat_map(HashMap::keys).map(String::as_str).collect();
+        names.sort_unstable();
+        bail!(
+            "the container engine knows no runtime `{runtime}`, only {}: name one of these with --runtime, or add it to \
+             the engine's daemon.json",
+            names.join(", ")
+        );
+    }
+    let filters = info.security_options.as_deref().unwrap_or_default();
+    if !filters.iter().any(|option| option.starts_with("name=seccomp")) {
+        tracing::warn!(
+            "the container engine does not filter system calls: jobs are less contained than they should be"
+        );
+    }
+    Ok(())
+}
+
 /// Whether containers run on this very kernel and as the same users: elsewhere a pipe has no other end.
-fn shares_pipes(info: &SystemInfo) -> bool {
+fn shares_pipes(info: &SystemInfo, runtime: Option<&str>) -> bool {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let plain = info.default_runtime.as_ref().is_some_and(|runtime| runtime == "runc" || runtime == "crun");
+    let plain = matches!(runtime.or(info.default_runtime.as_deref()), Some("runc" | "crun"));
     let mapped = info.security_options.as_ref().is_some_and(|options| {
         options.iter().any(|option| option.contains("userns") || option.contains("rootless"))
     });

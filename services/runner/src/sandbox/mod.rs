@@ -28,11 +28,13 @@ use futures::future::BoxFuture;
 use crate::limits::Limits;
 
 pub(crate) use container::Container;
-pub(crate) use engine::Engine;
+pub(crate) use engine::{Engine, EngineOptions};
 pub(crate) use image::Image;
 pub(crate) use limits::Layer;
 pub(crate) use scripts::Scripts;
 pub(crate) use trouble::Trouble;
+
+use crate::reach::Reach;
 
 /// Where the workspace's files are in a container.
 pub(crate) const WORK: &str = "/work";
@@ -46,14 +48,23 @@ pub(crate) enum ImageSource {
     Dockerfile(String),
 }
 
+/// Whose network is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// A slot of the runner, which no other job has now.
+    pub(crate) slot: u32,
+    /// What can be reached.
+    pub(crate) reach: Reach,
+}
+
 /// A container for a run of steps.
 pub(crate) struct ContainerSpec<'a> {
     /// The execution, for the label.
     pub(crate) execution: ExecutionId,
     /// The attempt, for the labels.
     pub(crate) attempt: &'a Running,
-    /// Whose network it uses: its runner's slot, which no other job has now.
-    pub(crate) slot: u32,
+    /// Whose network it uses.
+    pub(crate) place: Place,
     /// What it may use.
     pub(crate) limits: &'a Limits,
     /// What it runs on.

@@ -8,7 +8,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
+    MountType,
+};
 
 use super::limits::limit;
 use super::shell::Shell;
@@ -16,6 +19,13 @@ use super::{ContainerSpec, Main, WORK};
 
 /// Where the scripts are in a container.
 const SCRIPTS: &str = "/.patchwave";
+
+/// What a process that runs as root in a container may do beyond any other: what the package managers need to unpack
+/// files of other owners (`CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `FSETID`, `SETFCAP`), and what it takes to become another
+/// user (`SETGID`, `SETUID`) and to end that user's processes (`KILL`). No raw packets, which would go around the rules
+/// of a network; no device nodes; no `chroot`.
+const CAPABILITIES: [&str; 8] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID"];
 
 /// Keeps a container alive and takes in its orphans. It reads an input that nobody writes to, in a child, because a shell
 /// collects orphans only while it waits for a child. A signal to everybody in the container does not end it.
@@ -25,13 +35,23 @@ const IDLE: &str = "while (trap '' HUP INT QUIT TERM; read line); [ $? -gt 128 ]
 /// ignores the signals that it has no handler for. The shell's own words about a child's death go nowhere.
 const ONE: &str = r#"exec 3>&2 2>/dev/null; (exec "$0" "$1" 2>&3 3>&-); exit $?"#;
 
+/// What the engine adds to what a step asks for.
+pub(super) struct Given<'a> {
+    pub(super) shell: Option<Shell>,
+    pub(super) labels: HashMap<String, String>,
+    /// The container whose network it joins.
+    pub(super) network: &'a str,
+    /// What runs it, unless it is what the engine runs all others with.
+    pub(super) runtime: Option<&'a str>,
+}
+
 /// The whole description of a container.
 pub(super) fn body(
     spec: &ContainerSpec<'_>,
     scripts: &Path,
-    shell: Option<Shell>,
-    (labels, network): (HashMap<String, String>, &str),
+    given: Given<'_>,
 ) -> Result<ContainerCreateBody> {
+    let shell = given.shell;
     let own = |lines: &str| shell.map(|shell| vec![shell.own.to_owned(), "-c".to_owned(), lines.to_owned()]);
     let (entrypoint, cmd, env) = match &spec.main {
         Main::Idle => (own(IDLE), None, None),
@@ -65,19 +85,23 @@ pub(super) fn body(
         entrypoint,
         cmd,
         env: env.map(|env| variables(env)),
-        labels: Some(labels),
+        labels: Some(given.labels),
         open_stdin: Some(idle),
         attach_stdout: Some(!idle),
         attach_stderr: Some(!idle),
         // A check that an image brings would run beside the steps for nothing.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
-        host_config: Some(host_config(spec, scripts, network)?),
+        host_config: Some(host_config(spec, scripts, (given.network, given.runtime))?),
         ..Default::default()
     })
 }
 
 /// What a container may do: the one place for limits and rights.
-fn host_config(spec: &ContainerSpec<'_>, scripts: &Path, network: &str) -> Result<HostConfig> {
+fn host_config(
+    spec: &ContainerSpec<'_>,
+    scripts: &Path,
+    (network, runtime): (&str, Option<&str>),
+) -> Result<HostConfig> {
     let mut mounts = vec![mount(spec.files, WORK, false)?, mount(scripts, SCRIPTS, true)?];
     for (from, to) in spec.cache_dirs {
         mounts.push(mount(from, to, false)?);
@@ -87,8 +111,14 @@ fn host_config(spec: &ContainerSpec<'_>, scripts: &Path, network: &str) -> Resul
     }
     let config = HostConfig {
         privileged: Some(false),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         network_mode: Some(format!("container:{network}")),
+        // Where the engine's own settings say otherwise, they are not what holds here.
+        ipc_mode: Some("private".to_owned()),
+        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+        runtime: runtime.map(str::to_owned),
         mounts: Some(mounts),
         // The output is read as it comes; the engine need not write it to its disk as well.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),

@@ -111,6 +111,11 @@ pub(super) fn startup(address: &str, doing: &str, error: Error) -> Trouble {
             format!("the folder to work in cannot be entered: {said}"),
             "Is there such a folder in the repository, and is it not a file?",
         )
+    } else if let Some(place) = no_place(message) {
+        Trouble::image(
+            format!("nothing can be put at `{place}` in the container"),
+            "Give the step's `files` and `cacheDirs` other paths: none in /proc or /sys, and none below a file of the image.",
+        )
     } else if message.contains("exec format error") {
         Trouble::image(
             format!("the image's program is for another processor: {said}"),
@@ -129,6 +134,13 @@ pub(super) fn startup(address: &str, doing: &str, error: Error) -> Trouble {
     } else {
         Trouble::Engine(explain(address, doing, error))
     }
+}
+
+/// The path in the container at which nothing can be mounted, if that is what is wrong.
+fn no_place(message: &str) -> Option<&str> {
+    let (place, why) = message.split_once(" to rootfs at \"")?.1.split_once('"')?;
+    let users = ["cannot be mounted because", "not a directory", "read-only file system"];
+    users.iter().any(|word| why.contains(word)).then_some(place)
 }
 
 /// The part of the engine's words that a person wants: the last links of the chain, not which layer called which.
@@ -170,6 +182,12 @@ mod tests {
             ),
             (400, "container init: mkdir /work/a: not a directory: unknown", Some(FailureKind::Workspace)),
             (400, "No command specified", Some(FailureKind::Image)),
+            (
+                400,
+                "error mounting \"/a\" to rootfs at \"/proc/x\": \"/b/proc/x\" cannot be mounted because it is inside /proc",
+                Some(FailureKind::Image),
+            ),
+            (400, "error mounting \"/a\" to rootfs at \"/x\": stat /a: no such file or directory", None),
             (400, "exec: write /run/x: no space left on device", None),
             (500, "driver failed", None),
         ] {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap is the test's failure")]
 
+mod attacks;
 mod faults;
 mod jobs;
 mod limits;

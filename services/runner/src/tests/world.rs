@@ -21,10 +21,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::Config;
 use crate::fixture::Fixture;
 use crate::journal::attempt_of;
 use crate::outbox::is_final;
+use crate::{Config, NetworkSettings};
 
 pub(crate) const IMAGE: &str = "patchwave-example:busybox";
 
@@ -104,6 +104,8 @@ impl World {
             pool: "default".to_owned(),
             labels: [("where".to_owned(), "here".to_owned())].into(),
             docker_host: None,
+            runtime: None,
+            networks: NetworkSettings::default(),
             tree_cache_bytes: u64::MAX,
             reserve: crate::Reserve { disk_bytes: 0, memory_bytes: 0 },
             drain_timeout: Some(Duration::from_secs(1)),

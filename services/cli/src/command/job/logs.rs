@@ -33,6 +33,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
 
+    /// The bytes as they are, also on a terminal, which acts on what is in them
+    #[arg(long)]
+    raw: bool,
+
     #[command(flatten)]
     server: ServerOption,
 }
@@ -80,7 +84,8 @@ enum End {
 /// Runs it.
 pub(super) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<()> {
     let client = Client::new(&options.server, data)?;
-    let mut filter = std::io::stdout().is_terminal().then(Filter::default);
+    let filtered = !options.raw && std::io::stdout().is_terminal();
+    let mut filter = filtered.then(Filter::default);
     let place = Place { line: options.from_line, column: 0 };
     let mut reader =
         Reader { client: &client, job: options.job, attempt: options.attempt, follow: options.follow, place };

@@ -1,6 +1,6 @@
 //! Patches against git itself: the same changes in a plain checkout must give the same bytes.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's failure")]
 
 mod bounds;
 mod content;
@@ -143,4 +143,38 @@ async fn changed_files_are_listed_by_what_happened() {
         assert_eq!(patch.stat.files, 5);
         crate::workspace::discard(workspace.scratch(), &fixture.trash).unwrap();
     }
+}
+
+#[tokio::test]
+async fn pipes_where_git_reads_by_itself_hold_nobody_up() {
+    let fixture = base();
+    for mode in modes() {
+        let patch = fixture.patch(mode, |dir| {
+            write(dir.join("sub/new.txt"), "new\n");
+            write(dir.join("README.md"), "changed\n");
+            fs::remove_file(dir.join(".gitignore")).unwrap();
+            let pipes = ["", "src", "sub"].map(|folder| {
+                [".gitignore", ".gitattributes", ".gitmodules"].map(|name| dir.join(folder).join(name))
+            });
+            let made = std::process::Command::new("mkfifo").args(pipes.as_flattened()).status().unwrap();
+            assert!(made.success());
+        });
+        let patch = tokio::time::timeout(std::time::Duration::from_secs(60), patch).await;
+        let patch = patch.expect("git does not wait for a writer");
+        assert_eq!((patch.stat.files, patch.left_out.len()), (2, 9), "{}", shown(&patch.bytes));
+    }
+}
+
+#[tokio::test]
+async fn links_where_git_reads_by_itself_are_not_followed() {
+    let endless = |dir: &Path| {
+        write(dir.join("new.log"), "not ignored any more\n");
+        write(dir.join("README.md"), "changed\n");
+        fs::remove_file(dir.join(".gitignore")).unwrap();
+        for name in [".gitignore", ".gitattributes"] {
+            symlink("/dev/zero", dir.join(name)).unwrap();
+        }
+    };
+    let patch = base().agree(endless).await;
+    assert!(patch.contains("+not ignored any more"));
 }

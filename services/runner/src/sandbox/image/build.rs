@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::super::trouble::answer;
-use super::super::{Engine, Trouble};
+use super::super::{Engine, Place, Trouble};
 use super::pull;
 
 /// How many of the last lines of a failed build are told.
@@ -20,16 +20,22 @@ pub(super) fn name(text: &str) -> String {
     format!("patchwave-dockerfile:{}", &hex::encode(Sha256::digest(text))[..32])
 }
 
-/// Builds an image.
+/// Builds an image. What a Dockerfile runs is a stranger's code as a step is, and reaches what a step does.
 pub(super) async fn build(
     engine: &Engine,
-    name: &str,
-    text: &str,
+    place: Place,
+    (name, text): (&str, &str),
     note: &mut (dyn FnMut(String) + Send),
 ) -> Result<(), Trouble> {
     note(format!("building the image {name} from the Dockerfile"));
-    let options =
-        BuildImageOptionsBuilder::new().dockerfile("Dockerfile").t(name).rm(true).forcerm(true).build();
+    let network = engine.network(place).await.map_err(Trouble::Engine)?;
+    let options = BuildImageOptionsBuilder::new()
+        .dockerfile("Dockerfile")
+        .t(name)
+        .rm(true)
+        .forcerm(true)
+        .networkmode(&format!("container:{network}"))
+        .build();
     let context = context(text)
         .map_err(|error| Trouble::Engine(anyhow::Error::new(error).context("cannot pack the Dockerfile")))?;
     let mut lines = engine.docker().build_image(options, None, Some(bollard::body_full(context)));

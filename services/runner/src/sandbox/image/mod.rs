@@ -15,7 +15,7 @@ use events::job::Failure;
 
 use super::shell::{self, Shell};
 use super::trouble::is;
-use super::{Engine, ImageSource, Trouble};
+use super::{Engine, ImageSource, Place, Trouble};
 
 /// For how long an image is believed to be there without asking again: an execution's many jobs ask once.
 const FRESH: Duration = Duration::from_secs(60);
@@ -80,10 +80,12 @@ impl Images {
 }
 
 impl Engine {
-    /// Makes an image ready: present, pulled, or built. `note` is told of the progress, a line at a time.
+    /// Makes an image ready: present, pulled, or built in the network of `place`. `note` is told of the progress, a line at
+    /// a time.
     pub(crate) async fn image(
         &self,
         source: &ImageSource,
+        place: Place,
         note: &mut (dyn FnMut(String) + Send),
     ) -> Result<Image, Trouble> {
         let asked = Instant::now();
@@ -102,7 +104,7 @@ impl Engine {
         {
             return Err(Trouble::User(failure.clone()));
         }
-        let found = self.find_image(source, note).await;
+        let found = self.find_image(source, place, note).await;
         *slot = match &found {
             Ok(image) => Slot { ready: Some((image.clone(), Instant::now())), failed: None },
             Err(Trouble::User(failure)) => {
@@ -116,6 +118,7 @@ impl Engine {
     async fn find_image(
         &self,
         source: &ImageSource,
+        place: Place,
         note: &mut (dyn FnMut(String) + Send),
     ) -> Result<Image, Trouble> {
         let name = match source {
@@ -130,7 +133,9 @@ impl Engine {
             None => {
                 match source {
                     ImageSource::Reference(reference) => pull::pull(self, reference, note).await?,
-                    ImageSource::Dockerfile(text) => build::build(self, &name, text, note).await?,
+                    ImageSource::Dockerfile(text) => {
+                        build::build(self, place, (&name, text), note).await?;
+                    }
                 }
                 self.present(&name).await?.ok_or_else(|| {
                     Trouble::Engine(anyhow::anyhow!("the image `{name}` was removed right after it came"))

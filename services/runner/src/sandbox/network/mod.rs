@@ -1,13 +1,18 @@
-//! Networks: one for each slot, which the jobs of that slot use one after the other.
+//! Networks: one for each slot and reach, which the jobs of that slot use one after the other.
 //!
-//! Owns the containers that do nothing but hold a network. Never lets two slots share one. Invariant: a network is used by
-//! one job at a time, and no process of a job outlives its container, so nothing that listens is there for the next.
+//! Owns the containers that do nothing but hold a network, and what can be reached from there. Never lets two slots share
+//! one, and never lets anybody join one before its rules are there. Invariant: a network is used by one job at a time, and
+//! no process of a job outlives its container, so nothing that listens is there for the next.
 //!
 //! To make a network costs the engine more than all the rest of a container: joining one that is there is free.
 
+mod bridge;
+mod firewall;
 mod program;
+mod rules;
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,11 +20,16 @@ use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigL
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use ipnet::Ipv4Net;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::Engine;
 use super::trouble::is;
+use super::{Engine, Place};
+use crate::reach::{NetworkSettings, Peer, Reach};
+use bridge::Names;
+use firewall::Inside;
+use rules::Policy;
 
 /// Which slot's network a container holds.
 const SLOT: &str = "patchwave.slot";
@@ -27,48 +37,150 @@ const SLOT: &str = "patchwave.slot";
 /// Where the program is in its image.
 const PROGRAM: &str = "/hold";
 
+/// What to do where a network cannot be closed.
+const REFUSAL: &str = "jobs with a network could reach this host and private networks, so none are run: let the runner run \
+    as root on the container engine's host, or start it with `--network none` (no job has a network) or `--network \
+    unrestricted` (all reach what this host reaches)";
+
 /// How many processes and threads the container may have: the engine's own few, which make it.
 const PIDS: i64 = 32;
 
-/// The containers that hold the networks, by slot.
-#[derive(Default)]
-pub(super) struct Networks(Mutex<HashMap<u32, Arc<str>>>);
+/// The containers that hold the networks.
+pub(super) struct Networks {
+    held: Mutex<HashMap<Place, Arc<str>>>,
+    settings: NetworkSettings,
+    names: Names,
+    /// The settings with the names looked up.
+    policy: OnceCell<Policy>,
+}
 
 impl Networks {
-    /// Forgets a slot's network, because a container could not join it.
-    pub(super) async fn forget(&self, slot: u32) {
-        self.0.lock().await.remove(&slot);
+    pub(super) fn new(settings: NetworkSettings, runner: &str, home: &str) -> Self {
+        let names = Names::new(runner, home);
+        Self { held: Mutex::default(), settings, names, policy: OnceCell::new() }
+    }
+
+    /// Forgets a place's network, because a container could not join it.
+    pub(super) async fn forget(&self, place: Place) {
+        self.held.lock().await.remove(&place);
     }
 
     /// Keeps networks from coming and going.
-    pub(super) async fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<str>>> {
-        self.0.lock().await
+    pub(super) async fn lock(&self) -> MutexGuard<'_, HashMap<Place, Arc<str>>> {
+        self.held.lock().await
+    }
+
+    async fn policy(&self) -> Result<&Policy> {
+        self.policy.get_or_try_init(|| look_up(&self.settings)).await
     }
 }
 
+/// Finds out the addresses behind what a site says.
+async fn look_up(settings: &NetworkSettings) -> Result<Policy> {
+    let mut deny = Vec::new();
+    for peer in &settings.deny {
+        match peer {
+            Peer::Range(range) => deny.push(range.0),
+            Peer::Host(name) => {
+                let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+                let found =
+                    found.with_context(|| format!("cannot look up `{name}`, which jobs must not reach"))?;
+                deny.extend(found.filter_map(|address| match address.ip() {
+                    IpAddr::V4(address) => Some(Ipv4Net::from(address)),
+                    IpAddr::V6(_) => None,
+                }));
+            }
+        }
+    }
+    let resolvers = match settings.resolvers.as_slice() {
+        [] => firewall::host_resolvers(),
+        resolvers => resolvers.to_vec(),
+    };
+    Ok(Policy { allow: settings.allow.iter().map(|range| range.0).collect(), deny, resolvers })
+}
+
 impl Engine {
-    /// The container whose network the jobs of a slot use; it is made if it is not there.
-    pub(super) async fn network(&self, slot: u32) -> Result<Arc<str>> {
+    /// Makes ready what networks need, as far as it is not there.
+    ///
+    /// # Errors
+    /// When jobs could reach what they must not, with what to do about it.
+    pub(crate) async fn open_networks(&self) -> Result<()> {
+        let networks = self.networks();
+        if networks.settings.most == Reach::Egress {
+            let policy = networks.policy().await?;
+            networks.names.close(policy.clone()).await.context(REFUSAL)?;
+        }
+        if networks.settings.most > Reach::None {
+            self.make_bridge(&networks.names).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what networks needed.
+    pub(super) async fn close_networks(&self) -> Result<()> {
+        let networks = self.networks();
+        self.remove_bridge(&networks.names).await?;
+        if networks.settings.most == Reach::Egress { networks.names.open().await } else { Ok(()) }
+    }
+
+    /// The container whose network the jobs of a place use; it is made if it is not there.
+    pub(super) async fn network(&self, place: Place) -> Result<Arc<str>> {
         let mut networks = self.networks().lock().await;
-        if let Some(id) = networks.get(&slot) {
+        if let Some(id) = networks.get(&place) {
             return Ok(Arc::clone(id));
         }
         let image = self.holder_image().await.context("cannot make the image that holds a network")?;
-        let id: Arc<str> = self.hold(slot, image).await?.into();
-        networks.insert(slot, Arc::clone(&id));
+        let id = self.hold(place, image).await?;
+        if place.reach == Reach::Egress
+            && let Err(error) = self.restrict(&id).await
+        {
+            self.remove(&id).await?;
+            return Err(error.context(REFUSAL));
+        }
+        let id: Arc<str> = id.into();
+        networks.insert(place, Arc::clone(&id));
         Ok(id)
     }
 
+    /// Loads the rules into the network of a container that nobody has joined yet.
+    async fn restrict(&self, container: &str) -> Result<()> {
+        let doing = "find the process that holds a slot's network";
+        let found = self.docker().inspect_container(container, None).await;
+        let state = found.map_err(|error| self.explain(doing, error))?.state;
+        let pid =
+            state.and_then(|state| state.pid).with_context(|| format!("cannot {doing}: it has ended"))?;
+        let (policy, names) = (self.networks().policy().await?.clone(), self.networks().names.clone());
+        let container = container.to_owned();
+        let restricted = tokio::task::spawn_blocking(move || {
+            firewall::close_inside(&Inside { container: &container, pid }, &policy)?;
+            names.isolate()
+        });
+        restricted.await.context("the firewall's task ended early")?
+    }
+
     /// Starts a container that does nothing.
-    async fn hold(&self, slot: u32, image: String) -> Result<String> {
+    async fn hold(&self, place: Place, image: String) -> Result<String> {
         let mut labels = self.owner_labels();
-        labels.insert(SLOT.to_owned(), slot.to_string());
+        labels.insert(SLOT.to_owned(), place.slot.to_string());
+        let (network, dns) = match place.reach {
+            Reach::None => ("none".to_owned(), None),
+            Reach::Unrestricted => (self.networks().names.network.clone(), None),
+            Reach::Egress => {
+                let resolvers = &self.networks().policy().await?.resolvers;
+                // None but the host's own: the engine asks them from outside.
+                let dns =
+                    (!resolvers.is_empty()).then(|| resolvers.iter().map(Ipv4Addr::to_string).collect());
+                (self.networks().names.network.clone(), dns)
+            }
+        };
         let body = ContainerCreateBody {
             image: Some(image),
             labels: Some(labels),
             entrypoint: Some(vec![PROGRAM.to_owned()]),
             healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
             host_config: Some(HostConfig {
+                network_mode: Some(network),
+                dns,
                 cap_drop: Some(vec!["ALL".to_owned()]),
                 security_opt: Some(vec!["no-new-privileges".to_owned()]),
                 readonly_rootfs: Some(true),
@@ -121,4 +233,17 @@ fn archive(program: &[u8]) -> Result<Bytes> {
     header.set_mode(0o755);
     archive.append_data(&mut header, PROGRAM.trim_start_matches('/'), program)?;
     Ok(archive.into_inner()?.into())
+}
+
+#[cfg(test)]
+impl Engine {
+    /// The bridge's name on the host.
+    pub(super) fn device(&self) -> String {
+        self.networks().names.device.clone()
+    }
+}
+
+#[cfg(test)]
+pub(super) fn try_to_restrict(container: &str, pid: i64) -> Result<()> {
+    firewall::close_inside(&Inside { container, pid }, &Policy::default())
 }

@@ -96,7 +96,7 @@ async fn what_is_killed_before_it_starts_never_starts() {
 async fn only_this_runners_leftovers_are_removed() {
     let world = World::new().await;
     let elsewhere = tempfile::tempdir().unwrap();
-    let namesake = Engine::connect(None, &world.runner, elsewhere.path()).await.unwrap();
+    let namesake = Engine::connect(&EngineOptions::default(), &world.runner, elsewhere.path()).await.unwrap();
     let other = World::new().await;
     let (kept, left) = (world.idle().await, other.idle().await);
     let keep = HashSet::from([world.attempt.clone()]);
@@ -110,6 +110,11 @@ async fn only_this_runners_leftovers_are_removed() {
     assert_eq!(world.engine.remove_leftovers(&HashSet::new()).await.unwrap(), 1);
 }
 
+/// The options for an engine at this address.
+fn at(host: &str) -> EngineOptions {
+    EngineOptions { host: Some(host.to_owned()), ..EngineOptions::default() }
+}
+
 #[tokio::test]
 async fn an_engine_that_cannot_be_reached_says_what_to_do() {
     let world = World::new().await;
@@ -118,7 +123,7 @@ async fn an_engine_that_cannot_be_reached_says_what_to_do() {
     drop(UnixListener::bind(&deaf).unwrap());
     let text = |host: String| async move {
         let runner = "test-away".parse().unwrap();
-        format!("{:#}", Engine::connect(Some(&host), &runner, Path::new("/x")).await.err().unwrap())
+        format!("{:#}", Engine::connect(&at(&host), &runner, Path::new("/x")).await.err().unwrap())
     };
     for host in [missing, format!("unix://{}", deaf.display()), "tcp://127.0.0.1:1".to_owned()] {
         let text = text(host.clone()).await;
@@ -142,7 +147,7 @@ async fn proxied(world: &World) -> (Engine, tokio::task::JoinHandle<()>) {
         }
     });
     let host = format!("unix://{}", path.display());
-    (Engine::connect(Some(&host), &world.runner, world.dir.path()).await.unwrap(), proxy)
+    (Engine::connect(&at(&host), &world.runner, world.dir.path()).await.unwrap(), proxy)
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 
 mod ends;
 mod images;
+mod internet;
 mod networks;
+mod reach;
 mod rights;
 mod scripts;
 
@@ -37,6 +39,10 @@ const LIMITS: Limits = Limits {
     image_bytes: 1 << 30,
     log: LogLimits::OWN,
 };
+use crate::reach::NetworkSettings;
+
+/// Where containers are that need no network.
+const PLACE: Place = Place { slot: 0, reach: Reach::None };
 
 /// A runner, its engine and one attempt.
 struct World {
@@ -48,9 +54,14 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(NetworkSettings::default()).await
+    }
+
+    async fn with(networks: NetworkSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runner: RunnerId = format!("test-{}", Uuid::now_v7().simple()).parse().unwrap();
-        let engine = Engine::connect(None, &runner, dir.path()).await.unwrap();
+        let options = EngineOptions { networks, ..EngineOptions::default() };
+        let engine = Engine::connect(&options, &runner, dir.path()).await.unwrap();
         let attempt = Running { job: JobId::from_uuid(Uuid::now_v7()), attempt: 3 };
         Self { dir, runner, engine, attempt }
     }
@@ -81,7 +92,7 @@ impl World {
         ContainerSpec {
             execution: ExecutionId::from_uuid(Uuid::now_v7()),
             attempt: &self.attempt,
-            slot: 0,
+            place: PLACE,
             image,
             files,
             scratch,
@@ -128,8 +139,8 @@ impl Drop for World {
         let cleaned = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let engine = Engine::connect(None, &runner, &home).await.unwrap();
-                engine.remove_leftovers(&HashSet::new()).await.unwrap();
+                let engine = Engine::connect(&EngineOptions::default(), &runner, &home).await.unwrap();
+                engine.close().await.unwrap();
             });
         });
         if cleaned.join().is_err() && !std::thread::panicking() {
@@ -211,7 +222,7 @@ async fn busybox(engine: &Engine) -> Image {
         import(engine, name, image.into_inner().unwrap()).await;
     })
     .await;
-    engine.image(&ImageSource::Reference(name.to_owned()), &mut |line| panic!("{line}")).await.unwrap()
+    engine.image(&ImageSource::Reference(name.to_owned()), PLACE, &mut |line| panic!("{line}")).await.unwrap()
 }
 
 fn file(image: &mut tar::Builder<Vec<u8>>, path: &str, bytes: &[u8]) {

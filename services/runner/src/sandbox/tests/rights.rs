@@ -93,3 +93,163 @@ async fn a_step_has_no_more_rights_than_it_needs() {
     assert_eq!(labels["patchwave.attempt"], "3");
     assert!(labels["patchwave.execution"].starts_with("execution_"));
 }
+
+/// Each line is an attack on the host that says its name where it works.
+const ATTACKS: &str = r#"
+    for socket in /run/docker.sock /var/run/docker.sock /run/containerd; do [ -e $socket ] && echo engine; done
+    [ -e /proc/1/root/$CANARY ] && echo host files
+    mount -t tmpfs x /tmp 2>/dev/null && echo mounted
+    mount -o bind / /tmp 2>/dev/null && echo bound
+    mount -o remount,rw /proc/sys 2>/dev/null && echo remounted
+    umount /work 2>/dev/null && echo unmounted
+    mknod /work/disk b 254 0 2>/dev/null && echo device
+    mknod /work/memory c 1 1 2>/dev/null && echo memory
+    cat /dev/mem /dev/kmsg /dev/sda /dev/vda /dev/nvme0n1 2>/dev/null | head -c 1 | grep -q . && echo disk
+    unshare -U true 2>/dev/null && echo users
+    unshare -m true 2>/dev/null && echo mounts
+    unshare -p -f true 2>/dev/null && echo processes
+    nsenter -t 1 -m true 2>/dev/null && echo entered
+    echo x >/work/module.ko; insmod /work/module.ko 2>&1 | grep -qi "not permitted" || echo module
+    chroot / true 2>/dev/null && echo chroot
+    hostname changed 2>/dev/null && echo hostname
+    date -s "$(date '+%Y-%m-%d %H:%M:%S')" 2>&1 | grep -q "not permitted" || echo clock
+    { cat /proc/sys/kernel/core_pattern >/proc/sys/kernel/core_pattern; } 2>/dev/null && echo core pattern
+    { echo h >/proc/sysrq-trigger; } 2>/dev/null && echo sysrq
+    { echo >/sys/kernel/uevent_helper; } 2>/dev/null && echo uevent helper
+    head -c 1 /proc/kcore 2>/dev/null | grep -q . && echo kcore
+    head -c 1 /proc/keys 2>/dev/null | grep -q . && echo keys
+    touch /sys/x 2>/dev/null && echo sys
+    mkdir /sys/fs/cgroup/x /sys/fs/cgroup/memory/x 2>/dev/null && echo cgroup
+    true
+"#;
+
+/// What tells namespaces apart.
+const NAMESPACES: &str = "for name in ipc mnt net pid uts cgroup; do readlink /proc/self/ns/$name; done";
+
+#[tokio::test]
+async fn a_step_does_nothing_to_the_host() {
+    let world = World::new().await;
+    let canary = world.dir.path().join("canary");
+    std::fs::write(&canary, "x").unwrap();
+    let env = vec![("CANARY".to_owned(), canary.display().to_string())];
+    let main = world.container(Main::Script { script: ATTACKS.to_owned(), env }).await;
+    let heard = Heard::default();
+    assert_eq!(main.run_main(&mut heard.clone()).await.unwrap(), 0);
+    assert_eq!(heard.text(), "", "these attacks worked");
+}
+
+#[tokio::test]
+async fn attacks_that_are_let_through_are_seen() {
+    let world = World::new().await;
+    busybox(&world.engine).await;
+    // The same in a container that may do nearly anything: a test that cannot fail proves nothing.
+    let output = std::process::Command::new("docker")
+        .args([
+            "run",
+            "--rm",
+            "--cap-add=SYS_ADMIN",
+            "--cap-add=SYS_PTRACE",
+            "--security-opt=seccomp=unconfined",
+            "--pid=host",
+            "--network=none",
+            "--volume",
+        ])
+        .args([
+            "/var/run/docker.sock:/var/run/docker.sock",
+            "--env",
+            "CANARY=proc",
+            "sandbox-test:busybox",
+            "sh",
+            "-c",
+        ])
+        // Without what would harm this machine.
+        .arg(format!("mkdir -p /work /tmp; {}", harmless(ATTACKS)))
+        .output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    for attack in ["engine", "mounted", "bound", "device", "memory", "users", "mounts", "chroot"] {
+        assert!(said.lines().any(|line| line == attack), "{attack} is not in {said}");
+    }
+}
+
+fn harmless(attacks: &str) -> String {
+    let harmful = ["sysrq", "core_pattern", "uevent", "date -s", "remount", "insmod", "cgroup"];
+    attacks
+        .lines()
+        .filter(|line| !harmful.iter().any(|word| line.contains(word)))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[tokio::test]
+async fn a_step_shares_no_namespace_with_the_host() {
+    let world = World::new().await;
+    let main = world.container(one(NAMESPACES)).await;
+    let heard = Heard::default();
+    assert_eq!(main.run_main(&mut heard.clone()).await.unwrap(), 0);
+    let inside = heard.text();
+    let host = std::process::Command::new("sh").args(["-c", NAMESPACES]).output().unwrap().stdout;
+    let host = String::from_utf8(host).unwrap();
+    assert_eq!((inside.lines().count(), host.lines().count()), (6, 6));
+    for (inside, host) in inside.lines().zip(host.lines()) {
+        assert_ne!(inside, host);
+    }
+}
+
+#[tokio::test]
+async fn root_in_a_step_keeps_what_package_managers_need_and_no_more() {
+    let world = World::new().await;
+    let script = "
+        touch file; chown 7:8 file; chmod 2755 file; stat -c '%u:%g %a' file
+        grep CapBnd /proc/self/status; grep CapEff /proc/self/status; grep Seccomp: /proc/self/status
+    ";
+    let main = world.container(one(script)).await;
+    let heard = Heard::default();
+    main.run_main(&mut heard.clone()).await.unwrap();
+    let said = heard.text();
+    assert!(said.starts_with("7:8 2755\n"), "{said}");
+    // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, FSETID 4, KILL 5, SETGID 6, SETUID 7, SETFCAP 31.
+    let wanted = format!("{:016x}", [0, 1, 3, 4, 5, 6, 7, 31].iter().fold(0_u64, |all, bit| all | 1 << bit));
+    assert!(said.ends_with(&format!("CapBnd:\t{wanted}\nCapEff:\t{wanted}\nSeccomp:\t2\n")), "{said}");
+
+    let found = world.engine.docker().inspect_container(main.id(), None).await.unwrap();
+    let config = found.host_config.unwrap();
+    assert_eq!(config.ipc_mode.as_deref(), Some("private"));
+    assert!(config.devices.is_none_or(|devices| devices.is_empty()));
+    assert!(config.masked_paths.unwrap().iter().any(|path| path == "/proc/kcore"));
+    assert!(config.readonly_paths.unwrap().iter().any(|path| path == "/proc/sys"));
+    for mode in [config.pid_mode, config.uts_mode, config.userns_mode] {
+        assert!(mode.is_none_or(|mode| mode.is_empty()), "the engine's own are no host's");
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_is_chosen_by_its_name() {
+    let world = World::new().await;
+    let with =
+        |runtime: &str| EngineOptions { runtime: Some(runtime.to_owned()), ..EngineOptions::default() };
+    let engine = Engine::connect(&with("runc"), &world.runner, world.dir.path()).await.unwrap();
+    let image = busybox(&engine).await;
+    let (files, scratch) = (world.folder("files"), world.folder("scratch"));
+    let container = engine.create(&world.spec(&image, &files, &scratch, one("true"))).await.unwrap();
+    let found = engine.docker().inspect_container(container.id(), None).await.unwrap();
+    assert_eq!(found.host_config.unwrap().runtime.as_deref(), Some("runc"));
+    let error = Engine::connect(&with("no-such"), &world.runner, world.dir.path()).await.err().unwrap();
+    let error = format!("{error:#}");
+    assert!(error.contains("`no-such`") && error.contains("runc") && error.contains("--runtime"), "{error}");
+}
+
+#[tokio::test]
+async fn what_an_image_runs_while_it_is_built_has_the_jobs_network() {
+    let world = World::new().await;
+    busybox(&world.engine).await;
+    let nonce = Uuid::now_v7();
+    let text = format!("FROM sandbox-test:busybox\nRUN echo {nonce} && ls /sys/class/net >/interfaces\n");
+    let image = world.engine.image(&ImageSource::Dockerfile(text), PLACE, &mut |_| ()).await.unwrap();
+    let container = world.container_of(&image, one("cat /interfaces")).await.unwrap();
+    let heard = Heard::default();
+    assert_eq!(container.run_main(&mut heard.clone()).await.unwrap(), 0);
+    assert_eq!(heard.text(), "lo\n");
+    container.remove().await.unwrap();
+    world.engine.docker().remove_image(&image.id, None::<RemoveImageOptions>, None).await.unwrap();
+}

@@ -1,14 +1,24 @@
-//! Names that some system takes for `.git`.
+//! Paths inside a repository, and those that only look like one.
 //!
-//! Owns one question and its answer. Rules: git's own `verify_path` with `core.protectHFS` and `core.protectNTFS` on,
-//! so that a patch never writes into the repository of whoever applies it, on any file system.
+//! Pure. Owns what a path in a patch may be. Rules: git's own `verify_path` with `core.protectHFS` and `core.protectNTFS`
+//! on, so that a patch never writes into the repository of whoever applies it, nor beside it, on any file system.
 
 /// Code points that HFS+ ignores in names; from git's `next_hfs_char`.
 const IGNORED_BY_HFS: &[std::ops::RangeInclusive<char>] =
     &['\u{200c}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{206a}'..='\u{206f}', '\u{feff}'..='\u{feff}'];
 
+/// Why a path leads out of the files of a repository; none if it does not. Components are separated by `/`.
+pub fn leads_out(path: &[u8]) -> Option<&'static str> {
+    path.split(|byte| *byte == b'/').find_map(|component| match component {
+        b"" => Some("it is absolute, or has an empty part"),
+        b"." | b".." => Some("it has a part that is `.` or `..`"),
+        _ if component.contains(&0) => Some("it has a zero byte"),
+        _ => names_git_dir(component).then_some("it leads into a repository's own folder"),
+    })
+}
+
 /// Whether one component of a path is, or could elsewhere be read as, a repository's folder.
-pub(super) fn names_git_dir(component: &[u8]) -> bool {
+pub fn names_git_dir(component: &[u8]) -> bool {
     // NTFS takes a backslash for a separator.
     component.split(|byte| *byte == b'\\').any(|part| on_ntfs(part) || on_hfs(part))
 }
@@ -31,7 +41,19 @@ fn on_hfs(part: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::names_git_dir;
+    use super::{leads_out, names_git_dir};
+
+    #[test]
+    fn only_what_is_inside_stays_inside() {
+        for path in ["a", "a/b", ".gitignore", "..a/b..", "a b/\n", "-rf"] {
+            assert_eq!(leads_out(path.as_bytes()), None, "{path:?}");
+        }
+        for path in
+            ["", "/a", "a//b", "a/", "../a", "a/../b", "a/..", "./a", ".git/config", "a/.GIT/hooks/x", "a\0b"]
+        {
+            assert!(leads_out(path.as_bytes()).is_some(), "{path:?}");
+        }
+    }
 
     #[test]
     fn every_spelling_of_the_folder_is_known() {

@@ -1,0 +1,232 @@
+//! What a job reaches. Each attack is tried twice: without the rules it works, with them it does not.
+
+use std::fmt::Write as _;
+
+use super::internet::{Internet, PORT, PRIVATE, PUBLIC, RESOLVER, listen, network_of, run};
+use super::*;
+use crate::reach::NetworkSettings;
+
+/// A world in which jobs reach this much, and the address that those of its first slot have.
+async fn world(internet: &mut Internet, most: Reach) -> (World, String) {
+    let settings = NetworkSettings {
+        most,
+        resolvers: vec![RESOLVER.parse().unwrap()],
+        deny: vec!["203.0.113.128/25".parse().unwrap()],
+        ..NetworkSettings::default()
+    };
+    let world = World::with(settings).await;
+    world.engine.open_networks().await.unwrap();
+    let holder = world.engine.network(Place { slot: 0, reach: most }).await.unwrap();
+    let found = world.engine.docker().inspect_container(&holder, None).await.unwrap();
+    let networks = found.network_settings.unwrap().networks.unwrap();
+    let address = networks.into_values().find_map(|network| network.ip_address).unwrap();
+    internet.let_in(&address);
+    (world, address)
+}
+
+impl World {
+    /// The process that holds a place's network.
+    async fn holder(&self, place: Place) -> i64 {
+        let holder = self.engine.network(place).await.unwrap();
+        let found = self.engine.docker().inspect_container(&holder, None).await.unwrap();
+        found.state.unwrap().pid.unwrap()
+    }
+
+    /// Which of these a job reaches that may reach this much.
+    async fn reached(&self, reach: Reach, peers: &[(String, u16)]) -> Vec<String> {
+        let mut script = String::new();
+        for (address, port) in peers {
+            let _ = writeln!(
+                script,
+                "([ \"$(nc -w 2 {address} {port} </dev/null 2>/dev/null)\" = reached ] && echo {address}) &"
+            );
+        }
+        let said = self.said_at(Place { slot: 0, reach }, &(script + "wait")).await.unwrap();
+        let mut reached: Vec<String> = said.lines().map(str::to_owned).collect();
+        reached.sort();
+        reached
+    }
+}
+
+/// All that a job must not reach: private addresses outside, and every address of this host.
+fn forbidden(on_host: u16, gateway: &str) -> Vec<(String, u16)> {
+    let outside = PRIVATE.iter().chain([&RESOLVER]).map(|address| ((*address).to_owned(), PORT));
+    let addresses = run("hostname -I");
+    let host = addresses.split_whitespace().filter(|address| !address.contains(':'));
+    let host = host.chain([gateway]).map(|address| (address.to_owned(), on_host));
+    let mut all: Vec<_> = outside.chain(host).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn gateway_of(address: &str) -> String {
+    format!("{}.1", address.rsplit_once('.').unwrap().0)
+}
+
+fn names(peers: &[(String, u16)]) -> Vec<String> {
+    peers.iter().map(|(address, _)| address.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_reaches_the_internet_and_nothing_private() {
+    let mut internet = Internet::new();
+    let on_host = listen(None, 0);
+    let public = vec![(PUBLIC.to_owned(), PORT)];
+
+    let (open, address) = world(&mut internet, Reach::Unrestricted).await;
+    let all = forbidden(on_host, &gateway_of(&address));
+    assert_eq!(open.reached(Reach::Unrestricted, &all).await, names(&all), "all of them listen");
+    assert_eq!(open.reached(Reach::Unrestricted, &public).await, [PUBLIC]);
+    assert_eq!(open.reached(Reach::None, &all).await, Vec::<String>::new());
+    assert_eq!(open.reached(Reach::None, &public).await, Vec::<String>::new());
+    drop(open);
+
+    let (closed, address) = world(&mut internet, Reach::Egress).await;
+    let all = forbidden(on_host, &gateway_of(&address));
+    assert_eq!(closed.reached(Reach::Egress, &public).await, [PUBLIC]);
+    assert_eq!(closed.reached(Reach::Egress, &all).await, Vec::<String>::new());
+    let place = Place { slot: 0, reach: Reach::Egress };
+    let named = closed.said_at(place, "nslookup -type=a somewhere.test | tail -n 3").await.unwrap();
+    assert!(named.contains(PUBLIC), "names are looked up: {named}");
+    // A step that asks for what it may not reach is told so at once.
+    let at_once =
+        closed.said_at(place, "time -f %e nc -w 60 10.213.77.1 4222 </dev/null 2>&1; true").await.unwrap();
+    let seconds: f64 = at_once.lines().last().unwrap().parse().unwrap();
+    assert!(seconds < 5.0, "{at_once}");
+    let interfaces =
+        closed.said_at(Place { slot: 0, reach: Reach::None }, "ls /sys/class/net").await.unwrap();
+    assert_eq!(interfaces, "lo\n", "without a network there is only what is one's own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_wall_holds_without_the_other() {
+    let mut internet = Internet::new();
+    let on_host = listen(None, 0);
+    let public = vec![(PUBLIC.to_owned(), PORT)];
+    let (world, address) = world(&mut internet, Reach::Egress).await;
+    let all = forbidden(on_host, &gateway_of(&address));
+    let pid = world.holder(Place { slot: 0, reach: Reach::Egress }).await;
+
+    // Inside: as for raw packets, and for a runtime with a network stack of its own.
+    run(&format!("nsenter --target {pid} --net iptables -F"));
+    run(&format!("nsenter --target {pid} --net iptables -P INPUT ACCEPT"));
+    assert_eq!(world.reached(Reach::Egress, &all).await, Vec::<String>::new());
+    assert_eq!(world.reached(Reach::Egress, &public).await, [PUBLIC]);
+
+    // Outside: as where somebody loads the host's rules anew. With neither, all is open.
+    let rules = run("iptables -t mangle -S PREROUTING");
+    let device = world.engine.device();
+    let jump = rules.lines().find(|rule| rule.contains(&device)).unwrap().replacen("-A", "-D", 1);
+    run(&format!("iptables -t mangle {jump}"));
+    assert_eq!(world.reached(Reach::Egress, &all).await, names(&all), "these tests can fail");
+    world.engine.open_networks().await.unwrap();
+    assert_eq!(world.reached(Reach::Egress, &all).await, Vec::<String>::new(), "the rules are loaded again");
+
+    run(&format!("iptables -t mangle {jump}"));
+    let holder = world.engine.network(Place { slot: 0, reach: Reach::Egress }).await.unwrap();
+    world.engine.remove(&holder).await.unwrap();
+    world.engine.networks().forget(Place { slot: 0, reach: Reach::Egress }).await;
+    world.holder(Place { slot: 0, reach: Reach::Egress }).await;
+    assert_eq!(
+        world.reached(Reach::Egress, &all).await,
+        Vec::<String>::new(),
+        "the rules inside are enough, too"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_do_not_reach_one_another() {
+    let mut internet = Internet::new();
+    for (most, expected) in [(Reach::Unrestricted, 1), (Reach::Egress, 0)] {
+        let (world, _) = world(&mut internet, most).await;
+        let other = Place { slot: 1, reach: most };
+        let pid = world.holder(other).await;
+        let port = listen(Some(network_of(pid)), 0);
+        let address = world.said_at(other, "ip -4 -o addr show eth0 | awk '{print $4}'").await.unwrap();
+        let peer = (address.split('/').next().unwrap().to_owned(), port);
+        // The engine's own containers are on another bridge: there, only its own rules stand between.
+        let from_host = std::net::TcpStream::connect((peer.0.as_str(), port));
+        assert_eq!(from_host.is_ok(), most == Reach::Unrestricted, "nobody comes in either");
+        let reached = world.reached(most, &[peer]).await;
+        // Without rules the engine keeps the two apart, too; that it can be reached at all, the host has shown.
+        assert!(reached.len() <= expected, "{reached:?}");
+        assert!(most == Reach::Unrestricted || reached.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_over_ipv6() {
+    let mut internet = Internet::new();
+    let on_host = listen(None, 0);
+    for (most, expected) in [(Reach::Unrestricted, vec!["fd00:ec2:77::254"]), (Reach::Egress, vec![])] {
+        let (world, _) = world(&mut internet, most).await;
+        let place = Place { slot: 0, reach: most };
+        let pid = world.holder(place).await;
+        // As if the engine gave its networks such addresses.
+        let device = world.engine.device();
+        run(&format!("ip addr add fd00:ec2:77::254/64 dev {device} nodad"));
+        run(&format!("nsenter --target {pid} --net sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0"));
+        run(&format!("nsenter --target {pid} --net ip addr add fd00:ec2:77::2/64 dev eth0 nodad"));
+        let reached = world.reached(most, &[("fd00:ec2:77::254".to_owned(), on_host)]).await;
+        assert_eq!(reached, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_cannot_change_its_network() {
+    let world = World::new().await;
+    world.engine.open_networks().await.unwrap();
+    let place = Place { slot: 0, reach: Reach::Egress };
+    let script = "
+        ip link set eth0 down 2>/dev/null && echo down
+        ip route add 10.0.0.0/8 dev eth0 2>/dev/null && echo routed
+        ip addr add 10.0.0.1/8 dev eth0 2>/dev/null && echo named
+        ping -c 1 -W 1 127.0.0.1 >/dev/null 2>&1 && echo raw
+        arping -c 1 -w 1 -I eth0 172.17.0.1 >/dev/null 2>&1 && echo packets
+        echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward && echo settings
+        unshare -n true 2>/dev/null && echo unshared
+        unshare -rn true 2>/dev/null && echo unshared as a user
+        nsenter --net=/proc/1/ns/net ip link set lo down 2>/dev/null && echo entered
+        nc -l -p 80 -w 1 </dev/null & sleep 0.1; kill $! && echo served
+    ";
+    assert_eq!(world.said_at(place, script).await.unwrap(), "served\n");
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_loaded_are_a_reason_to_run_nothing() {
+    // This process stands for one of another host's that has the same number.
+    let before = run("iptables-save -t filter");
+    let error = network::try_to_restrict("0123456789abcdef", i64::from(std::process::id()));
+    assert!(format!("{:#}", error.unwrap_err()).contains("does not run on this host"));
+    let strip =
+        |rules: &str| rules.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    assert_eq!(strip(&run("iptables-save -t filter")), strip(&before));
+}
+
+#[tokio::test]
+async fn what_a_dead_runner_left_is_used_again_and_an_orderly_end_leaves_nothing() {
+    let world = World::new().await;
+    world.engine.open_networks().await.unwrap();
+    let place = Place { slot: 0, reach: Reach::Egress };
+    let first = world.said_at(place, "readlink /proc/self/ns/net").await.unwrap();
+    let device = world.engine.device();
+    // The next process of the runner knows nothing of the first one's networks.
+    let next = Engine::connect(&EngineOptions::default(), &world.runner, world.dir.path()).await.unwrap();
+    assert_eq!(next.remove_leftovers(&HashSet::new()).await.unwrap(), 1);
+    next.open_networks().await.unwrap();
+    let holder = next.network(place).await.unwrap();
+    let found = next.docker().inspect_container(&holder, None).await.unwrap();
+    let pid = found.state.unwrap().pid.unwrap();
+    let second = std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    assert_ne!(first.trim(), second.to_str().unwrap());
+    let mentions = |device: &str| {
+        let rules = run("iptables-save -t mangle") + &run("ip6tables-save -t mangle");
+        rules.lines().filter(|rule| rule.contains(device)).count()
+    };
+    assert_eq!(mentions(&device), 2, "one way in for each family");
+    next.close().await.unwrap();
+    assert_eq!(mentions(&device), 0);
+    assert_eq!(mentions(&device.replace("pw-", "PATCHWAVE-")), 0);
+    assert!(!Path::new("/sys/class/net").join(&device).exists());
+}
