@@ -95,6 +95,7 @@ impl Stage {
             max_limits: spec::Limits::default(),
             reserve: runner::Reserve { disk_bytes: 0, memory_bytes: 0 },
             drain_timeout: None,
+            grace: runner::DEFAULT_GRACE,
         };
         let broker = self.connect(&broker::server::runner_user(id)).await;
         self.roles.spawn(runner::run(config, broker, self.stop.clone()));

@@ -62,7 +62,9 @@ CREATE TABLE executions{g} (
     starved_lack TEXT, -- no_runner, draining, trouble
     starved_message TEXT,
     starved_hint TEXT,
+    retries BIGINT NOT NULL, -- how often jobs were to be tried again
     plan_id TEXT, -- the newest plan
+    plan_is_current BIGINT NOT NULL, -- whether that is of the jobs as they ended last
     PRIMARY KEY (id)
 );
 CREATE INDEX executions{g}_newest ON executions{g} (requested_sequence);
@@ -88,6 +90,9 @@ CREATE TABLE jobs{g} (
     state TEXT NOT NULL, -- queued, assigned, running, succeeded, failed, canceled
     attempt BIGINT NOT NULL, -- the last one that was given out; 0 before the first
     runner_id TEXT, -- who has or had the last attempt; none while it waits
+    cancel_requested BIGINT NOT NULL,
+    retry_at TEXT, -- when the next attempt may begin, while it waits after a loss
+    failure_origin TEXT, -- job, infrastructure
     failure_kind TEXT,
     failure_step BIGINT,
     failure_exit_code BIGINT,
@@ -115,9 +120,16 @@ CREATE TABLE attempts{g} (
     runner_id TEXT NOT NULL,
     state TEXT NOT NULL, -- assigned, running, succeeded, failed, lost, returned, timed_out, canceled
     reason TEXT, -- why it was lost, failed or timed out, in words
+    failure_origin TEXT, -- job, infrastructure: whose doing that is
+    loss_cause TEXT, -- runner, infrastructure, drained
     assigned_at TEXT NOT NULL,
     started_at TEXT,
     ended_at TEXT,
+    patch_sha256 TEXT,
+    patch_size BIGINT,
+    files BIGINT,
+    insertions BIGINT,
+    deletions BIGINT,
     log_chunks BIGINT, -- what the log amounts to: as the final report says, then as it was sealed
     log_bytes BIGINT,
     log_lines BIGINT,

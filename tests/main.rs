@@ -16,6 +16,7 @@ mod bad_input;
 mod documents;
 mod faults;
 mod fleet;
+mod lifecycle;
 mod limits;
 mod logs;
 mod main_job;

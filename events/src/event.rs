@@ -3,7 +3,9 @@
 //! Owns the way from a typed event to the log and back. Old versions are brought up to date here and nowhere else; a type
 //! that this build does not know is a value, never a panic.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
 
 use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
 use crate::{action, execution, job, plan, repository, runner, sealing_key, secret};
@@ -243,7 +245,7 @@ impl Event {
             let (kind, name) = (kind.name(), name.to_owned());
             return Err(Undecodable::TooNew { kind, name, version, newest: known.version });
         }
-        Self::read(kind, name, json).map_err(|source| {
+        upcast(kind, name, version, json).and_then(|json| Self::read(kind, name, &json)).map_err(|source| {
             let (kind, name) = (kind.name(), name.to_owned());
             Undecodable::Malformed { kind, name, source }
         })
@@ -266,6 +268,28 @@ impl Event {
     pub fn to_value(&self) -> serde_json::Result<Value> {
         serde_json::from_slice(&self.to_json()?)
     }
+}
+
+/// Brings an old version's payload up to date. A field that was added and may be absent needs nothing.
+fn upcast<'a>(
+    kind: AggregateKind,
+    name: &str,
+    version: u32,
+    json: &'a [u8],
+) -> serde_json::Result<Cow<'a, [u8]>> {
+    let added = match (kind, name, version) {
+        // Nobody told the causes of losses apart, and all of them counted.
+        (AggregateKind::Job, "lost", 1) => ("cause", json!("runner")),
+        (AggregateKind::Job, "failed", 1 | 2) => {
+            let payload: Value = serde_json::from_slice(json)?;
+            let kind: job::FailureKind = serde_json::from_value(payload["failure"]["kind"].clone())?;
+            ("origin", json!(kind.origin()))
+        }
+        _ => return Ok(Cow::Borrowed(json)),
+    };
+    let mut payload: Map<String, Value> = serde_json::from_slice(json)?;
+    payload.insert(added.0.to_owned(), added.1);
+    serde_json::to_vec(&payload).map(Cow::Owned)
 }
 
 /// Declares an aggregate's events: the enum, its types for the catalogue, and the way to JSON and back.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::action::Definition;
 use crate::blob::BlobRef;
 use crate::event::event_types;
-use crate::id::ActionId;
+use crate::id::{ActionId, JobId};
+use crate::job;
 use crate::rejection::{Code, Rejection};
 
 event_types! {
@@ -25,6 +26,10 @@ event_types! {
     CancelRequested = "cancel_requested" / 1,
     /// Its last job has ended.
     Completed = "completed" / 1,
+    /// Jobs that have ended are to be tried again; an execution that had completed goes on.
+    RetryRequested = "retry_requested" / 1,
+    /// Its patches are to be made a plan, although it was canceled.
+    PlanRequested = "plan_requested" / 1,
 }
 
 /// Why an execution was started.
@@ -118,6 +123,45 @@ pub struct Completed {
     pub counts: Counts,
 }
 
+/// The payload of `execution.retry_requested`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryRequested {
+    /// From 1 in each execution.
+    pub number: u32,
+    /// Which of the jobs that have ended by now.
+    pub jobs: Selection,
+}
+
+/// Which jobs are to be tried again. Those that have not ended are left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Selection {
+    /// Every one.
+    All,
+    /// Those that did not succeed: failed, timed out or canceled.
+    Failed,
+    /// This one.
+    One {
+        /// The job.
+        job: JobId,
+    },
+}
+
+impl Selection {
+    /// Whether a job that ended like this is meant.
+    pub fn includes(self, job: JobId, outcome: job::Outcome) -> bool {
+        match self {
+            Self::All => true,
+            Self::Failed => outcome != job::Outcome::Succeeded,
+            Self::One { job: one } => one == job,
+        }
+    }
+}
+
+/// The payload of `execution.plan_requested`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanRequested {}
+
 /// How an execution went as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -184,6 +228,12 @@ pub struct Execution {
     pub cancel_requested: bool,
     /// How it ended; absent while it runs.
     pub completed: Option<Completed>,
+    /// How often jobs were to be tried again.
+    #[serde(default)]
+    pub retries: u32,
+    /// Whether somebody asked for a plan since it ended.
+    #[serde(default)]
+    pub plan_requested: bool,
 }
 
 /// What can be asked of an execution.
@@ -199,44 +249,116 @@ pub enum Command {
     EndStarvation,
     /// Stop it.
     RequestCancel,
+    /// Try jobs again. The number is one more than the last request's: a repeated one is no second request.
+    RequestRetry(RetryRequested),
+    /// Make a plan of what there is.
+    RequestPlan,
     /// Note that its last job has ended.
     Complete(Counts),
 }
 
 /// Decides what a command means for an execution in this state.
 pub fn decide(execution: &Execution, command: Command) -> Result<Option<Event>, Rejection> {
-    if execution.requested.is_none() && !matches!(command, Command::Request(_)) {
-        return Err(Rejection::new(
-            Code::NotFound,
-            "there is no such execution",
-            "`patchwave execution list` shows the executions there are.",
-        ));
-    }
     match command {
         Command::Request(requested) if execution.requested.is_none() => Ok(Some(requested.into())),
         // The id is the requester's own: a second request with it is the same request.
         Command::Request(_) => Ok(None),
-        Command::Resolve(resolved) if execution.resolved.is_none() => Ok(Some(resolved.into())),
-        // What was resolved first stands: jobs may run on it already.
+        _ if execution.requested.is_none() => Err(Rejection::new(
+            Code::NotFound,
+            "there is no such execution",
+            "`patchwave execution list` shows the executions there are.",
+        )),
+        Command::Resolve(resolved) if execution.resolved.is_none() && execution.completed.is_none() => {
+            Ok(Some(resolved.into()))
+        }
+        // What was resolved first stands: jobs may run on it already. One that was canceled before needs no scope.
         Command::Resolve(_) => Ok(None),
         Command::Starve(starved) => Ok(starve(execution, starved)),
         Command::EndStarvation => Ok(execution.starved.as_ref().map(|_| StarvationEnded {}.into())),
-        Command::RequestCancel if execution.completed.is_some() => Err(Rejection::new(
+        Command::RequestCancel => request_cancel(execution),
+        Command::RequestRetry(request) => request_retry(execution, request),
+        Command::RequestPlan => request_plan(execution),
+        Command::Complete(counts) => complete(execution, counts),
+    }
+}
+
+fn request_cancel(execution: &Execution) -> Result<Option<Event>, Rejection> {
+    if execution.completed.is_some() {
+        return Err(Rejection::new(
             Code::AlreadyEnded,
             "the execution has ended already",
             "Nothing is running any more; `patchwave execution show` says how it ended.",
+        ));
+    }
+    Ok((!execution.cancel_requested).then(|| CancelRequested {}.into()))
+}
+
+fn request_retry(execution: &Execution, request: RetryRequested) -> Result<Option<Event>, Rejection> {
+    if request.number <= execution.retries {
+        return Ok(None);
+    }
+    match &execution.completed {
+        _ if Some(request.number) != execution.retries.checked_add(1) => Err(Rejection::new(
+            Code::IllegalTransition,
+            format!("retry {} cannot come after {}", request.number, execution.retries),
+            "This is a fault of the product: please report it.",
         )),
-        Command::RequestCancel if execution.cancel_requested => Ok(None),
-        Command::RequestCancel => Ok(Some(CancelRequested {}.into())),
-        Command::Complete(_) if execution.resolved.is_none() => Err(Rejection::new(
+        None if execution.cancel_requested => Err(Rejection::new(
+            Code::NotEnded,
+            "the execution is being canceled and has not ended yet",
+            "Wait until it has (`patchwave execution show`), then retry it.",
+        )),
+        Some(completed) if !execution.leaves(completed, request.jobs) => Err(nothing_to_retry()),
+        _ => Ok(Some(request.into())),
+    }
+}
+
+fn nothing_to_retry() -> Rejection {
+    Rejection::new(
+        Code::NothingToRetry,
+        "the execution has no job that could be tried again",
+        "`patchwave execution show` lists its jobs; `retry --all` tries those that succeeded too. One that was canceled \
+         before its repositories were known has none: run the action again.",
+    )
+}
+
+fn request_plan(execution: &Execution) -> Result<Option<Event>, Rejection> {
+    match &execution.completed {
+        None => Err(Rejection::new(
+            Code::NotEnded,
+            "the execution has not ended yet",
+            "Wait until it has, or cancel it: a plan is made of the patches that there are then.",
+        )),
+        // Each other end has a plan without being asked.
+        Some(Completed { outcome: Outcome::Canceled, .. }) if !execution.plan_requested => {
+            Ok(Some(PlanRequested {}.into()))
+        }
+        Some(_) => Ok(None),
+    }
+}
+
+fn complete(execution: &Execution, counts: Counts) -> Result<Option<Event>, Rejection> {
+    if execution.completed.is_some() {
+        return Ok(None);
+    }
+    if execution.resolved.is_none() && !execution.cancel_requested {
+        return Err(Rejection::new(
             Code::IllegalTransition,
             "the execution cannot complete before its scope is resolved",
             "This is a fault of the product: please report it.",
-        )),
-        Command::Complete(_) if execution.completed.is_some() => Ok(None),
-        Command::Complete(counts) => {
-            let outcome = counts.outcome(execution.cancel_requested);
-            Ok(Some(Completed { outcome, counts }.into()))
+        ));
+    }
+    let outcome = counts.outcome(execution.cancel_requested);
+    Ok(Some(Completed { outcome, counts }.into()))
+}
+
+impl Execution {
+    /// Whether an end like this leaves jobs to try again. Jobs that a cancel came before still wait to be made.
+    fn leaves(&self, completed: &Completed, jobs: Selection) -> bool {
+        let workspaces = self.resolved.as_ref().map_or(0, |resolved| resolved.workspaces);
+        match jobs {
+            Selection::All | Selection::One { .. } => workspaces > 0,
+            Selection::Failed => completed.counts.succeeded < workspaces,
         }
     }
 }
@@ -259,6 +381,14 @@ pub fn evolve(mut execution: Execution, event: &Event) -> Execution {
             execution.completed = Some(completed.clone());
             execution.starved = None;
         }
+        Event::RetryRequested(request) => {
+            execution.retries = request.number;
+            execution.completed = None;
+            execution.starved = None;
+            execution.cancel_requested = false;
+            execution.plan_requested = false;
+        }
+        Event::PlanRequested(PlanRequested {}) => execution.plan_requested = true,
     }
     execution
 }

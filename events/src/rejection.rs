@@ -51,6 +51,10 @@ codes! {
     AlreadyExists = "already-exists",
     /// The thing has ended already.
     AlreadyEnded = "already-ended",
+    /// The thing has not ended yet.
+    NotEnded = "not-ended",
+    /// There is no job that could be tried again.
+    NothingToRetry = "nothing-to-retry",
     /// The command does not fit the state.
     IllegalTransition = "illegal-transition",
     /// The attempt was superseded by a later one, or never given out.

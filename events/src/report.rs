@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::blob::BlobRef;
 use crate::id::{ExecutionId, JobId};
-use crate::job::{DiffStat, Failure};
+use crate::job::{DiffStat, Failure, LossCause};
 use crate::log::LogEnd;
 
 /// One thing that happened in one attempt.
@@ -29,8 +29,8 @@ pub struct Report {
     pub what: What,
 }
 
-/// What happened. `Succeeded`, `Failed`, `TimedOut` and `Abandoned` are final; they are sent only after every chunk of
-/// the log is stored. `Returned` is the only report of its attempt.
+/// What happened. `Succeeded`, `Failed`, `TimedOut`, `Canceled` and `Abandoned` are final; they are sent only after every
+/// chunk of the log is stored. `Returned` is the only report of its attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum What {
@@ -75,8 +75,16 @@ pub enum What {
         /// What the log must amount to.
         log: LogEnd,
     },
+    /// It was to stop, and everything was stopped.
+    Canceled {
+        /// What the log must amount to.
+        log: LogEnd,
+    },
     /// The runner cannot finish it through no fault of the job: it restarted, the engine went away, the disk is full.
     Abandoned {
+        /// What took it. A runner that says nothing of it speaks of the infrastructure.
+        #[serde(default)]
+        cause: LossCause,
         /// Why, in words for an operator.
         reason: String,
         /// What the log must amount to.

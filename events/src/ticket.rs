@@ -81,4 +81,11 @@ pub enum Control {
         /// The start of the process that is meant: a runner that was started again takes jobs again.
         incarnation: Uuid,
     },
+    /// Somebody wants the job to stop: end what runs and say so. It may overtake the attempt's ticket.
+    Cancel {
+        /// The job.
+        job: JobId,
+        /// The attempt that is to stop.
+        attempt: u32,
+    },
 }

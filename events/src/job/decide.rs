@@ -1,6 +1,7 @@
 //! What a command means for a job.
 
 use super::*;
+use crate::Timestamp;
 use crate::blob::BlobRef;
 use crate::log::LogEnd;
 use crate::rejection::{Code, Rejection};
@@ -43,12 +44,7 @@ pub enum Command {
     /// Note that the attempt reached its limit.
     TimeOut(TimedOut),
     /// Note that the attempt is lost.
-    Lose {
-        /// The attempt.
-        attempt: u32,
-        /// Why, in words for an operator.
-        reason: String,
-    },
+    Lose(Loss),
     /// Note that the attempt came back before it began.
     Return {
         /// The attempt.
@@ -60,8 +56,8 @@ pub enum Command {
     TimeOutQueued(QueueTimedOut),
     /// Let it stop.
     RequestCancel,
-    /// Note that it was stopped.
-    Cancel,
+    /// Note that it was stopped: by its runner, or while none had it.
+    Cancel(Canceled),
     /// Try again after the end.
     Retry,
     /// Note that an attempt's log is stored.
@@ -73,6 +69,19 @@ pub enum Command {
         /// What is in it.
         log: LogEnd,
     },
+}
+
+/// That an attempt is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The attempt.
+    pub attempt: u32,
+    /// What took it.
+    pub cause: LossCause,
+    /// Why, in words for an operator.
+    pub reason: String,
+    /// When this is decided: the next attempt waits from here.
+    pub now: Timestamp,
 }
 
 /// Decides what a command means for a job in this state.
@@ -89,14 +98,15 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
         Command::FinishStep(step) => finish_step(job, step),
         Command::Succeed(end) => running(job, end.attempt, end),
         Command::Fail { attempt, failure, log } => {
-            running(job, attempt, Failed { attempt, failure, log: Some(log) })
+            let origin = failure.kind.origin();
+            running(job, attempt, Failed { attempt, failure, origin, log: Some(log) })
         }
         Command::TimeOut(end) => running(job, end.attempt, end),
-        Command::Lose { attempt, reason } => lose(job, attempt, reason),
+        Command::Lose(loss) => lose(job, loss),
         Command::Return { attempt, reason } => give_back(job, attempt, reason),
         Command::TimeOutQueued(limit) => Ok((job.state == State::Queued).then(|| limit.into())),
         Command::RequestCancel => request_cancel(job),
-        Command::Cancel => cancel(job),
+        Command::Cancel(canceled) => cancel(job, canceled),
         Command::Retry => retry(job),
         Command::SealLog { attempt, blob, log } => seal(job, LogSealed { attempt, blob, log }),
     }
@@ -105,6 +115,7 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
 fn assign(job: &Job, assigned: Assigned) -> Result<Option<Event>, Rejection> {
     let attempt = assigned.attempt;
     match &job.state {
+        State::Queued if job.cancel_requested => Err(illegal(job, "be assigned: it is to be canceled")),
         State::Queued if Some(attempt) == job.attempt.checked_add(1) => Ok(Some(assigned.into())),
         // The values are those of the first time: a runner may have them already.
         State::Assigned { runner } if attempt == job.attempt && *runner == assigned.runner => Ok(None),
@@ -159,11 +170,18 @@ fn running(job: &Job, attempt: u32, event: impl Into<Event>) -> Result<Option<Ev
     }
 }
 
-fn lose(job: &Job, attempt: u32, reason: String) -> Result<Option<Event>, Rejection> {
+/// A job that is to stop anyway is not given out again.
+fn lose(job: &Job, loss: Loss) -> Result<Option<Event>, Rejection> {
+    let attempt = loss.attempt;
     match &job.state {
         State::Assigned { runner } | State::Running { runner } if attempt == job.attempt => {
-            let last = job.losses.saturating_add(1) >= MAX_LOSSES;
-            Ok(Some(if last { worn_out(attempt, &reason) } else { lost(attempt, runner, reason) }))
+            Ok(Some(if job.cancel_requested {
+                Canceled { attempt: Some(attempt), log: None }.into()
+            } else if loss.cause != LossCause::Drained && job.losses.saturating_add(1) >= MAX_LOSSES {
+                worn_out(&loss)
+            } else {
+                lost(job, runner, loss)
+            }))
         }
         State::Ended { .. } if attempt == job.attempt => Ok(None),
         _ => Err(stale(job, attempt)),
@@ -182,21 +200,30 @@ fn give_back(job: &Job, attempt: u32, reason: String) -> Result<Option<Event>, R
     }
 }
 
-fn lost(attempt: u32, runner: &RunnerId, reason: String) -> Event {
-    Lost { attempt, runner: runner.clone(), reason }.into()
+fn lost(job: &Job, runner: &RunnerId, loss: Loss) -> Event {
+    let Loss { attempt, cause, reason, now } = loss;
+    let wait = back_off(cause, job.losses);
+    let retry_at = if wait.is_zero() { None } else { now.checked_add_signed(wait) };
+    Lost { attempt, runner: runner.clone(), cause, reason, retry_at }.into()
 }
 
-fn worn_out(attempt: u32, reason: &str) -> Event {
-    let failure = Failure {
-        kind: FailureKind::Lost,
-        step: None,
-        exit_code: None,
-        limit: None,
-        message: format!("{MAX_LOSSES} attempts were lost; the last one: {reason}"),
-        hint: "Look at the runners: does the job take too much memory or disk? Then run the action again."
-            .to_owned(),
+fn worn_out(loss: &Loss) -> Event {
+    let (kind, what, hint) = match loss.cause {
+        LossCause::Infrastructure => (
+            FailureKind::Infrastructure,
+            "ended early through no fault of the job",
+            "Look at the runners: container engine, registry and disk. Then `patchwave job retry` it.",
+        ),
+        LossCause::Runner | LossCause::Drained => (
+            FailureKind::Lost,
+            "were lost",
+            "Look at the runners: does the job take too much memory or disk? Then `patchwave job retry` it.",
+        ),
     };
-    Failed { attempt, failure, log: None }.into()
+    let message = format!("{MAX_LOSSES} attempts {what}; the last one: {}", loss.reason);
+    let (step, exit_code, limit) = (None, None, None);
+    let failure = Failure { kind, step, exit_code, limit, message, hint: hint.to_owned() };
+    Failed { attempt: loss.attempt, failure, origin: FailureOrigin::Infrastructure, log: None }.into()
 }
 
 fn request_cancel(job: &Job) -> Result<Option<Event>, Rejection> {
@@ -207,14 +234,21 @@ fn request_cancel(job: &Job) -> Result<Option<Event>, Rejection> {
     }
 }
 
-fn cancel(job: &Job) -> Result<Option<Event>, Rejection> {
-    match &job.state {
-        State::Queued => Ok(Some(Canceled { attempt: None }.into())),
-        State::Assigned { .. } | State::Running { .. } => {
-            Ok(Some(Canceled { attempt: Some(job.attempt) }.into()))
+/// A job that waits is stopped by whoever decides, an attempt by its runner, which says so only when it was asked.
+fn cancel(job: &Job, canceled: Canceled) -> Result<Option<Event>, Rejection> {
+    match (&job.state, canceled.attempt) {
+        (State::Queued, None) => Ok(Some(canceled.into())),
+        (State::Ended { outcome: Outcome::Canceled }, None) => Ok(None),
+        (State::Ended { .. }, None) => Err(ended()),
+        (_, None) => Err(illegal(job, "be canceled without its runner")),
+        (State::Assigned { .. } | State::Running { .. }, Some(attempt)) if attempt == job.attempt => {
+            if !job.cancel_requested {
+                return Err(illegal(job, "have been canceled by its runner: nobody asked for it"));
+            }
+            Ok(Some(canceled.into()))
         }
-        State::Ended { outcome: Outcome::Canceled } => Ok(None),
-        State::Ended { .. } | State::Absent => Err(ended()),
+        (State::Ended { .. }, Some(attempt)) if attempt == job.attempt => Ok(None),
+        (_, Some(attempt)) => Err(stale(job, attempt)),
     }
 }
 

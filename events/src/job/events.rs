@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Limit;
+use crate::Timestamp;
 use crate::blob::BlobRef;
 use crate::event::event_types;
 use crate::id::RunnerId;
@@ -25,9 +26,9 @@ event_types! {
     /// The attempt ended well, and with it the job.
     Succeeded = "succeeded" / 1,
     /// The attempt failed, and with it the job.
-    Failed = "failed" / 2,
+    Failed = "failed" / 3,
     /// The attempt was lost through no fault of the job, which waits for the next.
-    Lost = "lost" / 1,
+    Lost = "lost" / 2,
     /// The attempt came back before it began, which is no loss: its runner takes no jobs any more.
     Returned = "returned" / 1,
     /// The attempt, or a step of it, reached its wall-clock limit, and with it the job ended.
@@ -37,7 +38,7 @@ event_types! {
     /// Somebody wants the job to stop.
     CancelRequested = "cancel_requested" / 1,
     /// The job was stopped.
-    Canceled = "canceled" / 1,
+    Canceled = "canceled" / 2,
     /// Somebody wants another attempt after the end; earlier attempts stay readable.
     Retried = "retried" / 1,
     /// The attempt's log is stored as one blob.
@@ -123,8 +124,30 @@ pub struct Failed {
     pub attempt: u32,
     /// Why.
     pub failure: Failure,
+    /// Whose doing it is. What is the job's own is never tried again by itself.
+    pub origin: FailureOrigin,
     /// What the log must amount to; absent when the runner was lost with it.
     pub log: Option<LogEnd>,
+}
+
+/// Whose doing a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureOrigin {
+    /// The job's own: a step, the definition, a limit. Another attempt would most likely end the same.
+    Job,
+    /// That of what it ran on or was to run on: runners, their disks, the container engine, a registry.
+    Infrastructure,
+}
+
+impl FailureOrigin {
+    /// The name in the API and in SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Infrastructure => "infrastructure",
+        }
+    }
 }
 
 /// Why a job failed, in words that a person can act on.
@@ -164,6 +187,8 @@ pub enum FailureKind {
     OutOfMemory,
     /// Another limit was reached.
     Limit,
+    /// What it ran on did not work, again and again: the container engine, a registry, the runner's disk.
+    Infrastructure,
 }
 
 impl FailureKind {
@@ -178,6 +203,21 @@ impl FailureKind {
             Self::Lost => "lost",
             Self::OutOfMemory => "out_of_memory",
             Self::Limit => "limit",
+            Self::Infrastructure => "infrastructure",
+        }
+    }
+
+    /// Whose doing it is.
+    pub const fn origin(self) -> FailureOrigin {
+        match self {
+            Self::StepExit
+            | Self::Template
+            | Self::Image
+            | Self::Workspace
+            | Self::Secret
+            | Self::OutOfMemory
+            | Self::Limit => FailureOrigin::Job,
+            Self::Lost | Self::Infrastructure => FailureOrigin::Infrastructure,
         }
     }
 }
@@ -189,8 +229,36 @@ pub struct Lost {
     pub attempt: u32,
     /// The runner that had it.
     pub runner: RunnerId,
+    /// What took it.
+    pub cause: LossCause,
     /// Why, in words for an operator.
     pub reason: String,
+    /// When the next attempt may begin; absent: at once.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What took an attempt away, through no fault of the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossCause {
+    /// Its runner went silent, was restarted, or no longer has it.
+    Runner,
+    /// What the runner needs did not work: the container engine, a registry, the disk.
+    #[default]
+    Infrastructure,
+    /// Its runner was asked to stop and handed it back: not counted as a loss.
+    Drained,
+}
+
+impl LossCause {
+    /// The name in the API and in SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Runner => "runner",
+            Self::Infrastructure => "infrastructure",
+            Self::Drained => "drained",
+        }
+    }
 }
 
 /// The payload of `job.returned`.
@@ -235,6 +303,8 @@ pub struct CancelRequested {}
 pub struct Canceled {
     /// The attempt that was stopped; absent if none was under way.
     pub attempt: Option<u32>,
+    /// What its log must amount to; absent without an attempt, and when the runner was lost with it.
+    pub log: Option<LogEnd>,
 }
 
 /// The payload of `job.retried`.

@@ -7,12 +7,14 @@ mod decide;
 mod events;
 mod limit;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-pub use decide::{Command, decide};
+pub use decide::{Command, Loss, decide};
 pub use events::*;
 pub use limit::{Limit, LimitName, timed_out};
 
+use crate::Timestamp;
 use crate::id::RunnerId;
 use crate::secret::SecretVersion;
 use crate::ticket::Workspace;
@@ -20,6 +22,21 @@ use crate::ticket::Workspace;
 /// How many attempts may be lost before the job fails: a job that takes its runner down with it must not take the whole
 /// fleet down.
 pub const MAX_LOSSES: u32 = 3;
+
+/// How long the next attempt waits after the first loss; after each further one five times as long. A runner that went is
+/// replaced at once, an engine or a registry that does not work needs a moment.
+pub const fn back_off(cause: LossCause, losses: u32) -> TimeDelta {
+    let first = match cause {
+        LossCause::Runner => 1,
+        LossCause::Infrastructure => 5,
+        LossCause::Drained => return TimeDelta::zero(),
+    };
+    TimeDelta::seconds(match losses {
+        0 => first,
+        1 => 5 * first,
+        _ => 25 * first,
+    })
+}
 
 /// What the history amounts to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +50,10 @@ pub struct Job {
     /// Which values the steps of this attempt get of the secrets that they ask for.
     #[serde(default)]
     pub secrets: Vec<SecretVersion>,
-    /// How many attempts were lost since it was queued or retried.
+    /// How many attempts were lost since it was queued or retried; those that were handed back do not count.
     pub losses: u32,
+    /// When the next attempt may begin after a loss; absent: at once.
+    pub retry_at: Option<Timestamp>,
     /// The last step of this attempt that began; 0 before the first.
     pub step_started: u32,
     /// The last step of this attempt that ended; 0 before the first.
@@ -111,6 +130,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         Event::Assigned(assigned) => {
             job.attempt = assigned.attempt;
             job.secrets.clone_from(&assigned.secrets);
+            job.retry_at = None;
             job.step_started = 0;
             job.step_finished = 0;
             job.state = State::Assigned { runner: assigned.runner.clone() };
@@ -126,8 +146,9 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         Event::Failed(_) | Event::TimedOut(_) | Event::QueueTimedOut(_) => {
             job.state = State::Ended { outcome: Outcome::Failed };
         }
-        Event::Lost(_) => {
-            job.losses = job.losses.saturating_add(1);
+        Event::Lost(lost) => {
+            job.losses = job.losses.saturating_add(u32::from(lost.cause != LossCause::Drained));
+            job.retry_at = lost.retry_at;
             job.state = State::Queued;
         }
         Event::Returned(_) => job.state = State::Queued,
@@ -135,6 +156,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         Event::Canceled(_) => job.state = State::Ended { outcome: Outcome::Canceled },
         Event::Retried(Retried {}) => {
             job.losses = 0;
+            job.retry_at = None;
             job.cancel_requested = false;
             job.state = State::Queued;
         }

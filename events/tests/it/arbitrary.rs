@@ -7,11 +7,11 @@ use events::blob::{BlobKind, BlobRef, Sha256};
 use events::execution::{self, Counts, Reason};
 use events::git::{BranchRef, Oid};
 use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
-use events::job::{self, DiffStat, Failure, FailureKind, Limit, LimitName};
+use events::job::{self, DiffStat, Failure, FailureKind, Limit, LimitName, LossCause};
 use events::log::LogEnd;
 use events::secret::{self, Scope, Sealed, SecretName, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, plan, repository, runner, sealing_key};
+use events::{Aggregate, Event, Timestamp, plan, repository, runner, sealing_key};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 use uuid::Uuid;
@@ -90,14 +90,15 @@ fn definition() -> impl Strategy<Value = Definition> {
 }
 
 pub(crate) fn failure() -> impl Strategy<Value = Failure> {
-    use FailureKind::{Image, Lost, OutOfMemory, Secret, StepExit, Template};
+    use FailureKind::{Image, Infrastructure, Lost, OutOfMemory, Secret, StepExit, Template, Workspace};
     let kinds = vec![
         StepExit,
         Template,
         Image,
-        FailureKind::Workspace,
+        Workspace,
         Secret,
         Lost,
+        Infrastructure,
         OutOfMemory,
         FailureKind::Limit,
     ];
@@ -175,6 +176,12 @@ fn starved() -> impl Strategy<Value = execution::Starved> {
         .prop_map(|(pool, lack, message, hint)| execution::Starved { pool, lack, message, hint })
 }
 
+fn retry_request() -> impl Strategy<Value = execution::RetryRequested> {
+    let one = uuid().prop_map(|job| execution::Selection::One { job: JobId::from_uuid(job) });
+    let jobs = prop_oneof![Just(execution::Selection::All), Just(execution::Selection::Failed), one];
+    (number(), jobs).prop_map(|(number, jobs)| execution::RetryRequested { number, jobs })
+}
+
 /// Any event of an execution.
 pub(crate) fn execution_event() -> impl Strategy<Value = execution::Event> {
     let completed = (counts(), any::<bool>()).prop_map(|(counts, canceled)| {
@@ -187,6 +194,8 @@ pub(crate) fn execution_event() -> impl Strategy<Value = execution::Event> {
         Just(execution::StarvationEnded {}.into()),
         Just(execution::CancelRequested {}.into()),
         completed,
+        retry_request().prop_map(Into::into),
+        Just(execution::PlanRequested {}.into()),
     ]
 }
 
@@ -198,6 +207,8 @@ pub(crate) fn execution_command() -> impl Strategy<Value = execution::Command> {
         starved().prop_map(execution::Command::Starve),
         Just(execution::Command::EndStarvation),
         Just(execution::Command::RequestCancel),
+        retry_request().prop_map(execution::Command::RequestRetry),
+        Just(execution::Command::RequestPlan),
         counts().prop_map(execution::Command::Complete),
     ]
 }
@@ -233,6 +244,22 @@ fn assigned() -> impl Strategy<Value = job::Assigned> {
         .prop_map(|(attempt, runner, secrets)| job::Assigned { attempt, runner, secrets })
 }
 
+fn canceled() -> impl Strategy<Value = job::Canceled> {
+    (option::of(number()), option::of(log_end())).prop_map(|(attempt, log)| job::Canceled { attempt, log })
+}
+
+fn loss_cause() -> impl Strategy<Value = LossCause> {
+    sample::select(vec![LossCause::Runner, LossCause::Infrastructure, LossCause::Drained])
+}
+
+/// A time, and now and then one from which nothing can be counted on.
+fn time() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        9 => (0..4_000_000_000_000_000i64).prop_map(|us| Timestamp::from_timestamp_micros(us).unwrap()),
+        1 => Just(Timestamp::MAX_UTC),
+    ]
+}
+
 /// Any event of a job.
 pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
     prop_oneof![
@@ -242,18 +269,15 @@ pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
         step_started().prop_map(Into::into),
         step_finished().prop_map(Into::into),
         succeeded().prop_map(Into::into),
-        (number(), failure(), option::of(log_end())).prop_map(|(attempt, failure, log)| job::Failed {
-            attempt,
-            failure,
-            log
-        }
-        .into()),
-        (number(), runner_id(), text()).prop_map(|(attempt, runner, reason)| job::Lost {
-            attempt,
-            runner,
-            reason
-        }
-        .into()),
+        (number(), failure(), option::of(log_end())).prop_map(|(attempt, failure, log)| {
+            let origin = failure.kind.origin();
+            job::Failed { attempt, failure, origin, log }.into()
+        }),
+        (number(), runner_id(), loss_cause(), text(), option::of(time())).prop_map(
+            |(attempt, runner, cause, reason, retry_at)| {
+                job::Lost { attempt, runner, cause, reason, retry_at }.into()
+            }
+        ),
         (number(), runner_id(), text()).prop_map(|(attempt, runner, reason)| job::Returned {
             attempt,
             runner,
@@ -263,7 +287,7 @@ pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
         timed_out().prop_map(Into::into),
         queue_timed_out().prop_map(Into::into),
         Just(job::CancelRequested {}.into()),
-        option::of(number()).prop_map(|attempt| job::Canceled { attempt }.into()),
+        canceled().prop_map(Into::into),
         Just(job::Retried {}.into()),
         (number(), blob(), log_end())
             .prop_map(|(attempt, blob, log)| job::LogSealed { attempt, blob, log }.into()),
@@ -272,7 +296,7 @@ pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
 
 /// Any command to a job.
 pub(crate) fn job_command() -> impl Strategy<Value = job::Command> {
-    use job::Command;
+    use job::{Command, Loss};
     prop_oneof![
         1 => workspace().prop_map(Command::Queue),
         4 => assigned().prop_map(|job::Assigned { attempt, runner, secrets }| {
@@ -285,11 +309,12 @@ pub(crate) fn job_command() -> impl Strategy<Value = job::Command> {
         1 => (number(), failure(), log_end())
             .prop_map(|(attempt, failure, log)| Command::Fail { attempt, failure, log }),
         1 => timed_out().prop_map(Command::TimeOut),
-        2 => (number(), text()).prop_map(|(attempt, reason)| Command::Lose { attempt, reason }),
+        6 => (number(), loss_cause(), text(), time())
+            .prop_map(|(attempt, cause, reason, now)| Command::Lose(Loss { attempt, cause, reason, now })),
         1 => (number(), text()).prop_map(|(attempt, reason)| Command::Return { attempt, reason }),
         1 => queue_timed_out().prop_map(Command::TimeOutQueued),
         1 => Just(Command::RequestCancel),
-        1 => Just(Command::Cancel),
+        2 => canceled().prop_map(Command::Cancel),
         1 => Just(Command::Retry),
         1 => (number(), blob(), log_end())
             .prop_map(|(attempt, blob, log)| Command::SealLog { attempt, blob, log }),

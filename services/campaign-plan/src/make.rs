@@ -36,7 +36,7 @@ pub(crate) enum Trouble {
     Fatal(anyhow::Error),
 }
 
-/// Makes the plan of an execution's newest completion.
+/// Makes the plan of an execution's newest completion, if it gets one.
 pub(crate) async fn make(broker: &Broker, execution: ExecutionId) -> Result<(), Trouble> {
     let story = Story::read(broker, execution).await.map_err(story_trouble)?;
     let (Some(requested), Some(completion)) = (&story.requested, story.completed) else {
@@ -44,6 +44,9 @@ pub(crate) async fn make(broker: &Broker, execution: ExecutionId) -> Result<(), 
             "the log has no request or no completion of this execution: it was cut or restored in part";
         return Err(Trouble::Dead(reason.to_owned()));
     };
+    if !completion.is_wanted {
+        return Ok(());
+    }
     let parsed = spec::parse(&Source::from(&requested.definition)).map_err(|errors| {
         Trouble::Dead(format!("the pinned definition cannot be read by this build any more: {errors}"))
     })?;

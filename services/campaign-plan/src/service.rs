@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use broker::{Broker, Checkpoint, Follower, Message, Retry, SnapshotFile, Start};
+use events::envelope::Recorded;
 use events::id::ExecutionId;
-use events::{Aggregate, AggregateKind, Undecodable, subject};
+use events::{Aggregate, AggregateKind, Event, Undecodable, execution, subject};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::make::{Trouble, make};
+use crate::story::wants_plan;
 
 /// Whose dead letters these are.
 const NAME: &str = "campaign-plan";
@@ -62,7 +64,8 @@ impl Service {
         let (checkpoint, waiting) =
             snapshot.load::<Waiting>().unwrap_or_else(|| (Checkpoint::START, Waiting::default()));
         broker.verify(&checkpoint).await?;
-        let filters = [subject::every(AggregateKind::Execution, "completed")];
+        let filters =
+            ["completed", "plan_requested"].map(|name| subject::every(AggregateKind::Execution, name));
         Ok(Self {
             events: broker.follow_events(&filters, Start::After(checkpoint.sequence)),
             broker,
@@ -170,13 +173,13 @@ impl Service {
 
     /// Takes up what was set aside.
     async fn take_up(&mut self, retry: Retry) -> anyhow::Result<()> {
-        match retry.event.event().map(|recorded| recorded.aggregate) {
-            Ok(Aggregate::Execution(execution)) => {
+        match retry.event.event().map(|recorded| wanting(&recorded)) {
+            Ok(Some(execution)) => {
                 self.waiting.0.insert(retry.event.sequence, execution);
                 self.retries.insert(retry.event.sequence, retry);
                 return Ok(());
             }
-            Ok(_) => {}
+            Ok(None) => {}
             Err(error) => self.broker.bury_again(NAME, &retry, &error.to_string()).await?,
         }
         retry.done().await;
@@ -185,11 +188,11 @@ impl Service {
 
     async fn take_in(&mut self, messages: &[Message]) -> anyhow::Result<()> {
         for message in messages {
-            match message.event().map(|recorded| recorded.aggregate) {
-                Ok(Aggregate::Execution(execution)) => {
+            match message.event().map(|recorded| wanting(&recorded)) {
+                Ok(Some(execution)) => {
                     self.waiting.0.insert(message.sequence, execution);
                 }
-                Ok(_) => {}
+                Ok(None) => {}
                 Err(error @ Undecodable::UnknownType { .. }) => {
                     tracing::debug!(sequence = message.sequence, %error, "an event is passed over");
                 }
@@ -213,6 +216,17 @@ impl Service {
             }
         }
         true
+    }
+}
+
+/// The execution that gets a plan because of this event.
+fn wanting(recorded: &Recorded) -> Option<ExecutionId> {
+    match (&recorded.aggregate, &recorded.event) {
+        (Aggregate::Execution(id), Event::Execution(execution::Event::Completed(completed))) => {
+            wants_plan(completed).then_some(*id)
+        }
+        (Aggregate::Execution(id), Event::Execution(execution::Event::PlanRequested(_))) => Some(*id),
+        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ use events::job::{self, DiffStat, Failure, QueueTimedOut, Queued, TimedOut};
 use events::{Aggregate, Event, Undecodable};
 
 /// What of an execution matters to its plan.
-const EXECUTION_EVENTS: [&str; 3] = ["requested", "resolved", "completed"];
+const EXECUTION_EVENTS: [&str; 4] = ["requested", "resolved", "completed", "plan_requested"];
 const JOB_EVENTS: [&str; 7] =
     ["queued", "retried", "succeeded", "failed", "timed_out", "queue_timed_out", "canceled"];
 
@@ -37,7 +37,10 @@ pub(crate) struct Story {
 /// That an execution completed, and what that amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Completion {
+    /// The newest event that made it so.
     pub(crate) event: EventId,
+    /// Whether it gets a plan: one that was canceled does when somebody asks.
+    pub(crate) is_wanted: bool,
     /// Derived from the execution and its jobs' attempts: other attempts make another plan.
     pub(crate) plan: PlanId,
 }
@@ -52,6 +55,8 @@ pub(crate) struct Job {
     pub(crate) path: String,
     /// The attempt that ended it; 0 if none did.
     attempt: u32,
+    /// Whether it ended before another attempt was given out: canceled, or for want of a runner.
+    is_unattempted: bool,
     /// How it ended.
     pub(crate) end: Option<End>,
 }
@@ -82,6 +87,11 @@ pub(crate) enum StoryError {
     },
 }
 
+/// Whether an end is one that gets a plan without being asked.
+pub(crate) fn wants_plan(completed: &execution::Completed) -> bool {
+    completed.outcome != execution::Outcome::Canceled
+}
+
 impl Story {
     /// Reads an execution's story up to the log's end.
     pub(crate) async fn read(broker: &Broker, execution: ExecutionId) -> Result<Self, StoryError> {
@@ -108,8 +118,17 @@ impl Story {
             (Aggregate::Execution(id), Event::Execution(event)) => match event {
                 execution::Event::Requested(requested) => self.requested = Some(requested.clone()),
                 execution::Event::Resolved(resolved) => self.scope = Some(resolved.scope.clone()),
-                execution::Event::Completed(_) => self.complete(*id, recorded.id),
+                execution::Event::Completed(completed) => {
+                    self.complete(*id, recorded.id, wants_plan(completed));
+                }
+                execution::Event::PlanRequested(_) => {
+                    if let Some(completion) = &mut self.completed {
+                        completion.event = recorded.id;
+                        completion.is_wanted = true;
+                    }
+                }
                 execution::Event::CancelRequested(_)
+                | execution::Event::RetryRequested(_)
                 | execution::Event::Starved(_)
                 | execution::Event::StarvationEnded(_) => {}
             },
@@ -118,15 +137,18 @@ impl Story {
         }
     }
 
-    fn complete(&mut self, execution: ExecutionId, event: EventId) {
+    fn complete(&mut self, execution: ExecutionId, event: EventId, is_wanted: bool) {
         let execution = execution.to_string();
-        let attempts = self.current.iter().map(|(id, job)| format!("{id}.{}", job.attempt));
+        let attempts = self.current.iter().map(|(id, job)| match job.is_unattempted {
+            true => format!("{id}.{}.unattempted", job.attempt),
+            false => format!("{id}.{}", job.attempt),
+        });
         let parts: Vec<String> = std::iter::once(execution).chain(attempts).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let plan = PlanId::derived(&parts);
         self.earlier.extend(self.completed.map(|earlier| earlier.plan));
         self.earlier.remove(&plan);
-        self.completed = Some(Completion { event, plan });
+        self.completed = Some(Completion { event, is_wanted, plan });
         self.jobs = self.current.clone();
     }
 
@@ -140,6 +162,7 @@ impl Story {
                 base_oid: workspace.base_oid,
                 path: workspace.path,
                 attempt: 0,
+                is_unattempted: false,
                 end: None,
             });
         }
@@ -150,9 +173,16 @@ impl Story {
             }
             job::Event::Failed(end) => (end.attempt, End::Failed(end.failure.clone())),
             job::Event::TimedOut(end) => (end.attempt, End::TimedOut(end.clone())),
-            job::Event::QueueTimedOut(end) => (job.attempt, End::QueueTimedOut(end.clone())),
-            job::Event::Canceled(end) => (end.attempt.unwrap_or(job.attempt), End::Canceled),
+            job::Event::QueueTimedOut(end) => {
+                job.is_unattempted = true;
+                (job.attempt, End::QueueTimedOut(end.clone()))
+            }
+            job::Event::Canceled(end) => {
+                job.is_unattempted = end.attempt.is_none();
+                (end.attempt.unwrap_or(job.attempt), End::Canceled)
+            }
             job::Event::Retried(_) => {
+                job.is_unattempted = false;
                 job.end = None;
                 return;
             }

@@ -5,7 +5,7 @@
 mod world;
 
 use events::document::{SkipReason, Skipped};
-use events::job::{Canceled, Failed, Failure, FailureKind, Retried, TimedOut};
+use events::job::{Canceled, Failed, Failure, FailureKind, FailureOrigin, Retried, TimedOut};
 
 use world::{World, log_end};
 
@@ -30,12 +30,15 @@ async fn a_mixed_outcome_is_all_in_the_plan() {
         message,
         hint: String::new(),
     };
-    run.job("c/broken", "").await.end(Failed { attempt: 1, failure, log: None }).await;
+    run.job("c/broken", "")
+        .await
+        .end(Failed { attempt: 1, failure, origin: FailureOrigin::Job, log: None })
+        .await;
     run.job("d/slow", "")
         .await
         .end(TimedOut { attempt: 1, limit_ms: 90_000, step: None, log: log_end() })
         .await;
-    run.job("e/stopped", "").await.end(Canceled { attempt: None }).await;
+    run.job("e/stopped", "").await.end(Canceled { attempt: None, log: None }).await;
     let skip = |repository: &str, reason, message: &str| Skipped {
         repository: repository.to_owned(),
         reason,
@@ -153,7 +156,7 @@ async fn a_second_completion_makes_another_plan_that_takes_the_firsts_place() {
     let run = world.execution(TEMPLATE).await;
     let (good, retried) = (run.job("a", "").await, run.job("b", "").await);
     good.succeed(1, Some(b"diff --git a/f b/f\n")).await;
-    retried.end(Canceled { attempt: Some(1) }).await;
+    retried.end(Canceled { attempt: Some(1), log: None }).await;
     run.complete(Vec::new()).await;
     let planner = world.plan().await;
     let (_, first) = run.current_plan().await;

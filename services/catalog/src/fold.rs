@@ -31,7 +31,7 @@ pub(crate) fn apply(waiting: &mut Waiting, recorded: &Recorded) {
         execution::Event::Requested(_) => {
             waiting.insert(*id, recorded.sequence);
         }
-        execution::Event::Resolved(_) => {
+        execution::Event::Resolved(_) | execution::Event::CancelRequested(_) => {
             waiting.remove(id);
         }
         _ => {}

@@ -64,7 +64,7 @@ impl Catalog {
         let started = Instant::now();
         let aggregate = Aggregate::Execution(id);
         let history = self.broker.history(&aggregate).await.context("the history of an execution")?;
-        let (Some(requested), None) = request(&history) else { return Ok(()) };
+        let Some(requested) = unresolved(&history) else { return Ok(()) };
         let origin = Origin {
             command: CommandId::derived(&["resolve", &id.to_string()]),
             actor: Actor::service("catalog"),
@@ -178,7 +178,11 @@ fn fold(history: &[Recorded]) -> Execution {
     })
 }
 
-fn request(history: &[Recorded]) -> (Option<Requested>, Option<Resolved>) {
+/// What was asked for, if it is still to be found out where that is.
+fn unresolved(history: &[Recorded]) -> Option<Requested> {
     let execution = fold(history);
-    (execution.requested, execution.resolved)
+    if execution.resolved.is_some() || execution.cancel_requested || execution.completed.is_some() {
+        return None;
+    }
+    execution.requested
 }

@@ -3,15 +3,16 @@
 //! Owns the checkpoint and the tasks. An execution leaves the waiting ones when the log says that it is resolved, so that
 //! a crash at any point is a repetition.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use broker::{Broker, Checkpoint, Follower, Message, Retries, Retry, SnapshotFile, Start};
 use events::envelope::Recorded;
 use events::id::ExecutionId;
-use events::{AggregateKind, Undecodable, subject};
-use tokio::task::JoinSet;
+use events::{Aggregate, AggregateKind, Event, Undecodable, execution, subject};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::fold::{Snapshot, Waiting, apply};
@@ -32,7 +33,7 @@ pub(crate) struct Service {
     retries: Retries,
     waiting: Waiting,
     /// The executions that a task is working on.
-    busy: HashSet<ExecutionId>,
+    busy: HashMap<ExecutionId, AbortHandle>,
     tasks: JoinSet<ExecutionId>,
     snapshot: SnapshotFile,
     checkpoint: Checkpoint,
@@ -51,6 +52,7 @@ impl Service {
         let filters = [
             subject::every(AggregateKind::Execution, "requested"),
             subject::every(AggregateKind::Execution, "resolved"),
+            subject::every(AggregateKind::Execution, "cancel_requested"),
             subject::every(AggregateKind::Repository, "*"),
         ];
         let events = broker.follow_events(&filters, Start::After(checkpoint.sequence));
@@ -61,7 +63,7 @@ impl Service {
             events,
             retries,
             waiting: state.waiting,
-            busy: HashSet::new(),
+            busy: HashMap::new(),
             tasks: JoinSet::new(),
             snapshot,
             checkpoint,
@@ -97,12 +99,12 @@ impl Service {
     /// Gives each waiting execution a task.
     fn take_up(&mut self) {
         for id in self.waiting.keys() {
-            if self.busy.insert(*id) {
+            if let Entry::Vacant(place) = self.busy.entry(*id) {
                 let (catalog, id) = (Arc::clone(&self.catalog), *id);
-                self.tasks.spawn(async move {
+                place.insert(self.tasks.spawn(async move {
                     catalog.resolve(id).await;
                     id
-                });
+                }));
             }
         }
     }
@@ -113,6 +115,8 @@ impl Service {
                 self.waiting.remove(&id);
                 self.busy.remove(&id);
             }
+            // Its execution was canceled.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => {
                 tracing::error!(%error, "a task of the catalog failed; its execution waits for a restart")
             }
@@ -146,6 +150,13 @@ impl Service {
 
     fn apply(&mut self, recorded: &Recorded) {
         apply(&mut self.waiting, recorded);
+        // What is canceled before it is known where it works need not be known.
+        if let (Aggregate::Execution(id), Event::Execution(execution::Event::CancelRequested(_))) =
+            (&recorded.aggregate, &recorded.event)
+            && let Some(task) = self.busy.remove(id)
+        {
+            task.abort();
+        }
         self.catalog.registry.apply(recorded);
     }
 

@@ -1,7 +1,7 @@
 //! The end of an attempt, whichever event says it.
 //!
-//! Owns what the end says of the log. An attempt that was lost or canceled leaves no word about its log: what there is
-//! then counts, and more may come.
+//! Owns what the end says of the log. An attempt that was lost, or canceled while its runner was, leaves no word about its
+//! log: what there is then counts, and more may come.
 
 use anyhow::Context as _;
 use broker::Broker;
@@ -37,7 +37,7 @@ impl Ended {
             job::Event::Failed(end) => (end.attempt, end.log.clone()),
             job::Event::TimedOut(end) => (end.attempt, Some(end.log.clone())),
             job::Event::Lost(end) => (end.attempt, None),
-            job::Event::Canceled(end) => (end.attempt?, None),
+            job::Event::Canceled(end) => (end.attempt?, end.log.clone()),
             _ => return None,
         };
         Some(Self {

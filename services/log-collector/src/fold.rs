@@ -98,7 +98,7 @@ mod tests {
 
     use events::envelope::Actor;
     use events::id::{EventId, ExecutionId};
-    use events::job::{Assigned, Canceled, Lost, Returned};
+    use events::job::{Assigned, Canceled, LossCause, Lost, Returned};
 
     use super::*;
 
@@ -127,7 +127,8 @@ mod tests {
         fold.apply(&recorded(10, Assigned { attempt: 1, runner: runner.clone(), secrets: Vec::new() }));
         assert!(fold.knows(&attempt(1)), "it runs");
         assert_eq!(fold.unsealed().count(), 0);
-        fold.apply(&recorded(20, Lost { attempt: 1, runner: runner.clone(), reason: String::new() }));
+        let (cause, reason) = (LossCause::Runner, String::new());
+        fold.apply(&recorded(20, Lost { attempt: 1, runner: runner.clone(), cause, reason, retry_at: None }));
         fold.apply(&recorded(30, Assigned { attempt: 2, runner, secrets: Vec::new() }));
         assert_eq!(fold.unsealed().map(|ended| ended.sequence).collect::<Vec<_>>(), [20]);
         assert!(fold.knows(&attempt(2)), "the next one runs");
@@ -152,14 +153,14 @@ mod tests {
     #[test]
     fn a_job_that_is_canceled_before_it_runs_has_no_log() {
         let mut fold = Fold::default();
-        fold.apply(&recorded(10, Canceled { attempt: None }));
+        fold.apply(&recorded(10, Canceled { attempt: None, log: None }));
         assert_eq!(fold, Fold::default());
     }
 
     #[test]
     fn what_was_given_up_waits_for_a_person() {
         let mut fold = Fold::default();
-        let end = recorded(10, Canceled { attempt: Some(3) });
+        let end = recorded(10, Canceled { attempt: Some(3), log: None });
         fold.apply(&end);
         fold.give_up(&attempt(3));
         assert_eq!(fold.unsealed().count(), 0);

@@ -5,10 +5,15 @@
 mod world;
 
 use events::blob::Sha256;
-use events::job::{Canceled, LogSealed, Lost, Retried};
+use events::job::{Canceled, LogSealed, LossCause, Lost, Retried};
 use events::log::LogEnd;
 
 use world::{World, end_of};
+
+fn lost(world: &World) -> Lost {
+    let (runner, reason) = (world.runner(), "silence".to_owned());
+    Lost { attempt: 1, runner, cause: LossCause::Runner, reason, retry_at: None }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_byte_is_sealed_and_the_live_log_goes() {
@@ -99,7 +104,7 @@ async fn a_lost_attempt_is_sealed_as_far_as_it_came_and_again_when_more_turns_up
     job.send(1, 1, &pieces[..1]).await;
     // The third came, the second is on its way again.
     job.send(1, 3, &pieces[2..3]).await;
-    job.append(Lost { attempt: 1, runner: world.runner(), reason: "silence".to_owned() }).await;
+    job.append(lost(&world)).await;
     let collector = world.collect().await;
     let sealed = job.sealed(1).await;
     assert_eq!(job.plain(&sealed).await, b"1\n3\n");
@@ -129,7 +134,7 @@ async fn a_gap_is_waited_for_however_much_is_behind_it() {
     }
     closed.send(1, 1, &pieces[..1]).await;
     closed.succeed(1, end_of(&pieces)).await;
-    open.append(Lost { attempt: 1, runner: world.runner(), reason: "silence".to_owned() }).await;
+    open.append(lost(&world)).await;
     let collector = world.collect().await;
     assert!(closed.plain(&closed.sealed(1).await).await == pieces.concat());
     assert!(open.plain(&open.sealed(1).await).await == pieces[1..].concat());
@@ -145,7 +150,7 @@ async fn attempts_that_run_or_never_ran_are_left_alone() {
     let (running, waiting, ended) = (world.job().await, world.job().await, world.job().await);
     running.start(1).await;
     running.send(1, 1, &[b"still here".to_vec()]).await;
-    waiting.append(Canceled { attempt: None }).await;
+    waiting.append(Canceled { attempt: None, log: None }).await;
     let collector = world.collect().await;
     ended.start(1).await;
     ended.succeed(1, end_of(&[])).await;
@@ -154,7 +159,7 @@ async fn attempts_that_run_or_never_ran_are_left_alone() {
     let collector = world.collect().await;
     ended.append(Retried {}).await;
     ended.start(2).await;
-    ended.append(Canceled { attempt: Some(2) }).await;
+    ended.append(Canceled { attempt: Some(2), log: None }).await;
     ended.sealed(2).await;
     collector.stop().await;
     assert!(running.seals(1).await.is_empty() && waiting.seals(1).await.is_empty());

@@ -4,6 +4,7 @@
 //! until the broker has its end and nothing of it runs.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use events::beat::Running;
 use tokio::sync::watch;
@@ -13,12 +14,22 @@ use tokio::sync::watch;
 pub(crate) enum Halt {
     /// It is not this runner's any more: nobody wants to hear of it.
     Abandon,
+    /// Somebody wants the job to stop.
+    Cancel,
     /// The runner stops.
     Drain,
 }
 
+/// How many cancels are remembered whose tickets have not come. One that is forgotten is told again once its attempt has
+/// started.
+const EARLY: usize = 1_024;
+
 /// The attempts in hand.
-pub(crate) struct Attempts(watch::Sender<HashMap<Running, Entry>>);
+pub(crate) struct Attempts {
+    list: watch::Sender<HashMap<Running, Entry>>,
+    /// Attempts that are to stop and whose ticket is still on its way.
+    early: Mutex<HashSet<Running>>,
+}
 
 struct Entry {
     halt: watch::Sender<Option<Halt>>,
@@ -31,7 +42,7 @@ pub(crate) struct Halted(watch::Receiver<Option<Halt>>);
 
 impl Attempts {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(HashMap::new()))
+        Self { list: watch::Sender::new(HashMap::new()), early: Mutex::default() }
     }
 
     /// Takes an attempt into the list, to run it; none if it is there already.
@@ -45,12 +56,13 @@ impl Attempts {
     }
 
     fn insert(&self, attempt: &Running, is_live: bool) -> Option<Halted> {
+        let mut early = self.early();
         let mut halted = None;
-        self.0.send_if_modified(|attempts| {
+        self.list.send_if_modified(|attempts| {
             if attempts.contains_key(attempt) {
                 return false;
             }
-            let (halt, receiver) = watch::channel(None);
+            let (halt, receiver) = watch::channel(early.remove(attempt).then_some(Halt::Cancel));
             attempts.insert(attempt.clone(), Entry { halt, is_live });
             halted = Some(Halted(receiver));
             true
@@ -60,37 +72,58 @@ impl Attempts {
 
     /// Takes an attempt off the list.
     pub(crate) fn release(&self, attempt: &Running) {
-        self.0.send_modify(|attempts| drop(attempts.remove(attempt)));
+        self.list.send_modify(|attempts| drop(attempts.remove(attempt)));
     }
 
-    /// Lets an attempt stop; false if it is not in hand.
-    pub(crate) fn halt(&self, attempt: &Running, halt: Halt) -> bool {
-        self.0.borrow().get(attempt).map(|entry| entry.halt.send_replace(Some(halt))).is_some()
+    /// Lets an attempt stop of which nobody wants to hear any more; false if it is not in hand.
+    pub(crate) fn abandon(&self, attempt: &Running) -> bool {
+        let list = self.list.borrow();
+        list.get(attempt).map(|entry| entry.halt.send_replace(Some(Halt::Abandon))).is_some()
+    }
+
+    /// Lets an attempt stop because somebody wants it to. One whose ticket is still on its way stops once it is here.
+    pub(crate) fn cancel(&self, attempt: &Running) {
+        let mut early = self.early();
+        if let Some(entry) = self.list.borrow().get(attempt) {
+            return entry.halt(Halt::Cancel);
+        }
+        if early.len() >= EARLY {
+            early.clear();
+        }
+        early.insert(attempt.clone());
     }
 
     /// Lets all stop.
     pub(crate) fn halt_all(&self, halt: Halt) {
-        for entry in self.0.borrow().values() {
-            // What nobody wants to hear of stays so.
-            entry.halt.send_if_modified(|now| now.is_none() && now.replace(halt).is_none());
-        }
+        self.list.borrow().values().for_each(|entry| entry.halt(halt));
     }
 
     /// Those whose containers are theirs.
     pub(crate) fn live(&self) -> HashSet<Running> {
-        let attempts = self.0.borrow();
+        let attempts = self.list.borrow();
         attempts.iter().filter(|(_, entry)| entry.is_live).map(|(attempt, _)| attempt.clone()).collect()
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> HashSet<Running> {
-        self.0.borrow().keys().cloned().collect()
+        self.list.borrow().keys().cloned().collect()
+    }
+
+    fn early(&self) -> MutexGuard<'_, HashSet<Running>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until none is left.
     pub(crate) async fn none_left(&self) {
         // The sender is here, so this cannot fail.
-        let _ = self.0.subscribe().wait_for(HashMap::is_empty).await;
+        let _ = self.list.subscribe().wait_for(HashMap::is_empty).await;
+    }
+}
+
+impl Entry {
+    /// The first reason counts; only that nobody wants to hear of it takes its place.
+    fn halt(&self, halt: Halt) {
+        self.halt.send_if_modified(|now| now.is_none() && now.replace(halt).is_none());
     }
 }
 
@@ -136,13 +169,29 @@ mod tests {
             [attempt(1)].into(),
             "what an earlier process left running is not to be kept"
         );
-        assert!(attempts.halt(&attempt(2), Halt::Abandon));
+        assert!(attempts.abandon(&attempt(2)));
         attempts.halt_all(Halt::Drain);
         assert_eq!((first.halt().await, second.halt().await), (Halt::Drain, Halt::Abandon));
         second.abandon().await;
         attempts.release(&attempt(1));
-        assert!(!attempts.halt(&attempt(1), Halt::Drain));
+        assert!(!attempts.abandon(&attempt(1)));
         attempts.release(&attempt(2));
         attempts.none_left().await;
+    }
+
+    #[tokio::test]
+    async fn a_cancel_may_come_before_its_ticket() {
+        let attempts = Attempts::new();
+        attempts.cancel(&attempt(3));
+        let mut other = attempts.take(&attempt(4)).unwrap();
+        let mut canceled = attempts.take(&attempt(3)).unwrap();
+        assert_eq!(canceled.halt().await, Halt::Cancel);
+        attempts.cancel(&attempt(4));
+        attempts.halt_all(Halt::Drain);
+        assert_eq!(other.halt().await, Halt::Cancel, "the first reason counts");
+        attempts.release(&attempt(3));
+        let mut again = attempts.take(&attempt(3)).unwrap();
+        attempts.halt_all(Halt::Drain);
+        assert_eq!(again.halt().await, Halt::Drain, "what was canceled is remembered once");
     }
 }

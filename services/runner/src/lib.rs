@@ -77,7 +77,12 @@ pub struct Config {
     pub default_limits: spec::Limits,
     /// The most that a definition may ask for.
     pub max_limits: spec::Limits,
+    /// How long a step that is to stop may take to end after SIGTERM before it is killed.
+    pub grace: Duration,
 }
+
+/// The grace of a step that is to stop unless it is set otherwise.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// The size of the cache of trees unless it is set otherwise: 20 GiB.
 pub const DEFAULT_TREE_CACHE_BYTES: u64 = 20 * 1024 * 1024 * 1024;

@@ -36,6 +36,7 @@ pub(crate) const fn is_final(what: &What) -> bool {
         What::Succeeded { .. }
         | What::Failed { .. }
         | What::TimedOut { .. }
+        | What::Canceled { .. }
         | What::Abandoned { .. }
         | What::Returned { .. } => true,
     }

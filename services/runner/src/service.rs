@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::attempt;
-use crate::attempts::{Attempts, Halt};
+use crate::attempts::Attempts;
 use crate::beats::Heart;
 use crate::cache::FolderCache;
 use crate::health::{Health, Patient, State, examine_folder};
@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) most: Reach,
     /// Opens the secrets of tickets. In memory alone, and new at each start: nothing on disk can be opened without it.
     pub(crate) sealing_key: KeyPair,
+    /// How long a step may take to end after SIGTERM before it is killed.
+    pub(crate) grace: Duration,
 }
 
 pub(crate) struct Service {
@@ -107,6 +109,7 @@ impl Service {
             },
             most: config.networks.most,
             sealing_key: KeyPair::generate(),
+            grace: config.grace,
         });
         Ok(Self { config, shared, leftovers })
     }
@@ -193,11 +196,18 @@ async fn controls(shared: &Shared, leave: &Leave) {
         match &delivery.value {
             Ok(Control::Abandon { job, attempt }) => {
                 let attempt = Running { job: *job, attempt: *attempt };
-                if shared.attempts.halt(&attempt, Halt::Abandon) {
+                if shared.attempts.abandon(&attempt) {
                     tracing::info!(job.id = %attempt.job, attempt = attempt.attempt, "an attempt was taken away");
                 }
             }
             Ok(Control::Drain { incarnation }) => leave.told(*incarnation),
+            Ok(Control::Cancel { job, attempt }) => {
+                let attempt = Running { job: *job, attempt: *attempt };
+                if !shared.journal.has_ended(&attempt) {
+                    tracing::info!(job.id = %attempt.job, attempt = attempt.attempt, "an attempt is to stop");
+                    shared.attempts.cancel(&attempt);
+                }
+            }
             Err(error) => {
                 tracing::error!(queue = delivery.queue(), %error, "a control message cannot be read")
             }

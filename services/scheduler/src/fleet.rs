@@ -3,18 +3,19 @@
 //! Owns what a heartbeat or its absence means for the log. An attempt is lost when its runner is silent for a lease, or
 //! lives and no longer has it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
+use chrono::Utc;
 use events::beat::{LEASE_MS, Running};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
-use events::job::{self, Command, State};
+use events::job::{self, Command, Loss, LossCause, State};
 use events::runner;
 use events::ticket::Control;
 use tokio::time::Instant;
 
 use crate::facts::Fact;
-use crate::leases::Held;
+use crate::leases::{Held, LEASE};
 use crate::service::Service;
 
 impl Service {
@@ -95,7 +96,8 @@ impl Service {
 
     fn loss(&self, id: (ExecutionId, JobId), reason: &str) -> Option<Fact> {
         let state = &self.fold.job(id.0, id.1)?.state;
-        let command = Command::Lose { attempt: state.attempt, reason: reason.to_owned() };
+        let (attempt, reason) = (state.attempt, reason.to_owned());
+        let command = Command::Lose(Loss { attempt, cause: LossCause::Runner, reason, now: Utc::now() });
         let event = job::decide(state, command).ok()??;
         let command = CommandId::derived(&["lose", &id.1.to_string(), &state.attempt.to_string()]);
         Some(self.job_fact(id, command, event))
@@ -104,10 +106,22 @@ impl Service {
     /// Tells runners to drop attempts that are theirs no more.
     pub(crate) async fn abandon(&mut self, now: Instant) {
         let mut stale = HashSet::new();
+        let mut unheld = HashMap::new();
         for (runner, beat) in self.leases.living(now) {
-            let running = beat.running.iter().filter(|running| self.is_stale(runner, running));
-            stale.extend(running.map(|running| (runner.clone(), running.clone())));
+            for running in &beat.running {
+                let attempt = (runner.clone(), running.clone());
+                if self.is_stale(runner, running) {
+                    stale.insert(attempt);
+                } else if !self.is_held(runner, running) {
+                    let since = self.unheld.get(&attempt).copied().unwrap_or(now);
+                    if now >= since + LEASE {
+                        stale.insert(attempt.clone());
+                    }
+                    unheld.insert(attempt, since);
+                }
+            }
         }
+        self.unheld = unheld;
         self.abandoned.retain(|told| stale.contains(told));
         for (runner, running) in stale {
             let Running { job, attempt } = running;
@@ -125,8 +139,16 @@ impl Service {
         }
     }
 
-    /// Whether an attempt went to somebody else or back to the queue. One that has just ended is not: its runner says
-    /// for a moment longer that it has it.
+    /// Whether a runner has an attempt because the log says so. One that has just ended it has for a moment longer; one
+    /// that ended without its runner, which was lost and is back, it has until it is told.
+    fn is_held(&self, runner: &RunnerId, running: &Running) -> bool {
+        let held = self.fold.index.held.get(runner).into_iter().flatten();
+        held.filter(|(_, job)| *job == running.job)
+            .filter_map(|(execution, job)| self.fold.job(*execution, *job))
+            .any(|tracked| tracked.state.attempt == running.attempt)
+    }
+
+    /// Whether an attempt went to somebody else or back to the queue.
     fn is_stale(&self, runner: &RunnerId, running: &Running) -> bool {
         let execution = self.fold.index.whose.get(&running.job);
         execution.and_then(|execution| self.fold.job(*execution, running.job)).is_some_and(|tracked| {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use events::envelope::{Actor, Recorded};
-use events::execution::{self, Counts};
+use events::execution::{self, Counts, Selection};
 use events::id::{ExecutionId, JobId, RunnerId, SecretId};
 use events::job::{self, Job, Outcome, State};
 use events::runner::{self, DEFAULT_POOL};
@@ -34,6 +34,9 @@ pub(crate) struct Execution {
     /// What its definition says of its jobs.
     pub(crate) settings: Settings,
     pub(crate) jobs: BTreeMap<JobId, Tracked<Job>>,
+    /// The jobs that somebody wants to be tried again and that have not been opened yet.
+    #[serde(default)]
+    pub(crate) due: BTreeSet<JobId>,
     /// The jobs that wait.
     pub(crate) waiting: BTreeMap<JobId, Wait>,
     /// How many jobs have not ended.
@@ -79,6 +82,9 @@ pub(crate) struct Fold {
     /// As they stand in the log: sealed.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<SecretId, Tracked<Secret>>,
+    /// Executions that had ended and go on: they are read from the log before anything else is done.
+    #[serde(default)]
+    pub(crate) reopened: BTreeSet<ExecutionId>,
     #[serde(skip)]
     pub(crate) index: Index,
     #[serde(skip)]
@@ -96,6 +102,14 @@ pub(crate) struct Index {
     pub(crate) whose: HashMap<JobId, ExecutionId>,
     /// When waiting jobs have waited as long as they may.
     pub(crate) deadlines: BTreeSet<(Timestamp, ExecutionId, JobId)>,
+    /// When the next attempts of jobs that wait after a loss may begin.
+    pub(crate) delayed: BTreeSet<(Timestamp, ExecutionId, JobId)>,
+    /// The jobs that are to stop and have not yet.
+    pub(crate) canceling: BTreeSet<(ExecutionId, JobId)>,
+    /// The executions that are to stop and have not yet.
+    pub(crate) stopping: BTreeSet<ExecutionId>,
+    /// The executions with jobs that are to be tried again.
+    pub(crate) retrying: BTreeSet<ExecutionId>,
     /// The executions that have fewer jobs than they should.
     pub(crate) lacking: BTreeSet<ExecutionId>,
     /// The executions with nothing left to do.
@@ -109,23 +123,22 @@ impl Fold {
     pub(crate) fn reindex(&mut self, site: Site) {
         self.index = Index { admission: Admission::new(site.job_limits.clone()), ..Index::default() };
         self.site = site;
-        for (id, execution) in &mut self.executions {
-            execution.open = 0;
-            self.index.admission.open(*id, execution.terms());
-            for (job, tracked) in &execution.jobs {
-                execution.open += usize::from(tracked.state.outcome().is_none());
-                self.index.whose.insert(*job, *id);
-            }
+        for (id, execution) in std::mem::take(&mut self.executions) {
+            self.insert(id, execution);
         }
-        let ids: Vec<ExecutionId> = self.executions.keys().copied().collect();
-        for id in ids {
-            let Some(execution) = self.executions.get(&id) else { continue };
-            let limit = self.queue_timeout(execution);
-            for (job, tracked) in &execution.jobs {
-                self.index.enter((id, *job), &tracked.state, execution.waiting.get(job), limit);
-            }
-            self.reckon(id);
+    }
+
+    /// Takes a whole execution in.
+    pub(crate) fn insert(&mut self, id: ExecutionId, mut execution: Execution) {
+        self.index.admission.open(id, execution.terms());
+        execution.open = execution.jobs.values().filter(|job| job.state.outcome().is_none()).count();
+        let limit = self.queue_timeout(&execution);
+        for (job, tracked) in &execution.jobs {
+            self.index.whose.insert(*job, id);
+            self.index.enter((id, *job), &tracked.state, execution.waiting.get(job), limit);
         }
+        self.executions.insert(id, execution);
+        self.reckon(id);
     }
 
     /// Takes an event in.
@@ -174,6 +187,11 @@ impl Fold {
     fn apply_execution(&mut self, id: ExecutionId, recorded: &Recorded, event: &execution::Event) {
         match event {
             execution::Event::Completed(_) => {
+                let is_news = |known: &Execution| known.own.sequence < recorded.sequence;
+                if !self.executions.get(&id).is_none_or(is_news) {
+                    return;
+                }
+                self.reopened.remove(&id);
                 if let Some(execution) = self.executions.remove(&id) {
                     let limit = self.queue_timeout(&execution);
                     for (job, tracked) in &execution.jobs {
@@ -189,12 +207,21 @@ impl Fold {
                     user: recorded.actor.clone(),
                     settings: Settings::of(requested),
                     jobs: BTreeMap::new(),
+                    due: BTreeSet::new(),
                     waiting: BTreeMap::new(),
                     open: 0,
                 });
                 self.index.admission.open(id, execution.terms());
                 advance(&mut execution.own, recorded.sequence, |own| execution::evolve(own, event));
             }
+            execution::Event::RetryRequested(request) => match self.executions.get_mut(&id) {
+                Some(execution) if execution.own.sequence < recorded.sequence => {
+                    execution.select(request.jobs);
+                    advance(&mut execution.own, recorded.sequence, |own| execution::evolve(own, event));
+                }
+                Some(_) => {}
+                None => drop(self.reopened.insert(id)),
+            },
             _ => {
                 if let Some(execution) = self.executions.get_mut(&id) {
                     advance(&mut execution.own, recorded.sequence, |own| execution::evolve(own, event));
@@ -215,6 +242,9 @@ impl Fold {
         self.index.leave((id, job), &tracked.state, execution.waiting.get(&job), limit);
         tracked.state = job::evolve(std::mem::take(&mut tracked.state), event);
         tracked.sequence = recorded.sequence;
+        if let job::Event::Retried(_) = event {
+            execution.due.remove(&job);
+        }
         if tracked.state.state == State::Queued {
             let wait = Wait { sequence: recorded.sequence, time: recorded.time };
             // What else happens to a job that waits does not send it back to the end.
@@ -235,7 +265,9 @@ impl Fold {
             true => set.insert(id),
             false => set.remove(&id),
         };
-        note(&mut self.index.lacking, execution.is_some_and(Execution::lacks_jobs));
+        note(&mut self.index.lacking, execution.is_some_and(Execution::needs_jobs));
+        note(&mut self.index.stopping, execution.is_some_and(|one| one.own.state.cancel_requested));
+        note(&mut self.index.retrying, execution.is_some_and(|one| !one.due.is_empty()));
         note(&mut self.index.done, execution.is_some_and(Execution::is_done));
         note(&mut self.index.starved, execution.is_some_and(|one| one.own.state.starved.is_some()));
     }
@@ -245,6 +277,24 @@ impl Fold {
         let Some(execution) = self.executions.get(&id) else { return };
         let Some(tracked) = execution.jobs.get(&job) else { return };
         self.index.stand((id, job), &tracked.state, execution.waiting.get(&job));
+    }
+
+    /// Lets the jobs wait for a runner whose next attempt's time has come.
+    pub(crate) fn ripen(&mut self, now: Timestamp) {
+        while let Some((at, execution, job)) = self.index.delayed.first().copied()
+            && at <= now
+        {
+            self.index.delayed.pop_first();
+            self.put_back((execution, job));
+        }
+    }
+
+    /// Notes that a job need not be opened for another attempt.
+    pub(crate) fn settle(&mut self, (id, job): (ExecutionId, JobId)) {
+        if let Some(execution) = self.executions.get_mut(&id) {
+            execution.due.remove(&job);
+        }
+        self.reckon(id);
     }
 
     /// How long a job of an execution may wait for a runner.
@@ -271,6 +321,12 @@ impl Index {
         if let Some(wait) = wait {
             self.deadlines.insert((wait.time + limit, ids.0, ids.1));
         }
+        if let (State::Queued, Some(at)) = (&job.state, job.retry_at) {
+            self.delayed.insert((at, ids.0, ids.1));
+        }
+        if job.cancel_requested && job.outcome().is_none() {
+            self.canceling.insert(ids);
+        }
         self.stand(ids, job, wait);
     }
 
@@ -281,11 +337,17 @@ impl Index {
         if let Some(wait) = wait {
             self.deadlines.remove(&(wait.time + limit, ids.0, ids.1));
         }
+        if let Some(at) = job.retry_at {
+            self.delayed.remove(&(at, ids.0, ids.1));
+        }
+        self.canceling.remove(&ids);
     }
 
     fn stand(&mut self, (execution, id): (ExecutionId, JobId), job: &Job, wait: Option<&Wait>) {
         let standing = match (job.runner(), wait) {
             (Some(_), _) => Some(Standing::Holding),
+            // It is not to be given out yet.
+            (None, _) if job.retry_at.is_some_and(|at| self.delayed.contains(&(at, execution, id))) => None,
             (None, Some(wait)) => Some(Standing::Waiting(wait.sequence)),
             (None, None) => None,
         };
@@ -327,9 +389,22 @@ impl Execution {
             .is_some_and(|resolved| self.jobs.len() < resolved.workspaces as usize)
     }
 
-    /// Whether nothing is left to do.
+    /// Whether jobs are to be made for it.
+    fn needs_jobs(&self) -> bool {
+        self.lacks_jobs() && !self.own.state.cancel_requested
+    }
+
+    /// Notes the jobs that have ended and are to be tried again.
+    fn select(&mut self, jobs: Selection) {
+        let ended = self.jobs.iter().filter_map(|(id, tracked)| Some((*id, tracked.state.outcome()?)));
+        self.due.extend(ended.filter(|(id, end)| jobs.includes(*id, *end)).map(|(id, _)| id));
+    }
+
+    /// Whether nothing is left to do. One that is to stop gets no further jobs.
     pub(crate) fn is_done(&self) -> bool {
-        self.own.state.resolved.is_some() && !self.lacks_jobs() && self.open == 0
+        let state = &self.own.state;
+        let is_whole = state.resolved.is_some() && !self.lacks_jobs();
+        (is_whole || state.cancel_requested) && self.open == 0 && self.due.is_empty()
     }
 
     /// How its jobs ended. Makes sense once all have.

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use anyhow::Context as _;
 use broker::ReportDelivery;
+use chrono::Utc;
 
 use crate::facts::Fact;
 use crate::reports::{Verdict, command_id, judge};
@@ -67,7 +68,7 @@ impl Service {
             Err(error) => return Judged::Dead(error.to_string()),
         };
         let job = self.fold.job(report.execution, report.job).map(|tracked| &tracked.state);
-        match judge(job, &delivery.runner, report) {
+        match judge(job, &delivery.runner, report, Utc::now()) {
             Verdict::Fact(event) => {
                 let fact = self.job_fact((report.execution, report.job), command_id(report), event);
                 Judged::Fact(Box::new(fact))

@@ -5,6 +5,7 @@
 //! harmless steps. Never runs anything and never talks to a runner but through its queue.
 
 mod admission;
+mod cancel;
 mod drain;
 mod facts;
 mod fleet;
@@ -14,6 +15,7 @@ mod jobs;
 mod leases;
 mod queueing;
 mod reports;
+mod retry;
 mod rooms;
 mod service;
 mod tickets;

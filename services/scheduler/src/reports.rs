@@ -3,11 +3,11 @@
 //! Owns the check: this runner holds this very attempt, and the job can make the step. A word from an attempt that was
 //! given away is dropped; one that makes no sense is buried, never acknowledged away.
 
-use events::Rejection;
 use events::id::{CommandId, RunnerId};
-use events::job::{self, Command, Job, StepFinished, StepStarted, Succeeded, TimedOut};
+use events::job::{self, Canceled, Command, Job, Loss, StepFinished, StepStarted, Succeeded, TimedOut};
 use events::rejection::Code;
 use events::report::{Report, What};
+use events::{Rejection, Timestamp};
 
 /// What a report means.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Verdict {
 }
 
 /// Judges a report on a job; absent: the scheduler does not know the job, whose execution has ended.
-pub(crate) fn judge(job: Option<&Job>, runner: &RunnerId, report: &Report) -> Verdict {
+pub(crate) fn judge(job: Option<&Job>, runner: &RunnerId, report: &Report, now: Timestamp) -> Verdict {
     let Some(job) = job else { return Verdict::Done };
     if report.attempt == job.attempt && job.runner().is_some_and(|holder| holder != runner) {
         return Verdict::Dead(format!(
@@ -29,7 +29,7 @@ pub(crate) fn judge(job: Option<&Job>, runner: &RunnerId, report: &Report) -> Ve
             report.attempt
         ));
     }
-    match job::decide(job, command(report)) {
+    match job::decide(job, command(report, now)) {
         Ok(Some(event)) => Verdict::Fact(event),
         Ok(None) => Verdict::Done,
         Err(Rejection { code: Code::StaleAttempt, .. }) if report.attempt < job.attempt || is_over(job) => {
@@ -51,7 +51,7 @@ pub(crate) fn command_id(report: &Report) -> CommandId {
     CommandId::derived(&["report", &job, &attempt, &number])
 }
 
-fn command(report: &Report) -> Command {
+fn command(report: &Report, now: Timestamp) -> Command {
     let attempt = report.attempt;
     match report.what.clone() {
         What::Started => Command::Start { attempt },
@@ -65,7 +65,8 @@ fn command(report: &Report) -> Command {
         What::Failed { failure, log } => Command::Fail { attempt, failure, log },
         What::TimedOut { limit_ms, step, log } => Command::TimeOut(TimedOut { attempt, limit_ms, step, log }),
         What::Returned { reason } => Command::Return { attempt, reason },
-        What::Abandoned { reason, .. } => Command::Lose { attempt, reason },
+        What::Canceled { log } => Command::Cancel(Canceled { attempt: Some(attempt), log: Some(log) }),
+        What::Abandoned { cause, reason, .. } => Command::Lose(Loss { attempt, cause, reason, now }),
     }
 }
 
@@ -73,8 +74,10 @@ fn command(report: &Report) -> Command {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
 
+    use events::blob::Sha256;
     use events::id::{ExecutionId, JobId};
-    use events::job::{Assigned, State};
+    use events::job::{Assigned, LossCause, State};
+    use events::log::LogEnd;
 
     use super::*;
 
@@ -100,30 +103,59 @@ mod tests {
         }
     }
 
+    fn now() -> Timestamp {
+        "2026-01-02T03:05:06Z".parse().unwrap()
+    }
+
     #[test]
     fn the_holder_of_the_attempt_is_believed() {
-        let verdict = judge(Some(&running(2, "a")), &runner("a"), &report(2, What::StepStarted { step: 1 }));
+        let verdict =
+            judge(Some(&running(2, "a")), &runner("a"), &report(2, What::StepStarted { step: 1 }), now());
         assert_eq!(verdict, Verdict::Fact(job::Event::StepStarted(StepStarted { attempt: 2, step: 1 })));
     }
 
     #[test]
     fn a_straggler_changes_nothing() {
         let late = report(1, What::StepStarted { step: 1 });
-        assert_eq!(judge(Some(&running(2, "a")), &runner("b"), &late), Verdict::Done);
-        assert_eq!(judge(None, &runner("b"), &late), Verdict::Done);
+        assert_eq!(judge(Some(&running(2, "a")), &runner("b"), &late, now()), Verdict::Done);
+        assert_eq!(judge(None, &runner("b"), &late, now()), Verdict::Done);
         let lost = Job { state: State::Queued, attempt: 1, ..Job::default() };
-        assert_eq!(judge(Some(&lost), &runner("b"), &late), Verdict::Done);
+        assert_eq!(judge(Some(&lost), &runner("b"), &late, now()), Verdict::Done);
     }
 
     #[test]
     fn a_runner_cannot_speak_for_another() {
-        let verdict = judge(Some(&running(2, "a")), &runner("b"), &report(2, What::StepStarted { step: 1 }));
+        let verdict =
+            judge(Some(&running(2, "a")), &runner("b"), &report(2, What::StepStarted { step: 1 }), now());
         assert!(matches!(verdict, Verdict::Dead(_)), "{verdict:?}");
     }
 
     #[test]
     fn an_attempt_that_was_never_given_out_is_buried() {
-        let verdict = judge(Some(&running(2, "a")), &runner("a"), &report(3, What::Started));
+        let verdict = judge(Some(&running(2, "a")), &runner("a"), &report(3, What::Started), now());
         assert!(matches!(verdict, Verdict::Dead(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_runner_that_stopped_what_was_to_stop_is_believed() {
+        let log = LogEnd { chunks: 3, bytes: 900, lines: 12, sha256: Sha256::from_bytes(&[7; 32]) };
+        let word = report(2, What::Canceled { log: log.clone() });
+        let job = job::evolve(running(2, "a"), &job::Event::CancelRequested(job::CancelRequested {}));
+        let canceled = Canceled { attempt: Some(2), log: Some(log) };
+        assert_eq!(judge(Some(&job), &runner("a"), &word, now()), Verdict::Fact(canceled.into()));
+        let verdict = judge(Some(&running(2, "a")), &runner("a"), &word, now());
+        assert!(matches!(verdict, Verdict::Dead(_)), "nobody asked for it: {verdict:?}");
+    }
+
+    #[test]
+    fn the_next_attempt_waits_from_when_the_loss_is_known() {
+        let log = LogEnd { chunks: 0, bytes: 0, lines: 0, sha256: Sha256::from_bytes(&[7; 32]) };
+        let cause = LossCause::Infrastructure;
+        let word = report(2, What::Abandoned { cause, reason: "no engine".to_owned(), log });
+        let Verdict::Fact(job::Event::Lost(lost)) = judge(Some(&running(2, "a")), &runner("a"), &word, now())
+        else {
+            panic!("it is lost")
+        };
+        assert_eq!(lost.retry_at, now().checked_add_signed(job::back_off(cause, 0)));
     }
 }

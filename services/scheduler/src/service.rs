@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
 use broker::{Broker, Checkpoint, Follower, Message, SnapshotFile, Start};
+use chrono::Utc;
 use events::beat::Running;
 use events::id::{ExecutionId, JobId, RunnerId};
 use events::subject;
@@ -15,12 +16,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Config;
+use crate::cancel::Told;
 use crate::fold::{Fold, Site};
 use crate::leases::{LEASE, Leases};
 use crate::vault::Vault;
 
 /// How many events may be read again after a crash.
 const SNAPSHOT_EVERY: u64 = 5_000;
+
+/// How many facts of one kind are appended before the loop looks at everything else.
+pub(crate) const BATCH: usize = 512;
 
 pub(crate) struct Service {
     pub(crate) config: Config,
@@ -35,6 +40,10 @@ pub(crate) struct Service {
     pub(crate) opened: HashSet<RunnerId>,
     /// Attempts that a runner was told to drop and still speaks of.
     pub(crate) abandoned: HashSet<(RunnerId, Running)>,
+    /// Attempts of which a runner speaks and that are not its own by the log, since when.
+    pub(crate) unheld: HashMap<(RunnerId, Running), Instant>,
+    /// Attempts that a runner was told to stop.
+    pub(crate) told: Told,
     /// Executions whose jobs could not be queued, and when to try again.
     pub(crate) stuck: HashMap<ExecutionId, Instant>,
     /// Pools for which jobs wait and whose runners take none, since when.
@@ -70,6 +79,8 @@ impl Service {
             sent: HashMap::new(),
             opened: HashSet::new(),
             abandoned: HashSet::new(),
+            unheld: HashMap::new(),
+            told: Told::new(),
             stuck: HashMap::new(),
             unserved: HashMap::new(),
             told_to_drain: HashSet::new(),
@@ -89,10 +100,11 @@ impl Service {
         let mut beats = self.broker.follow_runner_beats();
         let mut connection = self.broker.connection();
         loop {
-            self.tick().await?;
+            let more = self.tick().await?;
             let now = Instant::now();
             let expiry = self.leases.next_expiry(now).unwrap_or(now + LEASE);
-            let wake = self.next_alarm(now).map_or(expiry, |alarm| alarm.min(expiry));
+            let alarm = self.next_alarm(now).map_or(expiry, |alarm| alarm.min(expiry));
+            let wake = if more { now } else { alarm };
             tokio::select! {
                 () = stop.cancelled() => break,
                 batch = self.events.next() => self.take_in(&batch?.messages),
@@ -113,19 +125,23 @@ impl Service {
         Ok(())
     }
 
-    /// Looks at everything and does what there is to do.
-    async fn tick(&mut self) -> anyhow::Result<()> {
+    /// Looks at everything and does what there is to do; says whether there is more to do at once.
+    async fn tick(&mut self) -> anyhow::Result<bool> {
         let now = Instant::now();
+        self.reopen().await?;
+        let more = self.cancel().await? | self.retry().await?;
         self.greet(now).await?;
         self.lose(now).await?;
         self.queue(now).await?;
         self.time_out_queued(now).await?;
+        self.fold.ripen(Utc::now());
         self.assign(now).await?;
         self.note_starved(now).await?;
         self.send_tickets(now).await;
         self.abandon(now).await;
         self.drain(now).await?;
-        self.complete().await
+        self.complete().await?;
+        Ok(more)
     }
 
     /// Waits for events and takes them in.

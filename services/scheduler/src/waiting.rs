@@ -107,7 +107,9 @@ impl Service {
 
     /// When a job has waited too long, or a pool has had nobody for long enough to say so.
     pub(crate) fn next_alarm(&self, now: Instant) -> Option<Instant> {
-        let deadline = self.fold.index.deadlines.first().map(|(deadline, ..)| {
+        let index = &self.fold.index;
+        let times = index.deadlines.first().into_iter().chain(index.delayed.first());
+        let deadline = times.map(|(deadline, ..)| deadline).min().map(|deadline| {
             let left = (*deadline - Utc::now()).to_std().unwrap_or(Duration::ZERO);
             // A timer that is set so far ahead would be out of its range.
             now + left.min(Duration::from_secs(24 * 60 * 60))

@@ -97,6 +97,23 @@ fn every_optional_field_is_set_in_one_golden_and_absent_in_another() {
 }
 
 #[test]
+fn what_an_earlier_version_did_not_say_follows_from_what_it_said() {
+    use events::job::{Event as JobEvent, FailureOrigin, LossCause};
+    let read = |name: &str| {
+        let golden = event_goldens().into_iter().find(|golden| golden.file.title() == name).unwrap();
+        match decode(&golden, golden.file.text.as_bytes()) {
+            Event::Job(JobEvent::Failed(failed)) => format!("{:?}", failed.origin),
+            Event::Job(JobEvent::Lost(lost)) => format!("{:?} {:?}", lost.cause, lost.retry_at),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read("job.failed.v1"), format!("{:?}", FailureOrigin::Job));
+    assert_eq!(read("job.failed.v2.lost"), format!("{:?}", FailureOrigin::Infrastructure));
+    assert_eq!(read("job.failed.v1.lost"), format!("{:?}", FailureOrigin::Infrastructure));
+    assert_eq!(read("job.lost.v1"), format!("{:?} None", LossCause::Runner));
+}
+
+#[test]
 fn an_unknown_type_and_a_later_version_are_told_apart_from_garbage() {
     use events::Undecodable;
     let read = |name, version, json: &str| {

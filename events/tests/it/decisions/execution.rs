@@ -3,8 +3,10 @@
 use events::action::{Definition, Given as Extra};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::execution::{CancelRequested, Command, Completed, Counts, Event, Execution, Lack, Outcome};
-use events::execution::{Reason, Requested, Resolved, StarvationEnded, Starved, decide, evolve};
-use events::id::ActionId;
+use events::execution::{PlanRequested, Reason, Requested, Resolved, RetryRequested, Selection};
+use events::execution::{StarvationEnded, Starved, decide, evolve};
+use events::id::{ActionId, JobId};
+use events::job;
 use events::rejection::Code;
 
 use crate::given::{Given, fold};
@@ -48,6 +50,14 @@ fn cancel_requested() -> Event {
     CancelRequested {}.into()
 }
 
+fn retry(number: u32, jobs: Selection) -> Command {
+    Command::RequestRetry(RetryRequested { number, jobs })
+}
+
+fn retry_requested(number: u32, jobs: Selection) -> Event {
+    RetryRequested { number, jobs }.into()
+}
+
 fn completed(outcome: Outcome, counts: Counts) -> Event {
     Completed { outcome, counts }.into()
 }
@@ -68,6 +78,8 @@ fn it_is_asked_for_once() {
 fn nothing_can_be_asked_of_one_that_does_not_exist() {
     given([]).when(Command::Resolve(scope(200))).then_refused(Code::NotFound);
     given([]).when(Command::RequestCancel).then_refused(Code::NotFound);
+    given([]).when(retry(1, Selection::All)).then_refused(Code::NotFound);
+    given([]).when(Command::RequestPlan).then_refused(Code::NotFound);
     given([]).when(Command::Complete(GOOD)).then_refused(Code::NotFound);
 }
 
@@ -105,6 +117,86 @@ fn it_completes_once_and_only_when_it_is_known_where_it_works() {
     given([requested(), resolved(), completed(Outcome::Succeeded, GOOD)])
         .when(Command::Complete(MIXED))
         .then_nothing();
+}
+
+#[test]
+fn one_that_is_canceled_before_it_is_known_where_it_works_completes_without_a_scope() {
+    let canceled = || [requested(), cancel_requested(), completed(Outcome::Canceled, NONE)];
+    given([requested(), cancel_requested()])
+        .when(Command::Complete(NONE))
+        .then(completed(Outcome::Canceled, NONE));
+    given(canceled()).when(Command::Resolve(scope(200))).then_nothing();
+    for jobs in [Selection::All, Selection::Failed] {
+        given(canceled()).when(retry(1, jobs)).then_refused(Code::NothingToRetry);
+    }
+}
+
+#[test]
+fn a_retry_opens_it_again() {
+    let ended = || [requested(), resolved(), completed(Outcome::PartiallyFailed, MIXED)];
+    given(ended()).when(retry(1, Selection::Failed)).then(retry_requested(1, Selection::Failed));
+    given(ended()).when(retry(1, Selection::All)).then(retry_requested(1, Selection::All));
+    given(ended()).when(retry(2, Selection::All)).then_refused(Code::IllegalTransition);
+    let again = fold(ended().into_iter().chain([retry_requested(1, Selection::Failed)]), evolve);
+    let again = Given::new(again, decide);
+    again.when(retry(1, Selection::Failed)).then_nothing();
+    again.when(retry(2, Selection::All)).then(retry_requested(2, Selection::All));
+    again.when(Command::Complete(GOOD)).then(completed(Outcome::Succeeded, GOOD));
+    again.when(Command::RequestCancel).then(cancel_requested());
+}
+
+#[test]
+fn a_retry_needs_jobs_that_ended() {
+    let good = Counts { unreachable: 3, ..GOOD };
+    let ended = || [requested(), resolved(), completed(Outcome::PartiallyFailed, good)];
+    given(ended()).when(retry(1, Selection::Failed)).then_refused(Code::NothingToRetry);
+    given(ended()).when(retry(1, Selection::All)).then(retry_requested(1, Selection::All));
+    // One that ended is tried again while others still run.
+    given([requested(), resolved()])
+        .when(retry(1, Selection::Failed))
+        .then(retry_requested(1, Selection::Failed));
+    // Jobs that a cancel came before are made up for.
+    given([requested(), resolved(), cancel_requested(), completed(Outcome::Canceled, NONE)])
+        .when(retry(1, Selection::Failed))
+        .then(retry_requested(1, Selection::Failed));
+}
+
+#[test]
+fn a_retry_waits_for_a_cancel_and_forgets_it() {
+    given([requested(), resolved(), cancel_requested()])
+        .when(retry(1, Selection::All))
+        .then_refused(Code::NotEnded);
+    let cut = completed(Outcome::Canceled, CUT);
+    let again = [requested(), resolved(), cancel_requested(), cut, retry_requested(1, Selection::Failed)];
+    given(again).when(Command::Complete(GOOD)).then(completed(Outcome::Succeeded, GOOD));
+}
+
+#[test]
+fn a_selection_names_jobs_by_their_end() {
+    let (one, other) = (JobId::derived(&["one"]), JobId::derived(&["other"]));
+    for outcome in [job::Outcome::Succeeded, job::Outcome::Failed, job::Outcome::Canceled] {
+        assert!(Selection::All.includes(one, outcome));
+        assert_eq!(Selection::Failed.includes(one, outcome), outcome != job::Outcome::Succeeded);
+        assert!(Selection::One { job: one }.includes(one, outcome));
+        assert!(!Selection::One { job: one }.includes(other, outcome));
+    }
+}
+
+#[test]
+fn a_plan_is_asked_for_where_none_comes_by_itself() {
+    let canceled = || [requested(), resolved(), cancel_requested(), completed(Outcome::Canceled, CUT)];
+    given([requested(), resolved()]).when(Command::RequestPlan).then_refused(Code::NotEnded);
+    given(canceled()).when(Command::RequestPlan).then(PlanRequested {});
+    for (outcome, counts) in [(Outcome::Succeeded, GOOD), (Outcome::PartiallyFailed, MIXED)] {
+        given([requested(), resolved(), completed(outcome, counts)])
+            .when(Command::RequestPlan)
+            .then_nothing();
+    }
+    let planned = canceled().into_iter().chain([PlanRequested {}.into()]);
+    Given::new(fold(planned.clone(), evolve), decide).when(Command::RequestPlan).then_nothing();
+    // The next end is another state of things.
+    let next = [retry_requested(1, Selection::All), cancel_requested(), completed(Outcome::Canceled, CUT)];
+    Given::new(fold(planned.chain(next), evolve), decide).when(Command::RequestPlan).then(PlanRequested {});
 }
 
 #[test]

@@ -31,8 +31,12 @@ fn aimed(job: &Job, (command, aim): (Command, bool)) -> Command {
         Command::Succeed(end) => Command::Succeed(job::Succeeded { attempt: current, ..end }),
         Command::Fail { failure, log, .. } => Command::Fail { attempt: current, failure, log },
         Command::TimeOut(end) => Command::TimeOut(job::TimedOut { attempt: current, ..end }),
-        Command::Lose { reason, .. } => Command::Lose { attempt: current, reason },
+        Command::Lose(loss) => Command::Lose(job::Loss { attempt: current, ..loss }),
         Command::Return { reason, .. } => Command::Return { attempt: current, reason },
+        Command::Cancel(end) => {
+            let attempt = job.runner().map(|_| current);
+            Command::Cancel(job::Canceled { attempt, log: attempt.and(end.log) })
+        }
         Command::SealLog { blob, log, .. } => Command::SealLog { attempt: current, blob, log },
         other => other,
     }
@@ -41,10 +45,11 @@ fn aimed(job: &Job, (command, aim): (Command, bool)) -> Command {
 /// The attempt that a command speaks for as its runner.
 fn speaker(command: &Command) -> Option<u32> {
     match command {
-        Command::Start { attempt }
-        | Command::Fail { attempt, .. }
-        | Command::Lose { attempt, .. }
-        | Command::Return { attempt, .. } => Some(*attempt),
+        Command::Start { attempt } | Command::Fail { attempt, .. } | Command::Return { attempt, .. } => {
+            Some(*attempt)
+        }
+        Command::Lose(loss) => Some(loss.attempt),
+        Command::Cancel(end) => end.attempt,
         Command::StartStep(step) => Some(step.attempt),
         Command::FinishStep(step) => Some(step.attempt),
         Command::Succeed(end) => Some(end.attempt),
@@ -139,11 +144,45 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn what_is_to_stop_is_never_given_out_and_a_runner_stops_only_what_is_to(commands in commands()) {
+        for (job, _, event) in run(commands) {
+            match event {
+                Some(Event::Assigned(_)) => prop_assert!(!job.cancel_requested),
+                Some(Event::Lost(_)) => prop_assert!(!job.cancel_requested),
+                Some(Event::Canceled(end)) if end.attempt.is_some() => prop_assert!(job.cancel_requested),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_the_jobs_doing_is_tried_again_and_waits(commands in commands()) {
+        for (job, command, event) in run(commands) {
+            match (command, event) {
+                (_, Some(Event::Failed(failed))) => {
+                    prop_assert_eq!(failed.origin, failed.failure.kind.origin());
+                }
+                (Command::Lose(loss), Some(Event::Lost(lost))) => {
+                    let wait = job::back_off(loss.cause, job.losses);
+                    let counts = loss.cause != job::LossCause::Drained;
+                    prop_assert_eq!(counts, wait > chrono::TimeDelta::zero());
+                    let at = counts.then(|| loss.now.checked_add_signed(wait)).flatten();
+                    prop_assert_eq!(lost.retry_at, at);
+                }
+                (command, Some(Event::Lost(_))) => prop_assert!(false, "{:?} lost an attempt", command),
+                _ => {}
+            }
+        }
+    }
+}
+
 #[test]
 fn random_histories_get_everywhere() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
-    for _ in 0..300 {
+    for _ in 0..1_000 {
         let commands = commands().new_tree(&mut runner).unwrap().current();
         for event in run(commands).into_iter().filter_map(|(_, _, event)| event) {
             match &event {

@@ -51,6 +51,11 @@ fn not_found(what: &str, name: &str, list: &str) -> Complaint {
     }
 }
 
+/// An id of this invocation's own: sent again, it is the same wish.
+fn fresh() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
 /// A state's name as people read it.
 fn state(name: &str) -> String {
     name.to_lowercase().replace('_', " ")

@@ -14,6 +14,7 @@ use events::runner::DEFAULT_POOL;
 
 use super::{BrokerOptions, User, serve};
 use crate::data_dir::{DataDir, DataDirOption, LOCAL_RUNNER};
+use crate::duration;
 
 /// The role.
 pub(crate) const ROLE: &str = "runner";
@@ -104,6 +105,10 @@ pub(crate) struct SandboxOptions {
     /// The most that a definition may ask for, written in the same way; without, there is no bound
     #[arg(long, value_name = "LIMITS", env = "PATCHWAVE_MAX_LIMITS", hide_env_values = true, value_parser = max_limits)]
     max_limits: Option<spec::Limits>,
+
+    /// How long a step that is to stop may take to end after SIGTERM before it is killed: 10s, 2m
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, default_value = "10s")]
+    grace: Duration,
 }
 
 fn default_limits(text: &str) -> Result<spec::Limits, String> {
@@ -163,6 +168,7 @@ pub(crate) fn config(
         kept_bytes: options.kept_bytes,
         default_limits: options.default_limits.clone().unwrap_or_default(),
         max_limits: options.max_limits.clone().unwrap_or_default(),
+        grace: options.grace,
     }
 }
 

@@ -6,6 +6,7 @@
 mod apply_action;
 mod create_execution;
 mod drain_runner;
+mod lifecycle;
 mod secret;
 
 use std::future::Future;

@@ -6,7 +6,7 @@ use sqlx::{FromRow, Row as _};
 
 use super::job::Job;
 use super::plan::Plan;
-use super::scalar::{Connection, DateTime, int, states};
+use super::scalar::{Connection, DateTime, Named, int, states};
 use super::{children, page, page_cost};
 use crate::projection::{Bound, Children, Cursor, Listed};
 
@@ -51,6 +51,10 @@ pub(crate) struct Execution {
     counts: ExecutionCounts,
     /// Why its jobs wait in vain; absent while they do not.
     starved: Option<Starvation>,
+    /// How often jobs were to be tried again.
+    retries: i32,
+    /// Whether its newest plan is of its jobs as they ended last.
+    plan_is_current: bool,
     #[graphql(skip)]
     plan_id: Option<String>,
     #[graphql(skip)]
@@ -150,6 +154,8 @@ impl FromRow<'_, AnyRow> for Execution {
                 canceled: count("canceled")?,
             },
             starved: Starvation::of(row)?,
+            retries: count("retries")?,
+            plan_is_current: row.try_get::<i64, _>("plan_is_current")? != 0,
             plan_id: row.try_get("plan_id")?,
             requested_sequence: row.try_get("requested_sequence")?,
         })

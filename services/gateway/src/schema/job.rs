@@ -7,7 +7,7 @@ use sqlx::{FromRow, Row as _};
 
 use super::children;
 use super::execution::{OfExecution, Starvation};
-use super::scalar::{DateTime, Sequence, int, sequence, states};
+use super::scalar::{DateTime, Named, Sequence, int, sequence, states};
 use super::secret::AttemptSecret;
 use crate::projection::{Bound, Children, Cursor, Listed};
 
@@ -39,6 +39,28 @@ states! {
     }
 }
 
+states! {
+    /// Whose doing a failure is.
+    FailureOrigin {
+        /// The job's own: another attempt would most likely end the same.
+        Job = "job",
+        /// That of what it ran on or was to run on.
+        Infrastructure = "infrastructure",
+    }
+}
+
+states! {
+    /// What took an attempt away.
+    LossCause {
+        /// Its runner went silent, was restarted, or no longer has it.
+        Runner = "runner",
+        /// What the runner needs did not work.
+        Infrastructure = "infrastructure",
+        /// Its runner was asked to stop and handed it back.
+        Drained = "drained",
+    }
+}
+
 /// One workspace of an execution: a branch of a repository, and a folder in it.
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
@@ -58,6 +80,10 @@ pub(crate) struct Job {
     attempt: i32,
     /// Who has or had that attempt.
     runner: Option<String>,
+    /// Whether it is to stop.
+    cancel_requested: bool,
+    /// When the next attempt may begin, while it waits after a loss.
+    retry_at: Option<DateTime>,
     failure: Option<Failure>,
     diff_stat: Option<DiffStat>,
     has_patch: bool,
@@ -69,6 +95,8 @@ pub(crate) struct Job {
 /// Why a job failed.
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct Failure {
+    /// Whose doing it is.
+    origin: FailureOrigin,
     kind: String,
     /// The step, from 1.
     step: Option<i32>,
@@ -106,6 +134,7 @@ impl FromRow<'_, AnyRow> for Job {
         let limit: (Option<String>, _) = (row.try_get("failure_limit")?, number("failure_limit_value")?);
         let failure = match kind {
             Some(kind) => Some(Failure {
+                origin: FailureOrigin::read(row, "failure_origin")?.unwrap_or(FailureOrigin::Job),
                 kind,
                 step: number("failure_step")?.map(int),
                 exit_code: number("failure_exit_code")?.map(int),
@@ -118,14 +147,6 @@ impl FromRow<'_, AnyRow> for Job {
             }),
             None => None,
         };
-        let diff_stat = match (number("files")?, number("insertions")?, number("deletions")?) {
-            (Some(files), Some(insertions), Some(deletions)) => Some(DiffStat {
-                files: int(files),
-                insertions: sequence(insertions),
-                deletions: sequence(deletions),
-            }),
-            _ => None,
-        };
         Ok(Self {
             id: ID(row.try_get("id")?),
             execution_id: ID(row.try_get("execution_id")?),
@@ -137,14 +158,28 @@ impl FromRow<'_, AnyRow> for Job {
             state: JobState::of(row)?,
             attempt: int(row.try_get("attempt")?),
             runner: row.try_get("runner_id")?,
+            cancel_requested: row.try_get::<i64, _>("cancel_requested")? != 0,
+            retry_at: row.try_get::<Option<String>, _>("retry_at")?.map(DateTime),
             failure,
-            diff_stat,
+            diff_stat: diff_stat(row)?,
             has_patch: row.try_get::<Option<String>, _>("patch_sha256")?.is_some(),
             queued_at: DateTime(row.try_get("queued_at")?),
             started_at: row.try_get::<Option<String>, _>("started_at")?.map(DateTime),
             ended_at: row.try_get::<Option<String>, _>("ended_at")?.map(DateTime),
         })
     }
+}
+
+fn diff_stat(row: &AnyRow) -> sqlx::Result<Option<DiffStat>> {
+    let number = |column| row.try_get::<Option<i64>, _>(column);
+    Ok(match (number("files")?, number("insertions")?, number("deletions")?) {
+        (Some(files), Some(insertions), Some(deletions)) => Some(DiffStat {
+            files: int(files),
+            insertions: sequence(insertions),
+            deletions: sequence(deletions),
+        }),
+        _ => None,
+    })
 }
 
 impl Listed for Job {
@@ -186,9 +221,16 @@ pub(crate) struct Attempt {
     state: AttemptState,
     /// Why it did not succeed.
     reason: Option<String>,
+    /// Whose doing that is.
+    failure_origin: Option<FailureOrigin>,
+    /// What took it away, if it was lost.
+    loss_cause: Option<LossCause>,
     assigned_at: DateTime,
     started_at: Option<DateTime>,
     ended_at: Option<DateTime>,
+    /// How large its patch is.
+    diff_stat: Option<DiffStat>,
+    has_patch: bool,
     /// Whether its log is stored for good.
     log_sealed: bool,
     log_lines: Option<Sequence>,
@@ -206,6 +248,10 @@ impl FromRow<'_, AnyRow> for Attempt {
             runner: row.try_get("runner_id")?,
             state: AttemptState::of(row)?,
             reason: row.try_get("reason")?,
+            failure_origin: FailureOrigin::read(row, "failure_origin")?,
+            loss_cause: LossCause::read(row, "loss_cause")?,
+            diff_stat: diff_stat(row)?,
+            has_patch: row.try_get::<Option<String>, _>("patch_sha256")?.is_some(),
             assigned_at: DateTime(row.try_get("assigned_at")?),
             started_at: row.try_get::<Option<String>, _>("started_at")?.map(DateTime),
             ended_at: row.try_get::<Option<String>, _>("ended_at")?.map(DateTime),

@@ -1,9 +1,10 @@
 //! Mutations: commands, and what they did.
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
 use broker::sealing::Plain;
 use events::action::{Definition, Given};
 use events::blob::{BlobKind, BlobRef, InvalidSha256};
+use events::execution::Selection;
 use events::id::{ActionId, RunnerId};
 use events::rejection::Code;
 use events::secret::Scope;
@@ -11,6 +12,7 @@ use events::secret::Scope;
 use super::action::Action;
 use super::by_id;
 use super::execution::Execution;
+use super::job::Job;
 use super::runner::Runner;
 use super::scalar::Sequence;
 use super::secret::Secret;
@@ -93,6 +95,48 @@ pub(crate) struct DrainRunnerInput {
     mutation_id: Option<String>,
 }
 
+/// Which execution.
+#[derive(InputObject)]
+pub(crate) struct CancelExecutionInput {
+    execution_id: ID,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// Which jobs of an execution are tried again. Those that have not ended are left alone.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+pub(crate) enum RetrySelection {
+    /// Those that did not succeed: failed, timed out or canceled.
+    Failed,
+    /// Every one.
+    All,
+}
+
+/// Which execution, and which of its jobs.
+#[derive(InputObject)]
+pub(crate) struct RetryExecutionInput {
+    execution_id: ID,
+    jobs: RetrySelection,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// Which execution.
+#[derive(InputObject)]
+pub(crate) struct CreateCampaignPlanInput {
+    execution_id: ID,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// Which job.
+#[derive(InputObject)]
+pub(crate) struct JobInput {
+    job_id: ID,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
 /// What came of it.
 #[derive(SimpleObject)]
 pub(crate) struct DrainRunnerPayload {
@@ -125,8 +169,22 @@ pub(crate) struct DeleteSecretInput {
 
 /// What came of it.
 #[derive(SimpleObject)]
+pub(crate) struct ExecutionPayload {
+    execution: Execution,
+    sequence: Sequence,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
 pub(crate) struct SecretPayload {
     secret: Secret,
+    sequence: Sequence,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub(crate) struct JobPayload {
+    job: Job,
     sequence: Sequence,
 }
 
@@ -187,6 +245,67 @@ impl Mutation {
         let runner = written(ctx, "runners", &done).await?;
         Ok(DrainRunnerPayload { runner, sequence: Sequence(done.sequence) })
     }
+
+    /// Lets an execution stop: what waits ends at once, what runs is stopped. Its patches stay.
+    async fn cancel_execution(
+        &self,
+        ctx: &Context<'_>,
+        input: CancelExecutionInput,
+    ) -> Result<ExecutionPayload> {
+        let id = input.execution_id.parse().map_err(super::malformed)?;
+        let done = ctx.data::<Commands>()?.cancel_execution(id, input.mutation_id.as_deref()).await?;
+        execution_payload(ctx, &done).await
+    }
+
+    /// Tries jobs of an execution again. Earlier attempts and plans stay readable.
+    async fn retry_execution(
+        &self,
+        ctx: &Context<'_>,
+        input: RetryExecutionInput,
+    ) -> Result<ExecutionPayload> {
+        let id = input.execution_id.parse().map_err(super::malformed)?;
+        let jobs = match input.jobs {
+            RetrySelection::Failed => Selection::Failed,
+            RetrySelection::All => Selection::All,
+        };
+        let done = ctx.data::<Commands>()?.retry_execution(id, jobs, input.mutation_id.as_deref()).await?;
+        execution_payload(ctx, &done).await
+    }
+
+    /// Makes a plan of the patches that a canceled execution has. Each other end makes one by itself.
+    async fn create_campaign_plan(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateCampaignPlanInput,
+    ) -> Result<ExecutionPayload> {
+        let id = input.execution_id.parse().map_err(super::malformed)?;
+        let done = ctx.data::<Commands>()?.create_campaign_plan(id, input.mutation_id.as_deref()).await?;
+        execution_payload(ctx, &done).await
+    }
+
+    /// Lets a job stop: at once if it waits, by its runner if it runs.
+    async fn cancel_job(&self, ctx: &Context<'_>, input: JobInput) -> Result<JobPayload> {
+        let id = input.job_id.parse().map_err(super::malformed)?;
+        let done = ctx.data::<Commands>()?.cancel_job(id, input.mutation_id.as_deref()).await?;
+        job_payload(ctx, &done).await
+    }
+
+    /// Tries a job that has ended again. Its earlier attempts stay readable.
+    async fn retry_job(&self, ctx: &Context<'_>, input: JobInput) -> Result<JobPayload> {
+        let id = input.job_id.parse().map_err(super::malformed)?;
+        let done = ctx.data::<Commands>()?.retry_job(id, input.mutation_id.as_deref()).await?;
+        job_payload(ctx, &done).await
+    }
+}
+
+async fn execution_payload(ctx: &Context<'_>, done: &Done) -> Result<ExecutionPayload> {
+    let execution = written(ctx, "executions", done).await?;
+    Ok(ExecutionPayload { execution, sequence: Sequence(done.sequence) })
+}
+
+async fn job_payload(ctx: &Context<'_>, done: &Done) -> Result<JobPayload> {
+    let job = written(ctx, "jobs", done).await?;
+    Ok(JobPayload { job, sequence: Sequence(done.sequence) })
 }
 
 fn blob(files: FilesInput) -> Result<BlobRef, Fault> {

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use super::job::DiffStat;
-use super::scalar::{Connection, DateTime, int, sequence, states};
+use super::scalar::{Connection, DateTime, Named, int, sequence, states};
 use super::{children, page, page_cost};
 use crate::projection::{Bound, Children, Cursor, Listed};
 

@@ -5,7 +5,7 @@ use events::beat::RunnerBeat;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
-use super::scalar::{DateTime, int, states};
+use super::scalar::{DateTime, Named, int, states};
 use crate::fleet::Fleet;
 
 states! {

@@ -4,6 +4,9 @@
 
 use async_graphql::{InputValueError, InputValueResult, OutputType, Scalar, ScalarType, SimpleObject, Value};
 
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
 use crate::projection::{Listed, Page};
 
 /// A place in the log, or another count that may need more than 32 bits. A JSON number.
@@ -80,6 +83,22 @@ impl<T: Listed + OutputType> From<Page<T>> for Connection<T> {
     }
 }
 
+/// An enum whose values are texts in the projection.
+pub(crate) trait Named: Sized {
+    /// Reads a text.
+    fn from_text(text: &str) -> sqlx::Result<Self>;
+
+    /// Reads the column `state` of a row.
+    fn of(row: &AnyRow) -> sqlx::Result<Self> {
+        Self::from_text(&row.try_get::<String, _>("state")?)
+    }
+
+    /// Reads a column that may hold nothing.
+    fn read(row: &AnyRow, column: &str) -> sqlx::Result<Option<Self>> {
+        row.try_get::<Option<String>, _>(column)?.map(|text| Self::from_text(&text)).transpose()
+    }
+}
+
 /// Makes an enum of states whose text in the projection is its name in snake case.
 macro_rules! states {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -89,12 +108,11 @@ macro_rules! states {
             $($(#[$variant_meta])* $variant,)+
         }
 
-        impl $name {
-            /// Reads the column `state` of a row.
-            pub(crate) fn of(row: &sqlx::any::AnyRow) -> sqlx::Result<Self> {
-                match sqlx::Row::try_get::<String, _>(row, "state")?.as_str() {
+        impl $crate::schema::scalar::Named for $name {
+            fn from_text(text: &str) -> sqlx::Result<Self> {
+                match text {
                     $($text => Ok(Self::$variant),)+
-                    other => Err(sqlx::Error::Decode(format!("unknown state `{other}`").into())),
+                    other => Err(sqlx::Error::Decode(format!("unknown name `{other}`").into())),
                 }
             }
         }

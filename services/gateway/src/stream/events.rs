@@ -1,12 +1,13 @@
 //! An execution's events: its own, its jobs' and its plan's, in the order of the log.
 //!
-//! Owns where the story begins and ends. It ends with the plan that follows the execution's end, which may stand in the
-//! log already when the reader asks.
+//! Owns where the story begins and ends. It ends with the plan that follows the execution's end, or with that end where no
+//! plan follows it; either may stand in the log already when the reader asks.
 
 use std::collections::VecDeque;
 
 use axum::body::Bytes;
 use broker::{Broker, Follower, Message, Start};
+use events::envelope::Recorded;
 use events::id::ExecutionId;
 use events::rejection::Code;
 use events::{Aggregate, AggregateKind, Event, execution, plan, subject};
@@ -24,9 +25,19 @@ struct Story {
     waiting: VecDeque<Message>,
     /// The last sequence that the reader has.
     after: u64,
+    end: End,
+}
+
+/// Where a story ends.
+#[derive(Debug, Default)]
+struct End {
+    /// Where the newest retry stood when the reader asked: what ended before it did not end the story.
+    floor: u64,
     /// Where the execution's end stands.
     completed: Option<u64>,
-    ended: bool,
+    /// Whether a plan is to come although it was canceled.
+    plan_requested: bool,
+    reached: bool,
 }
 
 /// The events after a sequence, one JSON document a line.
@@ -44,16 +55,13 @@ pub(crate) async fn read(
         let message = format!("`after` is {after}, which the log has not reached");
         return Err(Fault::invalid(message, "Give the sequence of the last event that you have."));
     }
-    let completed = history.iter().find_map(|recorded| match recorded.event {
-        Event::Execution(execution::Event::Completed(_)) => Some(recorded.sequence),
-        _ => None,
-    });
+    let end = End::of(&history);
     // What ends the story may stand before `after`: it has to be seen, though it is not sent.
-    let from = after.max(first.sequence - 1).min(completed.unwrap_or(u64::MAX));
+    let from = after.max(first.sequence - 1).min(end.completed.unwrap_or(u64::MAX));
     let filters = [subject::execution_story(execution), every_plan_event()];
     let follower = broker.follow_events(&filters, Start::After(from));
     let waiting = VecDeque::new();
-    let story = Story { execution, follower, waiting, after, completed, ended: false };
+    let story = Story { execution, follower, waiting, after, end };
     Ok(stream::try_unfold(story, |mut story| async move {
         let part = story.next().await?;
         Ok((!part.is_empty()).then_some((part, story)))
@@ -68,7 +76,7 @@ impl Story {
     /// The next lines; nothing at the end.
     async fn next(&mut self) -> Result<Bytes, Fault> {
         let mut part = Vec::new();
-        while !self.ended && part.len() < PART_BYTES {
+        while !self.end.reached && part.len() < PART_BYTES {
             match self.waiting.pop_front() {
                 Some(message) => self.take(&message, &mut part),
                 None if !part.is_empty() => break,
@@ -95,10 +103,41 @@ impl Story {
             part.push(b'\n');
         }
         match event.map(|recorded| recorded.event) {
-            Ok(Event::Execution(execution::Event::Completed(_))) => self.completed = Some(message.sequence),
+            Ok(Event::Execution(event)) => self.end.take(message.sequence, &event),
             Ok(Event::Plan(plan::Event::Created(created))) if created.execution == self.execution => {
-                self.ended = self.completed.is_some_and(|completed| message.sequence > completed);
+                self.end.reached = self.end.completed.is_some_and(|completed| message.sequence > completed);
             }
+            _ => {}
+        }
+    }
+}
+
+impl End {
+    /// What the history says of the end. Where it stands there, it is still to be seen.
+    fn of(history: &[Recorded]) -> Self {
+        let mut end = Self::default();
+        for recorded in history {
+            match &recorded.event {
+                Event::Execution(execution::Event::Completed(_)) => end.completed = Some(recorded.sequence),
+                Event::Execution(execution::Event::RetryRequested(_)) => {
+                    end = Self { floor: recorded.sequence, ..Self::default() };
+                }
+                Event::Execution(execution::Event::PlanRequested(_)) => end.plan_requested = true,
+                _ => {}
+            }
+        }
+        end
+    }
+
+    fn take(&mut self, sequence: u64, event: &execution::Event) {
+        match event {
+            _ if sequence <= self.floor => {}
+            execution::Event::Completed(completed) => {
+                self.completed = Some(sequence);
+                self.reached = completed.outcome == execution::Outcome::Canceled && !self.plan_requested;
+            }
+            execution::Event::RetryRequested(_) => *self = Self { floor: sequence, ..Self::default() },
+            execution::Event::PlanRequested(_) => self.plan_requested = true,
             _ => {}
         }
     }

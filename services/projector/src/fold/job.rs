@@ -5,7 +5,7 @@
 use events::Timestamp;
 use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId};
-use events::job::{self, Failure, TimedOut};
+use events::job::{self, TimedOut};
 use events::log::LogEnd;
 
 use super::Fold;
@@ -34,33 +34,55 @@ impl Fold {
             job::Event::StepStarted(_) | job::Event::StepFinished(_) => self.step(recorded, ids.1, event),
             job::Event::Succeeded(succeeded) => {
                 self.change(recorded, ids, "succeeded", |job| succeed(job, time, succeeded));
-                self.end_attempt(ids.1, succeeded.attempt, ("succeeded", time), None);
+                self.end_attempt(ids.1, succeeded.attempt, ("succeeded", time), Why::default());
+                if let Some(attempt) = self.attempts.change(&(ids.1, succeeded.attempt)) {
+                    patched(attempt, succeeded);
+                }
                 self.log(ids.1, succeeded.attempt, &succeeded.log);
             }
             job::Event::Failed(_) | job::Event::TimedOut(_) => self.fail(recorded, ids, event),
             job::Event::Lost(lost) => {
-                self.change(recorded, ids, "queued", reopen);
-                self.end_attempt(ids.1, lost.attempt, ("lost", time), Some(&lost.reason));
+                self.change(recorded, ids, "queued", |job| {
+                    reopen(job);
+                    job.retry_at = lost.retry_at;
+                });
+                let why = Why {
+                    reason: Some(&lost.reason),
+                    origin: Some(job::FailureOrigin::Infrastructure),
+                    cause: Some(lost.cause),
+                };
+                self.end_attempt(ids.1, lost.attempt, ("lost", time), why);
             }
             job::Event::Returned(returned) => {
                 self.change(recorded, ids, "queued", reopen);
-                self.end_attempt(ids.1, returned.attempt, ("returned", time), Some(&returned.reason));
+                let why = Why { reason: Some(&returned.reason), ..Why::default() };
+                self.end_attempt(ids.1, returned.attempt, ("returned", time), why);
             }
             job::Event::QueueTimedOut(end) => {
                 self.change(recorded, ids, "failed", |job| put_failure(job, time, waited_too_long(end)));
             }
             job::Event::CancelRequested(job::CancelRequested {}) => {
                 if let Some(job) = self.jobs.change(&(ids.1,)) {
+                    job.cancel_requested = true;
                     job.updated_sequence = recorded.sequence;
                 }
             }
             job::Event::Canceled(canceled) => {
-                self.change(recorded, ids, "canceled", |job| job.ended_at = Some(time));
+                self.change(recorded, ids, "canceled", |job| {
+                    job.retry_at = None;
+                    job.ended_at = Some(time);
+                });
                 if let Some(attempt) = canceled.attempt {
-                    self.end_attempt(ids.1, attempt, ("canceled", time), None);
+                    self.end_attempt(ids.1, attempt, ("canceled", time), Why::default());
+                    if let Some(log) = &canceled.log {
+                        self.log(ids.1, attempt, log);
+                    }
                 }
             }
-            job::Event::Retried(job::Retried {}) => self.change(recorded, ids, "queued", reopen),
+            job::Event::Retried(job::Retried {}) => self.change(recorded, ids, "queued", |job| {
+                reopen(job);
+                job.cancel_requested = false;
+            }),
             job::Event::LogSealed(sealed) => {
                 if let Some(attempt) = self.attempts.change(&(ids.1, sealed.attempt)) {
                     attempt.sealed_sha256 = Some(sealed.blob.sha256.to_string());
@@ -75,6 +97,7 @@ impl Fold {
         self.change(recorded, ids, "assigned", |job| {
             job.attempt = assigned.attempt;
             job.runner_id = Some(assigned.runner.clone());
+            job.retry_at = None;
         });
         self.attempts.put(Attempt {
             job_id: ids.1,
@@ -83,9 +106,16 @@ impl Fold {
             runner_id: assigned.runner.clone(),
             state: Word::Borrowed("assigned"),
             reason: None,
+            failure_origin: None,
+            loss_cause: None,
             assigned_at: recorded.time,
             started_at: None,
             ended_at: None,
+            patch_sha256: None,
+            patch_size: None,
+            files: None,
+            insertions: None,
+            deletions: None,
             log_chunks: None,
             log_bytes: None,
             log_lines: None,
@@ -99,15 +129,19 @@ impl Fold {
     fn fail(&mut self, recorded: &Recorded, ids: Ids, event: &job::Event) {
         let (attempt, failure, log, state) = match event {
             job::Event::Failed(failed) => {
-                let state = if failed.failure.kind == job::FailureKind::Lost { "lost" } else { "failed" };
-                (failed.attempt, described(&failed.failure), failed.log.as_ref(), state)
+                let state = match failed.origin {
+                    job::FailureOrigin::Infrastructure => "lost",
+                    job::FailureOrigin::Job => "failed",
+                };
+                (failed.attempt, described(failed), failed.log.as_ref(), state)
             }
             job::Event::TimedOut(timed_out) => {
                 (timed_out.attempt, limit_reached(timed_out), Some(&timed_out.log), "timed_out")
             }
             _ => return,
         };
-        self.end_attempt(ids.1, attempt, (state, recorded.time), failure.message.as_deref());
+        let why = Why { reason: failure.message.as_deref(), origin: Some(failure.origin), cause: None };
+        self.end_attempt(ids.1, attempt, (state, recorded.time), why);
         if let Some(log) = log {
             self.log(ids.1, attempt, log);
         }
@@ -148,11 +182,13 @@ impl Fold {
         }
     }
 
-    fn end_attempt(&mut self, job: JobId, number: u32, end: (&'static str, Timestamp), reason: Option<&str>) {
+    fn end_attempt(&mut self, job: JobId, number: u32, end: (&'static str, Timestamp), why: Why<'_>) {
         if let Some(attempt) = self.attempts.change(&(job, number)) {
             attempt.state = Word::Borrowed(end.0);
             attempt.ended_at = Some(end.1);
-            attempt.reason = reason.map(str::to_owned);
+            attempt.reason = why.reason.map(str::to_owned);
+            attempt.failure_origin = why.origin.map(|origin| Word::Borrowed(origin.as_str()));
+            attempt.loss_cause = why.cause.map(|cause| Word::Borrowed(cause.as_str()));
         }
     }
 
@@ -190,6 +226,9 @@ fn queued_job(recorded: &Recorded, ids: Ids, queued: &job::Queued) -> Job {
         state: Word::Borrowed("queued"),
         attempt: 0,
         runner_id: None,
+        cancel_requested: false,
+        retry_at: None,
+        failure_origin: None,
         failure_kind: None,
         failure_step: None,
         failure_exit_code: None,
@@ -218,9 +257,19 @@ fn succeed(job: &mut Job, time: Timestamp, succeeded: &job::Succeeded) {
     job.deletions = Some(succeeded.diff_stat.deletions);
 }
 
+fn patched(attempt: &mut Attempt, succeeded: &job::Succeeded) {
+    attempt.patch_sha256 = succeeded.patch.as_ref().map(|patch| patch.sha256.to_string());
+    attempt.patch_size = succeeded.patch.as_ref().map(|patch| patch.size);
+    attempt.files = Some(succeeded.diff_stat.files);
+    attempt.insertions = Some(succeeded.diff_stat.insertions);
+    attempt.deletions = Some(succeeded.diff_stat.deletions);
+}
+
 /// A job that waits again has no outcome; what earlier attempts came to stands in their rows.
 fn reopen(job: &mut Job) {
     job.runner_id = None;
+    job.retry_at = None;
+    job.failure_origin = None;
     job.failure_kind = None;
     job.failure_step = None;
     job.failure_exit_code = None;
@@ -237,8 +286,17 @@ fn reopen(job: &mut Job) {
     job.ended_at = None;
 }
 
+/// Why an attempt did not succeed.
+#[derive(Clone, Copy, Default)]
+struct Why<'a> {
+    reason: Option<&'a str>,
+    origin: Option<job::FailureOrigin>,
+    cause: Option<job::LossCause>,
+}
+
 /// A failure as the columns hold it.
 struct FailureColumns {
+    origin: job::FailureOrigin,
     kind: Option<Word>,
     step: Option<u32>,
     exit_code: Option<i64>,
@@ -250,6 +308,8 @@ struct FailureColumns {
 
 fn put_failure(job: &mut Job, time: Timestamp, failure: FailureColumns) {
     job.ended_at = Some(time);
+    job.retry_at = None;
+    job.failure_origin = Some(Word::Borrowed(failure.origin.as_str()));
     job.failure_kind = failure.kind;
     job.failure_step = failure.step;
     job.failure_exit_code = failure.exit_code;
@@ -259,8 +319,10 @@ fn put_failure(job: &mut Job, time: Timestamp, failure: FailureColumns) {
     job.failure_limit_value = failure.limit_value;
 }
 
-fn described(failure: &Failure) -> FailureColumns {
+fn described(failed: &job::Failed) -> FailureColumns {
+    let failure = &failed.failure;
     FailureColumns {
+        origin: failed.origin,
         kind: Some(Word::Borrowed(failure.kind.as_str())),
         step: failure.step,
         exit_code: failure.exit_code,
@@ -274,6 +336,7 @@ fn described(failure: &Failure) -> FailureColumns {
 /// A limit that was reached is a failure like any other to whoever reads the job.
 fn limit_reached(end: &TimedOut) -> FailureColumns {
     FailureColumns {
+        origin: job::FailureOrigin::Job,
         kind: Some(Word::Borrowed("timed_out")),
         step: end.step,
         exit_code: None,
@@ -286,6 +349,7 @@ fn limit_reached(end: &TimedOut) -> FailureColumns {
 
 fn waited_too_long(end: &job::QueueTimedOut) -> FailureColumns {
     FailureColumns {
+        origin: job::FailureOrigin::Infrastructure,
         kind: Some(Word::Borrowed("queue_timed_out")),
         step: None,
         exit_code: None,

@@ -152,7 +152,17 @@ impl Fold {
                 end_starvation(row);
                 row.completed_at = Some(recorded.time);
                 row.state = Word::Borrowed(completed.outcome.as_str());
+                row.plan_is_current = false;
             }
+            execution::Event::RetryRequested(request) => {
+                row.retries = request.number;
+                row.cancel_requested = false;
+                row.completed_at = None;
+                row.plan_is_current = false;
+                row.state = Word::Borrowed("running");
+            }
+            // The plan speaks for itself once it is there.
+            execution::Event::PlanRequested(execution::PlanRequested {}) => {}
         }
     }
 
@@ -173,6 +183,7 @@ impl Fold {
                 });
                 if let Some(execution) = self.executions.change(&(created.execution,)) {
                     execution.plan_id = Some(id);
+                    execution.plan_is_current = execution.completed_at.is_some();
                 }
             }
             plan::Event::Superseded(superseded) => {
@@ -345,7 +356,9 @@ fn requested_execution(recorded: &Recorded, id: ExecutionId, requested: &executi
         starved_lack: None,
         starved_message: None,
         starved_hint: None,
+        retries: 0,
         plan_id: None,
+        plan_is_current: false,
     }
 }
 

@@ -83,6 +83,7 @@ impl History {
             5 | 6 => self.repository(),
             7 => self.runner(),
             8 => self.secret(),
+            9 => self.go_on(),
             _ => self.job(),
         }
     }
@@ -198,6 +199,18 @@ impl History {
             path: String::new(),
             source: BlobRef { kind: BlobKind::Source, sha256: self.dice.digest(), size: 5 },
         }
+    }
+
+    fn go_on(&mut self) {
+        let Some(id) = self.some_execution(|execution| execution.completed.is_some()) else { return };
+        let command = match self.dice.roll(3) {
+            0 => execution::Command::RequestPlan,
+            number => execution::Command::RequestRetry(execution::RetryRequested {
+                number: self.executions[&id].retries + 1,
+                jobs: if number == 1 { execution::Selection::All } else { execution::Selection::Failed },
+            }),
+        };
+        self.execution(id, command, None);
     }
 
     fn end_execution(&mut self) {
@@ -383,14 +396,22 @@ impl History {
             }
             17 => job::Command::Fail { attempt, failure: failure(), log },
             18 => job::Command::TimeOut(TimedOut { attempt, limit_ms: 3_600_000, step: None, log }),
-            19 => job::Command::Lose { attempt, reason: "silent".to_owned() },
+            19 => {
+                let now = "2026-03-04T05:06:07.000009Z".parse().unwrap();
+                let reason = "silent".to_owned();
+                let cause = if end < 25 { job::LossCause::Runner } else { job::LossCause::Drained };
+                job::Command::Lose(job::Loss { attempt, cause, reason, now })
+            }
             20 if job.state == job::State::Queued => {
                 let reason = "no runner".to_owned();
                 job::Command::TimeOutQueued(job::QueueTimedOut { limit_ms: 9_000, reason })
             }
             20 => job::Command::Return { attempt, reason: "it drains".to_owned() },
             23 => job::Command::RequestCancel,
-            21 if job.cancel_requested => job::Command::Cancel,
+            21 if job.cancel_requested => {
+                let attempt = job.runner().map(|_| attempt);
+                job::Command::Cancel(job::Canceled { attempt, log: attempt.map(|_| log) })
+            }
             22 => job::Command::Retry,
             _ => {
                 let blob = BlobRef { kind: BlobKind::Log, sha256: self.dice.digest(), size: end };

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Result;
 use broker::BlobError;
 use events::blob::{BlobKind, BlobRef};
-use events::job::{self, DiffStat, Failure, LimitName};
+use events::job::{self, DiffStat, Failure, LimitName, LossCause};
 use events::log::LogEnd;
 use events::report::What;
 use futures::FutureExt as _;
@@ -41,8 +41,8 @@ use hands::Hands;
 use ready::Setup;
 use work::{Broken, Work};
 
-/// How long a step may take to end after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a step has after SIGTERM at most when its runner stops: whoever stops a runner does not wait for ever.
+const HURRY: Duration = Duration::from_secs(5);
 
 /// How long the work on an attempt may take to notice that its container is gone.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -61,12 +61,26 @@ enum End {
         /// Absent: the whole attempt's limit.
         step: Option<u32>,
     },
-    Abandoned(String),
+    Canceled,
+    Abandoned(LossCause, String),
+    /// The same, and this runner is well.
+    Elsewhere(String),
     /// It was taken away.
     Silent,
 }
 
 impl End {
+    fn halted(halt: Halt) -> Self {
+        match halt {
+            Halt::Abandon => Self::Silent,
+            Halt::Cancel => Self::Canceled,
+            Halt::Drain => {
+                let reason = "the runner was stopped before the job had ended";
+                Self::Abandoned(LossCause::Drained, reason.to_owned())
+            }
+        }
+    }
+
     /// The same end, in words that hold no secret: the engine and git may repeat what they were given.
     fn masked(self, masker: &Masker) -> Self {
         match self {
@@ -75,7 +89,8 @@ impl End {
                 hint: masker.text(&failure.hint),
                 ..failure
             }),
-            Self::Abandoned(reason) => Self::Abandoned(masker.text(&reason)),
+            Self::Abandoned(cause, reason) => Self::Abandoned(cause, masker.text(&reason)),
+            Self::Elsewhere(reason) => Self::Elsewhere(masker.text(&reason)),
             other => other,
         }
     }
@@ -111,7 +126,8 @@ async fn tell_leftover(shared: &Shared, leftover: &Leftover, reason: &str, halte
         if !outbox.is_complete() {
             let log = log(shared, leftover, (LogLimits::OWN, &Masker::default()))?;
             log.tell(&format!("this attempt was abandoned: {reason}")).await;
-            outbox.push(What::Abandoned { reason: reason.to_owned(), log: log.close().await? });
+            let (cause, reason) = (LossCause::Runner, reason.to_owned());
+            outbox.push(What::Abandoned { cause, reason, log: log.close().await? });
         }
         outbox.close().await
     };
@@ -187,7 +203,7 @@ async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut H
     let end = work_to_the_end(Work { setup, outbox: &mut outbox }, halted).await.masked(secrets.masker());
     let is_orderly = matches!(end, End::Succeeded(_));
     match &end {
-        End::Abandoned(reason) => {
+        End::Abandoned(_, reason) => {
             shared.health.broke(reason);
             tracing::warn!(job.id = %begun.ticket.job, attempt = begun.ticket.attempt, reason, "an attempt is abandoned");
         }
@@ -222,30 +238,34 @@ async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
     let limit = Duration::from_millis(limit_ms);
     let mut perform = std::pin::pin!(work.perform());
     let end = tokio::select! {
+        biased;
+        // One that was canceled before it got here does not begin.
+        halt = halted.halt() => End::halted(halt),
         patch = &mut perform => return match patch {
             Ok(patch) => End::Succeeded(patch),
             Err(Broken::User(failure)) => End::Failed(failure),
             Err(Broken::TimedOut { step, limit_ms }) => End::TimedOut { limit_ms, step: Some(step) },
-            Err(Broken::Ours(error)) => End::Abandoned(format!("{error:#}")),
+            Err(Broken::Elsewhere(error)) => End::Elsewhere(format!("{error:#}")),
+            Err(Broken::Ours(error)) => End::Abandoned(LossCause::Infrastructure, format!("{error:#}")),
         },
         () = tokio::time::sleep(limit) => End::TimedOut { limit_ms, step: None },
         failure = limit_reached(setup) => End::Failed(at(setup.hands.step(), failure)),
-        reason = setup.log.failed() => End::Abandoned(reason),
-        halt = halted.halt() => match halt {
-            Halt::Abandon => End::Silent,
-            Halt::Drain => End::Abandoned("the runner was stopped before the job had ended".to_owned()),
-        },
+        reason = setup.log.failed() => End::Abandoned(LossCause::Infrastructure, reason),
     };
-    stop(setup.hands, perform.as_mut()).await;
+    let grace = match end {
+        End::Abandoned(LossCause::Drained, _) => setup.shared.grace.min(HURRY),
+        _ => setup.shared.grace,
+    };
+    stop(setup.hands, grace, perform.as_mut()).await;
     end
 }
 
 /// Ends the step that runs, with all that it started.
-async fn stop(hands: &Hands, running: impl Future) {
-    if let Some(kill) = hands.stop(GRACE) {
+async fn stop(hands: &Hands, grace: Duration, running: impl Future) {
+    if let Some(kill) = hands.stop(grace) {
         // What the step says while it dies still belongs to its log.
         let dying = async { tokio::join!(kill, running) };
-        if tokio::time::timeout(GRACE + NOTICE, dying).await.is_err() {
+        if tokio::time::timeout(grace + NOTICE, dying).await.is_err() {
             tracing::warn!("a step did not end after it was killed");
         }
     }
@@ -287,7 +307,10 @@ async fn tell(
             let what = job::timed_out(*limit_ms, *step);
             log.tell(&format!("{what}: everything was stopped")).await;
         }
-        End::Abandoned(reason) => log.tell(&format!("this attempt was abandoned: {reason}")).await,
+        End::Canceled => log.tell("this job was canceled: everything was stopped").await,
+        End::Abandoned(_, reason) | End::Elsewhere(reason) => {
+            log.tell(&format!("this attempt was abandoned: {reason}")).await
+        }
         End::Silent => {
             // What the steps wrote until then is still true, and worth a moment.
             let _ = tokio::time::timeout(NOTICE, log.close()).await;
@@ -321,8 +344,14 @@ fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>) -> What {
             What::Failed { failure, log }
         }
         End::TimedOut { limit_ms, step } => What::TimedOut { limit_ms, step, log },
-        End::Abandoned(reason) => What::Abandoned { reason: bounded(reason), log },
-        End::Silent => What::Abandoned { reason: "it was taken away".to_owned(), log },
+        End::Canceled => What::Canceled { log },
+        End::Abandoned(cause, reason) => What::Abandoned { cause, reason: bounded(reason), log },
+        End::Elsewhere(reason) => {
+            What::Abandoned { cause: LossCause::Infrastructure, reason: bounded(reason), log }
+        }
+        End::Silent => {
+            What::Abandoned { cause: LossCause::Runner, reason: "it was taken away".to_owned(), log }
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) enum Broken {
     TimedOut { step: u32, limit_ms: u64 },
     /// Not the job's doing: another attempt may do better.
     Ours(anyhow::Error),
+    /// Neither the job's doing nor this runner's: another attempt may do better, here as well.
+    Elsewhere(anyhow::Error),
 }
 
 impl From<anyhow::Error> for Broken {
@@ -191,7 +193,7 @@ impl Work<'_> {
         tokio::select! {
             ended = &mut running => Ok(ended),
             () = tokio::time::sleep(limit) => {
-                super::stop(self.setup.hands, running).await;
+                super::stop(self.setup.hands, self.setup.shared.grace, running).await;
                 Err(limit.as_millis() as u64)
             }
         }
@@ -216,7 +218,7 @@ impl Work<'_> {
     async fn limit_behind(&self, place: &mut Place<'_>) -> anyhow::Result<Option<Failure>> {
         // The engine knows of memory that ran out once nothing runs any more.
         place.end().await.map_err(|trouble| match trouble {
-            Trouble::Engine(error) => error,
+            Trouble::Engine(error) | Trouble::Registry(error) => error,
             Trouble::User(failure) => anyhow!(failure.message),
         })?;
         if place.container.ran_out_of_memory().await? {
@@ -278,6 +280,7 @@ pub(super) fn of_step(trouble: Trouble, number: u32) -> Broken {
     match trouble {
         Trouble::User(failure) => Broken::User(Failure { step: failure.step.or(Some(number)), ..failure }),
         Trouble::Engine(error) => Broken::Ours(error.context("the container engine failed")),
+        Trouble::Registry(error) => Broken::Elsewhere(error),
     }
 }
 

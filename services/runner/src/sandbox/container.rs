@@ -31,6 +31,8 @@ struct Inner {
     engine: Engine,
     id: String,
     idle: bool,
+    /// Whether its scripts are counted: it does not end with the one that runs.
+    has_scripts: bool,
     /// None in an image that has none, which can only run its own programs.
     shell: Option<Shell>,
     workdir: String,
@@ -42,7 +44,7 @@ struct Inner {
     killing: AtomicBool,
     killed: AtomicBool,
     place: Place,
-    /// How many scripts run by exec.
+    /// How many scripts run.
     running: watch::Sender<usize>,
 }
 
@@ -88,6 +90,7 @@ impl Engine {
             engine: self.clone(),
             id: created.id,
             idle: wanted.main == Main::Idle,
+            has_scripts: matches!(wanted.main, Main::Idle | Main::Scripts { .. }),
             shell,
             workdir: wanted.workdir.clone(),
             scripts: folder,
@@ -129,10 +132,10 @@ impl Container {
         // Whether the request to end was heard or not: the time is up when it is up.
         let _ = tokio::time::timeout(grace, async {
             self.ask_to_end().await;
-            if self.0.idle {
-                let _ = self.0.running.subscribe().wait_for(|running| *running == 0).await;
-            } else {
-                let _ = self.ended().await;
+            let mut running = self.0.running.subscribe();
+            tokio::select! {
+                _ = running.wait_for(|running| *running == 0), if self.0.has_scripts => {}
+                _ = self.ended(), if !self.0.idle => {}
             }
         })
         .await;
@@ -193,7 +196,7 @@ impl Container {
             Some(Err(error)) if is(&error, 404) && self.is_killing() => Ok(super::process::KILLED),
             Some(Err(error)) => Err(self.engine().explain(doing, error)),
             None => match cut(self.engine().address(), doing) {
-                Trouble::Engine(error) => Err(error),
+                Trouble::Engine(error) | Trouble::Registry(error) => Err(error),
                 Trouble::User(failure) => Err(anyhow::anyhow!(failure.message)),
             },
         }

@@ -75,6 +75,9 @@ impl Scripts {
             return Ok(KILLED);
         }
         self.number += 1;
+        let container = self.container.clone();
+        // Whoever ends the container waits for the script that runs, not for those that would come after it.
+        let _running = container.count();
         let result = self.follow(output).await;
         self.container.or_killed(result.map_err(Trouble::Engine))
     }

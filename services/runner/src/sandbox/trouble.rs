@@ -16,6 +16,8 @@ pub(crate) enum Trouble {
     User(Failure),
     /// The engine is away or cannot go on: the attempt is abandoned, and another one may do better.
     Engine(anyhow::Error),
+    /// A registry does not answer: another attempt may do better, and other jobs on this runner know nothing of it.
+    Registry(anyhow::Error),
 }
 
 impl Trouble {

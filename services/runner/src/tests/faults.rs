@@ -32,7 +32,7 @@ async fn a_runner_that_died_says_at_its_return_what_it_had() {
     assert!(!world.is_clean().await, "the container goes on without its runner");
 
     let runner = world.start(world.config(1)).await;
-    let What::Abandoned { reason, log } = world.end(&attempt).await else { panic!("it is given up") };
+    let What::Abandoned { reason, log, .. } = world.end(&attempt).await else { panic!("it is given up") };
     assert_eq!(reason, "the runner was restarted");
     let chunks = world.log(&attempt, &log).await;
     assert_eq!(stream(&chunks, Stream::Stdout), "first\nat work");
@@ -192,7 +192,7 @@ async fn a_full_disk_costs_the_attempt_and_not_the_runner() {
     let disk = Disk::mount(&dir).unwrap();
     let runner = world.start(world.config(1)).await;
     let attempt = world.send(&world.scripts(&["dd if=/dev/zero of=big bs=1M 2>/dev/null; yes"])).await;
-    let What::Abandoned { reason, log } = world.end(&attempt).await else {
+    let What::Abandoned { reason, log, .. } = world.end(&attempt).await else {
         panic!("{:?}", world.heard(&attempt));
     };
     assert!(reason.contains("log cannot be written") && reason.contains("No space"), "{reason}");

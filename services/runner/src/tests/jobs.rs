@@ -18,6 +18,7 @@ fn names(reports: &[events::report::Report]) -> Vec<String> {
             What::Succeeded { .. } => "succeeded".to_owned(),
             What::Failed { .. } => "failed".to_owned(),
             What::TimedOut { .. } => "timed out".to_owned(),
+            What::Canceled { .. } => "canceled".to_owned(),
             What::Abandoned { .. } => "abandoned".to_owned(),
             What::Returned { .. } => "returned".to_owned(),
         })

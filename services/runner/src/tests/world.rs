@@ -112,6 +112,7 @@ impl World {
             kept_bytes: u64::MAX,
             default_limits: spec::Limits::default(),
             max_limits: spec::Limits::default(),
+            grace: Duration::from_secs(5),
         }
     }
 

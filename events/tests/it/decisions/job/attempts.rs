@@ -15,7 +15,7 @@ fn it_is_queued_once() {
 #[test]
 fn nothing_can_be_asked_of_one_that_does_not_exist() {
     let attempts = [assign(1), start(1), start_step(1, 1), finish_step(1, 1), succeed(1), fail(1), lose(1)];
-    let wishes = [Command::TimeOut(time_out(1)), Command::RequestCancel, Command::Cancel, Command::Retry];
+    let wishes = [Command::TimeOut(time_out(1)), Command::RequestCancel, cancel(), Command::Retry];
     for command in attempts.into_iter().chain(wishes).chain([seal(1, 31)]) {
         given([]).when(command).then_refused(Code::NotFound);
     }
@@ -66,16 +66,51 @@ fn a_lost_attempt_lets_the_job_wait_for_the_next() {
 
 #[test]
 fn three_losses_end_the_job() {
-    running([lost(1), assigned(2)]).when(lose(2)).then(lost(2));
-    running([lost(1), assigned(2), lost(2), assigned(3)]).when(lose(3)).then(worn_out(3));
-    running([lost(1), assigned(2), lost(2), assigned(3), started(3)]).when(lose(3)).then(worn_out(3));
+    let second = lost_to(LossCause::Runner, 2, Some(5));
+    running([lost(1), assigned(2)]).when(lose(2)).then(second.clone());
+    running([lost(1), assigned(2), second.clone(), assigned(3)]).when(lose(3)).then(worn_out(3));
+    running([lost(1), assigned(2), second, assigned(3), started(3)]).when(lose(3)).then(worn_out(3));
+}
+
+#[test]
+fn each_loss_lets_the_next_attempt_wait_longer() {
+    let infrastructure = |attempt, wait| lost_to(LossCause::Infrastructure, attempt, wait);
+    running([]).when(lose_to(LossCause::Infrastructure, 1)).then(infrastructure(1, Some(5)));
+    running([infrastructure(1, Some(5)), assigned(2)])
+        .when(lose_to(LossCause::Infrastructure, 2))
+        .then(infrastructure(2, Some(25)));
+    let job = fold([queued(), assigned(1), lost(1)], evolve);
+    assert_eq!(job.retry_at, Some(now() + TimeDelta::seconds(1)));
+    assert_eq!(evolve(job, &assigned(2)).retry_at, None);
+}
+
+#[test]
+fn what_does_not_work_three_times_is_the_infrastructures_doing() {
+    let lost = |attempt| lost_to(LossCause::Infrastructure, attempt, None);
+    let job = fold([queued(), assigned(1), lost(1), assigned(2), lost(2), assigned(3)], evolve);
+    let Ok(Some(Event::Failed(failed))) = decide(&job, lose_to(LossCause::Infrastructure, 3)) else {
+        panic!("it ends")
+    };
+    assert_eq!(failed.origin, FailureOrigin::Infrastructure);
+    assert_eq!(failed.failure.kind, FailureKind::Infrastructure);
+    assert!(failed.failure.message.ends_with("its heart stopped"), "{}", failed.failure.message);
+}
+
+#[test]
+fn what_a_runner_hands_back_is_no_loss_and_does_not_wait() {
+    let back = |attempt| lost_to(LossCause::Drained, attempt, None);
+    running([]).when(lose_to(LossCause::Drained, 1)).then(back(1));
+    running([back(1), assigned(2), back(2), assigned(3), back(3), assigned(4)])
+        .when(lose_to(LossCause::Drained, 4))
+        .then(back(4));
+    running([back(1), assigned(2), back(2), assigned(3), back(3), assigned(4)]).when(lose(4)).then(lost(4));
 }
 
 #[test]
 fn a_retry_grants_three_more_losses() {
     let worn = [lost(1), assigned(2), lost(2), assigned(3), worn_out(3), retried(), assigned(4)];
     running(worn.clone()).when(lose(4)).then(lost(4));
-    let again = [lost(4), assigned(5), lost(5), assigned(6)];
+    let again = [lost(4), assigned(5), lost_to(LossCause::Runner, 5, Some(5)), assigned(6)];
     let history = [queued(), assigned(1), started(1)].into_iter().chain(worn).chain(again);
     Given::new(fold(history, evolve), decide).when(lose(6)).then(worn_out(6));
 }

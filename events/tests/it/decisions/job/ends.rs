@@ -40,21 +40,49 @@ fn a_wish_to_stop_is_noted_once() {
 }
 
 #[test]
-fn it_is_stopped_wherever_it_is() {
-    given([queued()]).when(Command::Cancel).then(canceled(None));
-    given([queued(), assigned(1)]).when(Command::Cancel).then(canceled(Some(1)));
-    running([]).when(Command::Cancel).then(canceled(Some(1)));
-    running([lost(1)]).when(Command::Cancel).then(canceled(None));
-    running([lost(1), assigned(2)]).when(Command::Cancel).then(canceled(Some(2)));
-    running([canceled(Some(1))]).when(Command::Cancel).then_nothing();
-    running([succeeded(1)]).when(Command::Cancel).then_refused(Code::AlreadyEnded);
-    running([failed(1)]).when(Command::Cancel).then_refused(Code::AlreadyEnded);
+fn a_job_that_waits_is_stopped_at_once() {
+    given([queued()]).when(cancel()).then(canceled(None));
+    given([queued(), cancel_requested()]).when(cancel()).then(canceled(None));
+    running([lost(1)]).when(cancel()).then(canceled(None));
+    given([queued(), canceled(None)]).when(cancel()).then_nothing();
+    running([stopped(1)]).when(cancel()).then_nothing();
+    running([succeeded(1)]).when(cancel()).then_refused(Code::AlreadyEnded);
+    running([failed(1)]).when(cancel()).then_refused(Code::AlreadyEnded);
+}
+
+#[test]
+fn what_a_runner_has_is_stopped_by_the_runner() {
+    running([]).when(cancel()).then_refused(Code::IllegalTransition);
+    given([queued(), assigned(1), cancel_requested()]).when(cancel()).then_refused(Code::IllegalTransition);
+    given([queued(), assigned(1), cancel_requested()]).when(stop(1)).then(stopped(1));
+    running([cancel_requested()]).when(stop(1)).then(stopped(1));
+    running([cancel_requested(), stopped(1)]).when(stop(1)).then_nothing();
+    running([cancel_requested(), succeeded(1)]).when(stop(1)).then_nothing();
+    running([cancel_requested()]).when(stop(2)).then_refused(Code::StaleAttempt);
+    running([lost(1), assigned(2), cancel_requested()]).when(stop(1)).then_refused(Code::StaleAttempt);
+}
+
+#[test]
+fn a_runner_cannot_cancel_what_nobody_wants_to_stop() {
+    running([]).when(stop(1)).then_refused(Code::IllegalTransition);
+    given([queued(), assigned(1)]).when(stop(1)).then_refused(Code::IllegalTransition);
+    running([lost(1)]).when(stop(1)).then_refused(Code::StaleAttempt);
 }
 
 #[test]
 fn a_wish_to_stop_does_not_undo_an_end() {
     running([cancel_requested()]).when(succeed(1)).then(succeeded(1));
-    running([cancel_requested()]).when(lose(1)).then(lost(1));
+    running([cancel_requested()]).when(fail(1)).then(failed(1));
+}
+
+#[test]
+fn what_is_to_stop_is_not_given_out_again() {
+    given([queued(), cancel_requested()]).when(assign(1)).then_refused(Code::IllegalTransition);
+    for cause in [LossCause::Runner, LossCause::Infrastructure, LossCause::Drained] {
+        running([cancel_requested()]).when(lose_to(cause, 1)).then(canceled(Some(1)));
+        given([queued(), assigned(1), cancel_requested()]).when(lose_to(cause, 1)).then(canceled(Some(1)));
+    }
+    running([lost(1), cancel_requested()]).when(assign(2)).then_refused(Code::IllegalTransition);
 }
 
 #[test]

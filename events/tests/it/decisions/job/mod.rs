@@ -7,6 +7,8 @@ mod ends;
 mod logs;
 mod steps;
 
+use chrono::TimeDelta;
+use events::Timestamp;
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::id::RunnerId;
 use events::job::*;
@@ -99,7 +101,25 @@ fn fail(attempt: u32) -> Command {
 }
 
 fn lose(attempt: u32) -> Command {
-    Command::Lose { attempt, reason: "its heart stopped".to_owned() }
+    lose_to(LossCause::Runner, attempt)
+}
+
+fn lose_to(cause: LossCause, attempt: u32) -> Command {
+    Command::Lose(Loss { attempt, cause, reason: "its heart stopped".to_owned(), now: now() })
+}
+
+fn now() -> Timestamp {
+    "2026-02-03T04:05:06Z".parse().unwrap()
+}
+
+/// The wish of whoever decides over jobs that wait.
+fn cancel() -> Command {
+    Command::Cancel(Canceled { attempt: None, log: None })
+}
+
+/// The word of a runner that it stopped an attempt.
+fn stop(attempt: u32) -> Command {
+    Command::Cancel(Canceled { attempt: Some(attempt), log: Some(log_of(31)) })
 }
 
 fn give_back(attempt: u32) -> Command {
@@ -139,11 +159,20 @@ fn succeeded(attempt: u32) -> Event {
 }
 
 fn failed(attempt: u32) -> Event {
-    Failed { attempt, failure: failure(), log: Some(log_of(31)) }.into()
+    let origin = FailureOrigin::Job;
+    Failed { attempt, failure: failure(), origin, log: Some(log_of(31)) }.into()
 }
 
+/// The first loss of a job, to its runner.
 fn lost(attempt: u32) -> Event {
-    Lost { attempt, runner: runner(attempt), reason: "its heart stopped".to_owned() }.into()
+    lost_to(LossCause::Runner, attempt, Some(1))
+}
+
+/// A loss after which the next attempt waits for so many seconds.
+fn lost_to(cause: LossCause, attempt: u32, wait: Option<i64>) -> Event {
+    let reason = "its heart stopped".to_owned();
+    let retry_at = wait.map(|seconds| now() + TimeDelta::seconds(seconds));
+    Lost { attempt, runner: runner(attempt), cause, reason, retry_at }.into()
 }
 
 fn returned(attempt: u32) -> Event {
@@ -157,10 +186,11 @@ fn worn_out(attempt: u32) -> Event {
         exit_code: None,
         limit: None,
         message: "3 attempts were lost; the last one: its heart stopped".to_owned(),
-        hint: "Look at the runners: does the job take too much memory or disk? Then run the action again."
-            .to_owned(),
+        hint:
+            "Look at the runners: does the job take too much memory or disk? Then `patchwave job retry` it."
+                .to_owned(),
     };
-    Failed { attempt, failure, log: None }.into()
+    Failed { attempt, failure, origin: FailureOrigin::Infrastructure, log: None }.into()
 }
 
 fn timed_out(attempt: u32) -> Event {
@@ -172,7 +202,11 @@ fn cancel_requested() -> Event {
 }
 
 fn canceled(attempt: Option<u32>) -> Event {
-    Canceled { attempt }.into()
+    Canceled { attempt, log: None }.into()
+}
+
+fn stopped(attempt: u32) -> Event {
+    Canceled { attempt: Some(attempt), log: Some(log_of(31)) }.into()
 }
 
 fn retried() -> Event {

@@ -1,5 +1,6 @@
 //! `patchwave job`: one workspace of an execution, and what its steps printed.
 
+mod change;
 mod logs;
 mod show;
 
@@ -16,6 +17,10 @@ pub(crate) enum Command {
     Logs(logs::Options),
     /// Show a job with its attempts and steps
     Show(show::Options),
+    /// Stop a job: at once if it waits, by its runner if it runs
+    Cancel(change::Options),
+    /// Try a job again that has ended; its earlier attempts stay
+    Retry(change::Options),
 }
 
 /// Runs a command.
@@ -23,6 +28,8 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
     match command {
         Command::Logs(options) => logs::run(options, data).await?,
         Command::Show(options) => show::run(options, data).await?,
+        Command::Cancel(options) => change::cancel(options, data).await?,
+        Command::Retry(options) => change::retry(options, data).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,9 +20,11 @@ pub(crate) struct Options {
 }
 
 const SHOW: &str = "query($id: ID!) { job(id: $id) {
-  id executionId repository url baseRef baseOid path state attempt runner hasPatch queuedAt startedAt endedAt
-  failure { kind step exitCode message hint limit { name value } } diffStat { files insertions deletions }
-  attempts { number runner state reason assignedAt startedAt endedAt logSealed logLines logBytes secrets { name actionId version }
+  id executionId repository url baseRef baseOid path state attempt runner cancelRequested retryAt hasPatch
+  queuedAt startedAt endedAt failure { origin kind step exitCode message hint limit { name value } }
+  diffStat { files insertions deletions }
+  attempts { number runner state reason failureOrigin lossCause assignedAt startedAt endedAt hasPatch logSealed logLines logBytes
+             secrets { name actionId version }
              steps { number startedAt exitCode durationMs } } } }";
 
 #[derive(Deserialize)]
@@ -43,6 +45,8 @@ struct Job {
     state: String,
     attempt: u32,
     runner: Option<String>,
+    cancel_requested: bool,
+    retry_at: Option<String>,
     has_patch: bool,
     queued_at: String,
     started_at: Option<String>,
@@ -55,6 +59,7 @@ struct Job {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Failure {
+    origin: String,
     kind: String,
     step: Option<u32>,
     exit_code: Option<i64>,
@@ -83,6 +88,9 @@ struct Attempt {
     runner: String,
     state: String,
     reason: Option<String>,
+    failure_origin: Option<String>,
+    loss_cause: Option<String>,
+    has_patch: bool,
     assigned_at: String,
     started_at: Option<String>,
     ended_at: Option<String>,
@@ -132,13 +140,14 @@ fn rendered(job: &Job) -> String {
         fields.push(("path", job.path.clone()));
     }
     fields.extend([
-        ("state", state(&job.state)),
+        ("state", stands(job)),
         ("queued", moment(&job.queued_at)),
         ("started", or_dash(&job.started_at)),
         ("ended", or_dash(&job.ended_at)),
     ]);
     if let Some(failure) = &job.failure {
         fields.push(("failure", failure.message.clone()));
+        fields.push(("origin", origin(&failure.origin).to_owned()));
         fields.push(("hint", failure.hint.clone()));
     }
     if let Some(stat) = &job.diff_stat {
@@ -149,6 +158,25 @@ fn rendered(job: &Job) -> String {
         text.push_str(&rendered_attempt(attempt));
     }
     text
+}
+
+/// How it stands, in words.
+fn stands(job: &Job) -> String {
+    let name = state(&job.state);
+    match &job.retry_at {
+        _ if job.cancel_requested && job.ended_at.is_none() => format!("{name}, is being canceled"),
+        Some(time) => format!("{name}, tries again at {}", moment(time)),
+        None => name,
+    }
+}
+
+/// Whose doing a failure is, in words.
+fn origin(name: &str) -> &str {
+    match name {
+        "JOB" => "the job's own doing",
+        "INFRASTRUCTURE" => "the infrastructure's doing",
+        other => other,
+    }
 }
 
 fn rendered_attempt(attempt: &Attempt) -> String {

@@ -51,9 +51,9 @@ struct Document<'a> {
 pub(super) struct Ending {
     /// How the execution went.
     pub(super) outcome: execution::Outcome,
-    /// What came of it.
-    pub(super) plan: PlanId,
-    /// Where the plan stands in the log.
+    /// What came of it; one that was canceled gets no plan unless somebody asks.
+    pub(super) plan: Option<PlanId>,
+    /// Where the end stands in the log.
     pub(super) sequence: u64,
 }
 
@@ -77,7 +77,7 @@ impl<'c> Follower<'c> {
         Self { client, execution, lines, response: None, outcome: None, ending: None, last_word, away: false }
     }
 
-    /// The next event; nothing after the plan.
+    /// The next event; nothing after the plan, or after the end of what was canceled.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Told>> {
         loop {
             if let Some(told) = self.lines.next()? {
@@ -139,15 +139,17 @@ impl<'c> Follower<'c> {
     fn note(&mut self, told: &Told) {
         match &told.event {
             Some(Event::Execution(execution::Event::Completed(completed))) => {
-                self.outcome = Some(completed.outcome);
+                let (outcome, sequence) = (completed.outcome, told.sequence);
+                self.outcome = Some(outcome);
+                if outcome == execution::Outcome::Canceled {
+                    self.ending = Some(Ending { outcome, plan: None, sequence });
+                }
             }
+            Some(Event::Execution(execution::Event::RetryRequested(_))) => self.outcome = None,
             Some(Event::Plan(plan::Event::Created(_))) => {
-                let plan = told.aggregate.parse().ok();
-                self.ending = self
-                    .outcome
-                    .zip(plan)
-                    .map(|(outcome, plan)| Ending { outcome, plan, sequence: told.sequence })
-                    .or(self.ending);
+                let (plan, sequence) = (told.aggregate.parse().ok(), told.sequence);
+                let ending = self.outcome.map(|outcome| Ending { outcome, plan, sequence });
+                self.ending = ending.or(self.ending);
             }
             _ => {}
         }

@@ -22,8 +22,8 @@ use events::execution::Outcome;
 use events::id::ExecutionId;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
+use super::fresh;
 use super::plan::Plan;
 use crate::client::{Client, ServerOption};
 use crate::data_dir::DataDirOption;
@@ -94,15 +94,21 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
             interrupted?;
             display.finish();
             eprintln!("{execution} goes on without you: `patchwave execution show {execution}` shows how it stands");
+            eprintln!("`patchwave execution cancel {execution}` stops it");
             return Ok(ExitCode::from(INTERRUPTED));
         }
     };
     display.finish();
-    let Ending { outcome, plan: id, sequence } = ending?;
-    // Also where nobody looks at it: the command that comes next must find it.
-    let plan = Plan::read(&client, id, Some(sequence)).await?;
+    let Ending { outcome, plan, sequence } = ending?;
+    let text = match plan {
+        // Also where nobody looks at it: the command that comes next must find it.
+        Some(id) => {
+            summary::rendered(execution, id, outcome, &Plan::read(&client, id, Some(sequence)).await?)
+        }
+        None => summary::without_plan(execution, outcome),
+    };
     if !options.json {
-        output::bytes(summary::rendered(execution, id, outcome, &plan).as_bytes())?;
+        output::bytes(text.as_bytes())?;
     }
     Ok(match outcome {
         Outcome::Succeeded => ExitCode::SUCCESS,
@@ -128,11 +134,6 @@ async fn start(
     let execution = create_action_execution.execution.id;
     display.say(&format!("{execution}"));
     Ok(execution)
-}
-
-/// An id of this invocation's own: sent again, it is the same wish.
-fn fresh() -> String {
-    Uuid::now_v7().to_string()
 }
 
 /// The gateway does not know how this program takes repositories.

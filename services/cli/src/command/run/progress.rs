@@ -96,7 +96,12 @@ impl Progress {
                 Some(Remark::Plain("jobs wait in vain no more".to_owned()))
             }
             execution::Event::CancelRequested(_) => Some(Remark::Plain("somebody canceled it".to_owned())),
-            execution::Event::Requested(_) | execution::Event::Completed(_) => None,
+            execution::Event::RetryRequested(_) => {
+                Some(Remark::Plain("somebody wants jobs to be tried again".to_owned()))
+            }
+            execution::Event::Requested(_)
+            | execution::Event::Completed(_)
+            | execution::Event::PlanRequested(_) => None,
         }
     }
 
@@ -251,7 +256,7 @@ mod tests {
         progress.take(&told(7, "step_started", json!({ "attempt": 1, "step": 2 })));
         assert_eq!(progress.running().next().unwrap().1, "alpha/lib, step 2");
         assert_eq!(progress.counts(), "1 running");
-        let lost = json!({ "attempt": 1, "runner": "local", "reason": "silent" });
+        let lost = json!({ "attempt": 1, "runner": "local", "cause": "runner", "reason": "silent" });
         let remark = progress.take(&told(7, "lost", lost)).unwrap();
         assert_eq!(remark, Remark::Plain("alpha/lib: attempt 1 was lost, tries again: silent".to_owned()));
         let blob = json!({ "kind": "patch", "sha256": "0".repeat(64), "size": 1 });
@@ -269,7 +274,7 @@ mod tests {
         let mut progress = Progress::default();
         progress.take(&queued(9, "beta"));
         let failure = json!({ "kind": "step_exit", "step": 1, "exit_code": 3, "message": "step 1 ended with 3", "hint": "look" });
-        let end = json!({ "attempt": 1, "failure": failure, "log": log() });
+        let end = json!({ "attempt": 1, "failure": failure, "origin": "job", "log": log() });
         let remark = progress.take(&told(9, "failed", end)).unwrap();
         let job = JobId::from_uuid(uuid::Uuid::from_u128(9));
         let log = Some(FailedLog { job, attempt: 1, lines: Some(30) });

@@ -31,6 +31,15 @@ pub(super) fn rendered(execution: ExecutionId, id: PlanId, ended: Outcome, plan:
     text
 }
 
+/// The summary of an execution that has no plan.
+pub(super) fn without_plan(execution: ExecutionId, ended: Outcome) -> String {
+    format!(
+        "{execution} {}: no plan\n\nNext:\n  patchwave execution show {execution}\n  patchwave plan create {execution}\n  \
+         patchwave execution retry {execution}\n",
+        outcome(ended)
+    )
+}
+
 fn without(name: &str, list: &[Without]) -> String {
     if list.is_empty() {
         return String::new();

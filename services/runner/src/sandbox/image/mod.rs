@@ -110,7 +110,7 @@ impl Engine {
             Err(Trouble::User(failure)) => {
                 Slot { ready: None, failed: Some((failure.clone(), Instant::now())) }
             }
-            Err(Trouble::Engine(_)) => Slot::default(),
+            Err(Trouble::Engine(_) | Trouble::Registry(_)) => Slot::default(),
         };
         found
     }

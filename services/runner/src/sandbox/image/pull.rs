@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use bollard::errors::Error;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -144,8 +145,27 @@ pub(super) fn read(reference: &str, said: &str) -> Option<Trouble> {
             format!("Wait, or put the image there yourself: `docker pull {reference}` with a login."),
         ));
     }
-    Some(unreachable(reference, said))
+    let trouble = unreachable(reference, said);
+    // What a moment may mend is tried again; a host that does not exist is a matter of the name.
+    match trouble {
+        Trouble::User(failure) if has(&PASSING) => {
+            Some(Trouble::Registry(anyhow!("{}. {}", failure.message, failure.hint)))
+        }
+        trouble => Some(trouble),
+    }
 }
+
+/// What is said of a registry that may answer the next time.
+const PASSING: [&str; 8] = [
+    "request canceled",
+    "deadline exceeded",
+    "timeout",
+    "connection refused",
+    "connection reset",
+    "unexpected EOF",
+    "server misbehaving",
+    "Service Unavailable",
+];
 
 fn unreachable(reference: &str, said: &str) -> Trouble {
     Trouble::image(
@@ -187,7 +207,6 @@ mod tests {
             (unknown, "docker login"),
             ("manifest for x:9 not found: manifest unknown: manifest unknown", "Check the name"),
             (away, "docker load"),
-            ("Get \"https://r/v2/\": net/http: request canceled while waiting for connection", "docker load"),
             ("toomanyrequests: You have reached your pull rate limit", "Wait"),
             ("invalid reference format: repository name must be lowercase", "lower case"),
         ] {
@@ -197,6 +216,12 @@ mod tests {
                 }
                 other => panic!("{said}: {other:?}"),
             }
+        }
+        for passing in [
+            "Get \"https://r/v2/\": net/http: request canceled while waiting for connection",
+            "Get \"http://127.0.0.1:9/v2/\": dial tcp 127.0.0.1:9: connect: connection refused",
+        ] {
+            assert!(matches!(read("x", passing), Some(Trouble::Registry(_))), "{passing}");
         }
         assert!(read("x", "write /var/lib/docker/tmp/x: no space left on device").is_none());
     }

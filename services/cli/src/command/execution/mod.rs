@@ -1,5 +1,7 @@
 //! `patchwave execution`: the runs of actions.
 
+mod change;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -20,6 +22,10 @@ pub(crate) enum Command {
     List(List),
     /// Show an execution with its jobs and its plan
     Show(Show),
+    /// Stop an execution: what waits ends at once, what runs is stopped; its patches stay
+    Cancel(change::Cancel),
+    /// Try the jobs again that did not succeed; earlier attempts stay
+    Retry(change::Retry),
 }
 
 /// Options of `patchwave execution list`.
@@ -45,18 +51,18 @@ pub(crate) struct Show {
 
 const LIST: &str = "query($first: Int!, $after: String, $actionId: ID) {
   executions(first: $first, after: $after, actionId: $actionId) { nodes {
-    id actionName revision state actor requestedAt completedAt plan { id }
+    id actionName revision state cancelRequested retries actor requestedAt completedAt plan { id } planIsCurrent
     counts { workspaces skipped unreachable queued running succeeded failed canceled } }
     pageInfo { hasNextPage endCursor } } }";
 
 const SHOW: &str = "query($id: ID!) { execution(id: $id) {
-    id actionName revision state actor requestedAt completedAt plan { id }
+    id actionName revision state cancelRequested retries actor requestedAt completedAt plan { id } planIsCurrent
     counts { workspaces skipped unreachable queued running succeeded failed canceled }
     starved { since pool lack message hint } skipped { repository reason message } } }";
 
 const JOBS: &str = "query($id: ID!, $first: Int!, $after: String) { execution(id: $id) {
   jobs(first: $first, after: $after) { nodes {
-    id repository path state attempt runner failure { message } diffStat { files insertions deletions } hasPatch }
+    id repository path state attempt runner failure { origin message } diffStat { files insertions deletions } hasPatch }
     pageInfo { hasNextPage endCursor } } } }";
 
 #[derive(Deserialize)]
@@ -71,10 +77,13 @@ struct Execution {
     action_name: String,
     revision: u32,
     state: String,
+    cancel_requested: bool,
+    retries: u32,
     actor: String,
     requested_at: String,
     completed_at: Option<String>,
     plan: Option<Plan>,
+    plan_is_current: bool,
     counts: Counts,
 }
 
@@ -153,6 +162,7 @@ struct Job {
 
 #[derive(Debug, Deserialize, Serialize)]
 struct Failure {
+    origin: String,
     message: String,
 }
 
@@ -168,6 +178,8 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
     match command {
         Command::List(options) => list(options, data).await?,
         Command::Show(options) => show(options, data).await?,
+        Command::Cancel(options) => change::cancel(options, data).await?,
+        Command::Retry(options) => change::retry(options, data).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -191,13 +203,28 @@ async fn list(options: List, data: &DataDirOption) -> anyhow::Result<()> {
         vec![
             execution.id.clone(),
             format!("{} #{}", execution.action_name, execution.revision),
-            state(&execution.state),
+            stands(execution),
             counts(&execution.counts),
             moment(&execution.requested_at),
         ]
     });
     let columns = ["execution", "action", "state", "jobs", "requested"].map(Column::Left);
     output::line(&output::table(&columns, rows))
+}
+
+/// How it stands, in words.
+fn stands(execution: &Execution) -> String {
+    let stopping = execution.cancel_requested && execution.completed_at.is_none();
+    if stopping { format!("{}, is being canceled", state(&execution.state)) } else { state(&execution.state) }
+}
+
+fn plan(execution: &Execution) -> String {
+    match &execution.plan {
+        None if execution.state == "CANCELED" => "none: `patchwave plan create` makes one".to_owned(),
+        None => "none yet".to_owned(),
+        Some(plan) if execution.plan_is_current => plan.id.clone(),
+        Some(plan) => format!("{}, of an earlier end", plan.id),
+    }
 }
 
 /// How the jobs stand, in words; what is nothing is left out.
@@ -241,12 +268,12 @@ fn rendered(whole: &Whole) -> String {
     let mut text = output::fields(&[
         ("execution", execution.id.clone()),
         ("action", format!("{}, revision {}", execution.action_name, execution.revision)),
-        ("state", state(&execution.state)),
+        ("state", stands(execution)),
         ("jobs", counts(&execution.counts)),
         ("by", execution.actor.clone()),
         ("requested", moment(&execution.requested_at)),
         ("completed", execution.completed_at.as_deref().map_or_else(|| "not yet".to_owned(), moment)),
-        ("plan", execution.plan.as_ref().map_or_else(|| "none yet".to_owned(), |plan| plan.id.clone())),
+        ("plan", plan(execution)),
     ]);
     if let Some(starved) = &whole.starved {
         let since = moment(&starved.since);
@@ -302,7 +329,7 @@ mod tests {
     #[test]
     fn an_execution_reads_like_a_page() {
         let whole: Whole = serde_json::from_value(json!({
-            "id": "execution_1", "actionName": "tidy", "revision": 3, "state": "PARTIALLY_FAILED", "actor": "user:anna",
+            "id": "execution_1", "actionName": "tidy", "revision": 3, "state": "PARTIALLY_FAILED", "cancelRequested": false, "retries": 0, "planIsCurrent": false, "actor": "user:anna",
             "requestedAt": "2026-01-02T03:04:05.000000Z", "completedAt": null, "plan": null,
             "counts": { "workspaces": 3, "skipped": 1, "unreachable": 0, "queued": 0, "running": 0,
                         "succeeded": 2, "failed": 1, "canceled": 0 },
