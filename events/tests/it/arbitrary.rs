@@ -197,6 +197,8 @@ pub(crate) fn execution_event() -> impl Strategy<Value = execution::Event> {
         retry_request().prop_map(Into::into),
         Just(execution::PlanRequested {}.into()),
     ]
+    // Boxed: so many kinds by value are more than a test thread has stack for.
+    .boxed()
 }
 
 /// Any command to an execution.
@@ -292,6 +294,8 @@ pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
         (number(), blob(), log_end())
             .prop_map(|(attempt, blob, log)| job::LogSealed { attempt, blob, log }.into()),
     ]
+    // Boxed: so many kinds by value are more than a test thread has stack for.
+    .boxed()
 }
 
 /// Any command to a job.
