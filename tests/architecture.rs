@@ -7,8 +7,16 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// What each crate may depend on, of ours.
 fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     let service = vec!["events", "spec", "archive", "broker"];
-    let services =
-        ["gateway", "catalog", "scheduler", "runner", "log-collector", "campaign-plan", "projector"];
+    let services = [
+        "gateway",
+        "catalog",
+        "scheduler",
+        "runner",
+        "registrar",
+        "log-collector",
+        "campaign-plan",
+        "projector",
+    ];
     let mut rules = BTreeMap::from([
         ("events", vec![]),
         ("spec", vec!["events"]),

@@ -210,7 +210,7 @@ impl Recorded {
             causation: self.causation,
             aggregate: match &self.aggregate {
                 // Elsewhere it is shown with its kind, which the type already says here.
-                Aggregate::Runner(id) => id.to_string(),
+                Aggregate::Runner(id) | Aggregate::Enrollment(id) => id.to_string(),
                 other => other.to_string(),
             },
             execution: match &self.aggregate {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
-use crate::{action, execution, job, plan, repository, runner, sealing_key, secret};
+use crate::{action, enrollment, execution, job, plan, repository, runner, sealing_key, secret};
 
 /// One thing with a history of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub enum Aggregate {
     SealingKey(SealingKeyId),
     /// A secret.
     Secret(SecretId),
+    /// Who may connect as a runner.
+    Enrollment(RunnerId),
 }
 
 /// What kind of thing has the history.
@@ -50,11 +52,13 @@ pub enum AggregateKind {
     SealingKey,
     /// See [`secret`].
     Secret,
+    /// See [`enrollment`].
+    Enrollment,
 }
 
 impl AggregateKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Action,
         Self::Execution,
         Self::Job,
@@ -63,6 +67,7 @@ impl AggregateKind {
         Self::Runner,
         Self::SealingKey,
         Self::Secret,
+        Self::Enrollment,
     ];
 
     /// Its name, as in subjects and in the documentation.
@@ -76,6 +81,7 @@ impl AggregateKind {
             Self::Runner => "runner",
             Self::SealingKey => "sealing_key",
             Self::Secret => "secret",
+            Self::Enrollment => "enrollment",
         }
     }
 
@@ -90,6 +96,7 @@ impl AggregateKind {
             Self::Runner => runner::Event::TYPES,
             Self::SealingKey => sealing_key::Event::TYPES,
             Self::Secret => secret::Event::TYPES,
+            Self::Enrollment => enrollment::Event::TYPES,
         }
     }
 }
@@ -106,6 +113,7 @@ impl Aggregate {
             Self::Runner(_) => AggregateKind::Runner,
             Self::SealingKey(_) => AggregateKind::SealingKey,
             Self::Secret(_) => AggregateKind::Secret,
+            Self::Enrollment(_) => AggregateKind::Enrollment,
         }
     }
 }
@@ -121,6 +129,7 @@ impl std::fmt::Display for Aggregate {
             Self::Runner(id) => write!(f, "runner {id}"),
             Self::SealingKey(id) => id.fmt(f),
             Self::Secret(id) => id.fmt(f),
+            Self::Enrollment(id) => write!(f, "the enrollment of the runner {id}"),
         }
     }
 }
@@ -156,6 +165,8 @@ pub enum Event {
     SealingKey(sealing_key::Event),
     /// Of a secret.
     Secret(secret::Event),
+    /// Of an enrollment.
+    Enrollment(enrollment::Event),
 }
 
 /// Why an event of the log cannot be read by this build.
@@ -210,6 +221,7 @@ macro_rules! each_kind {
             Event::Runner($inner) => $body,
             Event::SealingKey($inner) => $body,
             Event::Secret($inner) => $body,
+            Event::Enrollment($inner) => $body,
         }
     };
 }
@@ -261,6 +273,7 @@ impl Event {
             AggregateKind::Runner => Self::Runner(runner::Event::from_json(name, json)?),
             AggregateKind::SealingKey => Self::SealingKey(sealing_key::Event::from_json(name, json)?),
             AggregateKind::Secret => Self::Secret(secret::Event::from_json(name, json)?),
+            AggregateKind::Enrollment => Self::Enrollment(enrollment::Event::from_json(name, json)?),
         })
     }
 

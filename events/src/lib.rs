@@ -8,6 +8,7 @@ pub mod action;
 pub mod beat;
 pub mod blob;
 pub mod document;
+pub mod enrollment;
 pub mod envelope;
 pub mod execution;
 pub mod git;

@@ -71,6 +71,14 @@ codes! {
     FilesTooLarge = "files-too-large",
     /// The files that an action's steps mount are not there.
     FilesMissing = "files-missing",
+    /// The one-time token of a runner is not one.
+    TokenUnknown = "token-unknown",
+    /// The one-time token of a runner was redeemed.
+    TokenUsed = "token-used",
+    /// The one-time token of a runner came too late.
+    TokenExpired = "token-expired",
+    /// The runner may not connect any more.
+    RunnerRevoked = "runner-revoked",
     /// A field of the request is wrong.
     InvalidRequest = "invalid-request",
 }

@@ -19,6 +19,12 @@ pub const ALL_RUNNERS: &str = "ev.runner.>";
 /// Everything of every secret.
 pub const ALL_SECRETS: &str = "ev.secret.>";
 
+/// Who may connect as a runner.
+pub const ALL_ENROLLMENTS: &str = "ev.enrollment.>";
+
+/// Where a machine asks to become a runner.
+pub const ENROLL: &str = "enroll";
+
 /// Every report.
 pub const ALL_REPORTS: &str = "report.>";
 
@@ -42,6 +48,7 @@ fn prefix(aggregate: &Aggregate) -> String {
         Aggregate::Runner(id) => format!("ev.runner.{id}"),
         Aggregate::SealingKey(id) => format!("ev.sealing_key.{}", id.token()),
         Aggregate::Secret(id) => format!("ev.secret.{}", id.token()),
+        Aggregate::Enrollment(id) => format!("ev.enrollment.{id}"),
     }
 }
 
@@ -87,6 +94,7 @@ pub fn parse_event(subject: &str) -> Option<(Aggregate, &str)> {
         ["ev", "runner", id, name] => (Aggregate::Runner(id.parse().ok()?), name),
         ["ev", "sealing_key", id, name] => (Aggregate::SealingKey(SealingKeyId::from_token(id)?), name),
         ["ev", "secret", id, name] => (Aggregate::Secret(SecretId::from_token(id)?), name),
+        ["ev", "enrollment", id, name] => (Aggregate::Enrollment(id.parse().ok()?), name),
         _ => return None,
     };
     Some((aggregate, name))

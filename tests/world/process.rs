@@ -22,6 +22,8 @@ pub enum Role {
     /// A runner of its own.
     Runner,
     /// A service of its own.
+    Registrar,
+    /// A service of its own.
     LogCollector,
     /// A service of its own.
     CampaignPlan,
@@ -31,10 +33,11 @@ pub enum Role {
 
 impl Role {
     /// Every role but the broker; the gateway last, since it is what a client waits for.
-    pub const SERVICES: [Self; 7] = [
+    pub const SERVICES: [Self; 8] = [
         Self::Catalog,
         Self::Scheduler,
         Self::Runner,
+        Self::Registrar,
         Self::LogCollector,
         Self::CampaignPlan,
         Self::Projector,
@@ -49,6 +52,7 @@ impl Role {
             Self::Gateway => "gateway",
             Self::Catalog => "catalog",
             Self::Scheduler => "scheduler",
+            Self::Registrar => "registrar",
             Self::Runner => "runner",
             Self::LogCollector => "log-collector",
             Self::CampaignPlan => "campaign-plan",

@@ -11,7 +11,7 @@ use events::job::{self, DiffStat, Failure, FailureKind, Limit, LimitName, LossCa
 use events::log::LogEnd;
 use events::secret::{self, Scope, Sealed, SecretName, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, Timestamp, plan, repository, runner, sealing_key};
+use events::{Aggregate, Event, Timestamp, enrollment, plan, repository, runner, sealing_key};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 use uuid::Uuid;
@@ -395,6 +395,21 @@ pub(crate) fn runner_event() -> impl Strategy<Value = runner::Event> {
     ]
 }
 
+fn enrollment_event() -> impl Strategy<Value = enrollment::Event> {
+    prop_oneof![
+        (sha256(), 0..4_000_000_000i64).prop_map(|(token_sha256, seconds)| {
+            let expires_at = events::Timestamp::from_timestamp(seconds, 0).unwrap();
+            enrollment::TokenIssued { token_sha256, expires_at }.into()
+        }),
+        (sha256(), text()).prop_map(|(token_sha256, public_key)| enrollment::Enrolled {
+            token_sha256,
+            public_key
+        }
+        .into()),
+        Just(enrollment::Revoked {}.into()),
+    ]
+}
+
 /// Any command to a runner.
 pub(crate) fn runner_command() -> impl Strategy<Value = runner::Command> {
     prop_oneof![
@@ -474,5 +489,7 @@ pub(crate) fn any_event() -> impl Strategy<Value = (Aggregate, Event)> {
             .prop_map(|event| (Aggregate::SealingKey(SealingKeyId::site()), Event::SealingKey(event))),
         (uuid(), secret_event())
             .prop_map(|(id, event)| (Aggregate::Secret(SecretId::from_uuid(id)), Event::Secret(event))),
+        (runner_id(), enrollment_event())
+            .prop_map(|(id, event)| (Aggregate::Enrollment(id), Event::Enrollment(event))),
     ]
 }

@@ -25,14 +25,32 @@ pub struct Config {
     pub url: String,
     /// The broker's user.
     pub user: String,
-    /// The user's password.
-    pub password: String,
+    /// What shows that we are the user.
+    pub proof: Proof,
     /// The name of the role: what the broker lists as the client's name, and the last part of its inbox prefix.
     pub role: String,
     /// Set for a runner, which lives in an account of its own.
     pub runner: Option<RunnerId>,
     /// How long the first connection may take before it is an error.
     pub connect_timeout: Duration,
+}
+
+/// What shows to the broker who we are.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The password of a user in nats.conf.
+    Password(String),
+    /// The private half of an enrolled runner's key.
+    Key(String),
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password",
+            Self::Key(_) => "Key",
+        })
+    }
 }
 
 /// Whether the broker is there.
@@ -64,6 +82,17 @@ pub enum ConnectError {
         url: String,
         /// The user.
         user: String,
+        /// What the client says.
+        source: async_nats::ConnectError,
+    },
+    /// The broker refuses an enrolled runner's key.
+    #[error(
+        "the broker at {url} does not let the runner in: it was revoked or enrolled anew elsewhere, or no registrar runs. \
+         On the server, `patchwave runner list` shows it; `patchwave runner token create` makes a token for a new one"
+    )]
+    NotEnrolled {
+        /// The address.
+        url: String,
         /// What the client says.
         source: async_nats::ConnectError,
     },
@@ -116,6 +145,11 @@ fn mark_up(now: &mut Connection, again: bool) -> bool {
     changed
 }
 
+/// A connection without streams: for what happens before or beside them.
+pub(crate) async fn connect_plainly(config: &Config) -> Result<Client, ConnectError> {
+    first_connection(config, &watch::channel(Connection::default()).0).await
+}
+
 async fn first_connection(
     config: &Config,
     state: &watch::Sender<Connection>,
@@ -128,11 +162,16 @@ async fn first_connection(
             Err(source) => source,
         };
         let url = config.url.clone();
-        if source.kind() == async_nats::ConnectErrorKind::AuthorizationViolation {
-            return Err(ConnectError::Refused { url, user: config.user.clone(), source });
-        }
-        if tokio::time::Instant::now() >= deadline {
-            return Err(ConnectError::Unreachable { url, source });
+        let refused = source.kind() == async_nats::ConnectErrorKind::AuthorizationViolation;
+        let late = tokio::time::Instant::now() >= deadline;
+        match &config.proof {
+            Proof::Password(_) if refused => {
+                return Err(ConnectError::Refused { url, user: config.user.clone(), source });
+            }
+            // A registrar that starts is no reason to give up, and a refusal does not say whether there is one.
+            Proof::Key(_) if refused && late => return Err(ConnectError::NotEnrolled { url, source }),
+            _ if late => return Err(ConnectError::Unreachable { url, source }),
+            _ => {}
         }
         if !told {
             tracing::warn!(url, role = config.role, "waiting for the broker");
@@ -148,7 +187,13 @@ fn options(config: &Config, state: watch::Sender<Connection>) -> ConnectOptions 
         None => format!("_INBOX_{}", config.role),
     };
     let role = config.role.clone();
-    ConnectOptions::with_user_and_password(config.user.clone(), config.password.clone())
+    let options = match &config.proof {
+        Proof::Password(password) => {
+            ConnectOptions::with_user_and_password(config.user.clone(), password.clone())
+        }
+        Proof::Key(seed) => ConnectOptions::with_nkey(seed.clone()),
+    };
+    options
         .name(&config.role)
         .custom_inbox_prefix(inbox)
         .ping_interval(Duration::from_secs(5))
@@ -170,6 +215,11 @@ fn note(state: &watch::Sender<Connection>, role: &str, event: &Event) {
             if changed {
                 tracing::warn!(role, "lost the broker, reconnecting");
             }
+        }
+        Event::ClientError(async_nats::ClientError::Other(what))
+            if what.contains("authorization violation") =>
+        {
+            tracing::warn!(role, "the broker does not let this role in any more; it goes on asking");
         }
         // A refused call shows up here and as a time-out at the caller, which cannot know why.
         Event::ServerError(error) => tracing::warn!(role, %error, "the broker refuses something"),

@@ -86,6 +86,8 @@ enum Command {
     /// Role: run jobs in containers; or list the runners
     #[command(args_conflicts_with_subcommands = true)]
     Runner(Box<RunnerCommand>),
+    /// Role: let machines enroll as runners, and say at the broker's door which key is whose
+    Registrar(role::registrar::Options),
     /// Role: keep one sealed log for each attempt
     LogCollector(role::log_collector::Options),
     /// Role: turn patches into plans
@@ -157,6 +159,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Some(command) => command::runner::run(command, data).await,
             None => role::runner::run(runner.role, data).await,
         },
+        Command::Registrar(options) => role::registrar::run(options, data).await,
         Command::LogCollector(options) => role::log_collector::run(options, data).await,
         Command::CampaignPlan(options) => role::campaign_plan::run(options, data).await,
         Command::Projector(options) => role::projector::run(options, data).await,
@@ -176,6 +179,7 @@ impl Command {
             | Self::Catalog(_)
             | Self::Scheduler(_)
             | Self::LogCollector(_)
+            | Self::Registrar(_)
             | Self::CampaignPlan(_)
             | Self::Projector(_) => ROLE_LOG,
             Self::Runner(runner) if runner.command.is_none() => ROLE_LOG,

@@ -14,8 +14,9 @@ use events::id::RunnerId;
 const TEMPLATE: &str = include_str!("../../../../nats.conf");
 
 /// The users of the services.
-pub const SERVICE_USERS: [&str; 8] = [
+pub const SERVICE_USERS: [&str; 9] = [
     "provisioner",
+    "registrar",
     "gateway",
     "catalog",
     "scheduler",
@@ -93,6 +94,9 @@ pub fn render(config: &ServerConfig) -> String {
         Sync::Always => "always",
         Sync::EverySecond => "\"1s\"",
     };
+    // Users that are known here are not asked after at the door.
+    let known = config.runners.iter().map(|runner| format!(", \"{}\"", runner_user(runner)));
+    let after = after.replace(", \"runner-local\"", &known.collect::<String>());
     format!("{before}{runners}{after}")
         .replace("\nport: 4222\n", &format!("\nport: {port}\n"))
         .replace("store_dir: $NATS_STORE", &format!("store_dir: {}", quoted(&store)))

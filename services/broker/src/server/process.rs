@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Passwords, RUNNER_USER, ServerConfig, render};
 use super::disk;
-use crate::Config;
+use crate::door::{DoorKeys, DoorKeysError};
+use crate::{Config, Proof};
 
 /// How long the server may take until it listens: it reads its streams first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +32,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The registrar's keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] DoorKeysError),
     /// The program does not start.
     #[error("{program} does not start")]
     Spawn {
@@ -67,6 +71,7 @@ struct Launcher {
     program: PathBuf,
     config: ServerConfig,
     passwords: Passwords,
+    keys: DoorKeys,
 }
 
 impl Server {
@@ -82,7 +87,8 @@ impl Server {
         std::fs::create_dir_all(&config.folder).map_err(io(&config.folder))?;
         let passwords = Passwords::load_or_create(&config.folder, &config.runners)
             .map_err(io(&config.folder.join("passwords")))?;
-        let mut launcher = Launcher { program, config, passwords: passwords.clone() };
+        let keys = DoorKeys::load_or_create(&config.folder)?;
+        let mut launcher = Launcher { program, config, passwords: passwords.clone(), keys };
         let (child, port) = launcher.launch().await?;
         launcher.config.port = Some(port);
         let stop = CancellationToken::new();
@@ -105,7 +111,7 @@ impl Server {
         Some(Config {
             url: self.url.clone(),
             user: user.to_owned(),
-            password: self.passwords.get(user)?.to_owned(),
+            proof: Proof::Password(self.passwords.get(user)?.to_owned()),
             role: user.to_owned(),
             runner: user.strip_prefix(RUNNER_USER).and_then(|name| name.parse().ok()),
             connect_timeout,
@@ -167,7 +173,7 @@ impl Launcher {
             .arg(log)
             .arg("--ports_file_dir")
             .arg(&self.config.folder);
-        command.envs(self.passwords.variables());
+        command.envs(self.passwords.variables()).envs(self.keys.variables());
         // A group of its own: an interrupt at the terminal is for us to handle, and the server ends last.
         command.process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use broker::Broker;
+use broker::door::DoorKeys;
 use broker::server::{Passwords, Rights, ServerConfig, Sync, locate, render, runner_rights};
+use broker::{Broker, Proof};
 
 use crate::raw::{PATIENCE, Raw};
 
@@ -184,7 +185,7 @@ async fn connect(url: &str, passwords: &Passwords, user: &str) -> Broker {
     let config = broker::Config {
         url: url.to_owned(),
         user: user.to_owned(),
-        password: passwords.get(user).unwrap().to_owned(),
+        proof: Proof::Password(passwords.get(user).unwrap().to_owned()),
         role: user.to_owned(),
         runner: user.strip_prefix("runner-").map(|name| name.parse().unwrap()),
         connect_timeout: PATIENCE,
@@ -205,7 +206,8 @@ fn with_controls(conf: &str) -> String {
     let (services_part, runners_part) = conf.split_once("\n  RUNNERS {").unwrap();
     let services_part = services_part.replacen("users: [", &services, 1);
     let runners_part = runners_part.replacen("users: [", &runners, 1);
-    format!("{services_part}\n  RUNNERS {{{runners_part}")
+    let known = format!("auth_users: [\n\"{ANYTHING}\", \"{ANYTHING_THERE}\", \"{INSIDE}\",");
+    format!("{services_part}\n  RUNNERS {{{runners_part}").replacen("auth_users: [", &known, 1)
 }
 
 fn start(file: &Path, passwords: &Passwords) -> Process {
@@ -213,7 +215,9 @@ fn start(file: &Path, passwords: &Passwords) -> Process {
     let mut command = Command::new(locate(None).unwrap());
     command.arg("--config").arg(file).arg("--ports_file_dir").arg(folder);
     command.arg("--log").arg(folder.join("log"));
-    command.envs(passwords.variables()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let keys = DoorKeys::load_or_create(folder).unwrap();
+    command.envs(passwords.variables()).envs(keys.variables());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Process(command.spawn().unwrap())
 }
 

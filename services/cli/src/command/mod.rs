@@ -1,6 +1,7 @@
 //! The commands of people: what they ask a gateway for.
 
 pub(crate) mod action;
+mod enrollment;
 pub(crate) mod execution;
 pub(crate) mod job;
 pub(crate) mod plan;

@@ -8,6 +8,7 @@ use events::id::RunnerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::enrollment::{self, Token};
 use super::{ShowOptions, moment, not_found, state};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
@@ -21,16 +22,21 @@ pub(crate) enum Command {
     Show(One),
     /// Let a runner finish what it runs, take nothing new, and leave
     Drain(One),
+    /// Tokens with which machines enroll as runners
+    #[command(subcommand)]
+    Token(Token),
+    /// Cut an enrolled runner off, for ever
+    Revoke(One),
 }
 
 /// A runner.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct One {
     /// The runner's name
-    runner: RunnerId,
+    pub(super) runner: RunnerId,
 
     #[command(flatten)]
-    show: ShowOptions,
+    pub(super) show: ShowOptions,
 }
 
 const LIST: &str = "{ runners { id state pool slots labels version since reason
@@ -99,6 +105,8 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
         Command::List(options) => list(options, data).await?,
         Command::Show(one) => show(one, data).await?,
         Command::Drain(one) => drain(one, data).await?,
+        Command::Token(Token::Create(options)) => enrollment::create(options, data).await?,
+        Command::Revoke(one) => enrollment::revoke(one, data).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 //! Owns the names in it. Never looks into a role's folder; those are the roles' own.
 
 mod endpoint;
+mod enrolled;
 mod lock;
 
 use std::fs::DirBuilder;
@@ -15,6 +16,7 @@ use clap::Args;
 use events::id::RunnerId;
 
 pub(crate) use endpoint::EndpointFile;
+pub(crate) use enrolled::{Enrolled, EnrolledDir};
 pub(crate) use lock::Lock;
 
 use crate::failure::Complaint;
@@ -111,6 +113,11 @@ impl DataDir {
             LOCAL_RUNNER => self.path.join("runner"),
             name => self.path.join(format!("runner-{name}")),
         }
+    }
+
+    /// What this machine keeps of its enrollments as a runner.
+    pub(crate) fn enrolled(&self) -> EnrolledDir {
+        EnrolledDir::new(self.path.join("enrolled"))
     }
 
     /// The managed broker's folder.

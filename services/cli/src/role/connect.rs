@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use broker::server::{Passwords, runner_user};
-use broker::{Broker, Config};
+use broker::{Broker, Config, Proof};
 use clap::Args;
 use events::id::RunnerId;
 
@@ -53,7 +53,7 @@ impl User {
         Config {
             url: url.to_owned(),
             user: self.name.clone(),
-            password: password.to_owned(),
+            proof: Proof::Password(password.to_owned()),
             role: self.role.clone(),
             runner: self.runner.clone(),
             connect_timeout,
@@ -89,16 +89,48 @@ impl BrokerOptions {
 
     /// Connects as this user.
     pub(crate) async fn connect(&self, user: &User, data: &DataDir) -> anyhow::Result<Broker> {
-        let config = match &self.broker_url {
-            Some(url) => user.at(url, &password_from_environment(&user.name)?, self.connect_timeout),
-            None => self.managed(user, data).await?,
-        };
-        Ok(Broker::connect(&config).await?)
+        Ok(Broker::connect(&self.config(user, data).await?).await?)
+    }
+
+    /// How this user connects.
+    pub(crate) async fn config(&self, user: &User, data: &DataDir) -> anyhow::Result<Config> {
+        match &self.broker_url {
+            Some(url) => Ok(user.at(url, &password_from_environment(&user.name)?, self.connect_timeout)),
+            None => self.managed(user, data).await,
+        }
+    }
+
+    /// The broker's address, as it was given.
+    pub(crate) fn given_url(&self) -> Option<String> {
+        self.broker_url.clone()
+    }
+
+    /// How long to wait for the broker.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// The broker's address: the one that was given, or that of the data directory's.
+    pub(crate) async fn url(&self, data: &DataDir) -> anyhow::Result<String> {
+        match &self.broker_url {
+            Some(url) => Ok(url.clone()),
+            None => Ok(self.endpoint(data, Instant::now()).await?),
+        }
+    }
+
+    /// How this user connects to the broker that runs with the data directory.
+    async fn managed(&self, user: &User, data: &DataDir) -> anyhow::Result<Config> {
+        let start = Instant::now();
+        let url = self.endpoint(data, start).await?;
+        let folder = data.broker();
+        let passwords = Passwords::load_or_create(&folder, &[])
+            .with_context(|| format!("the passwords in {} cannot be read", folder.display()))?;
+        let left = self.connect_timeout.saturating_sub(start.elapsed());
+        Ok(user.with(&url, &passwords, left.max(Duration::from_secs(5)))?)
     }
 
     /// Finds the broker that runs with the data directory, once one listens there.
-    async fn managed(&self, user: &User, data: &DataDir) -> anyhow::Result<Config> {
-        let start = Instant::now();
+    async fn endpoint(&self, data: &DataDir, start: Instant) -> Result<String, Complaint> {
         let mut told = false;
         loop {
             // Read anew each time: a broker that starts replaces what an earlier one left behind.
@@ -106,14 +138,10 @@ impl BrokerOptions {
             if let Some(endpoint) = endpoint
                 && listens(&endpoint.url).await
             {
-                let folder = data.broker();
-                let passwords = Passwords::load_or_create(&folder, &[])
-                    .with_context(|| format!("the passwords in {} cannot be read", folder.display()))?;
-                let left = self.connect_timeout.saturating_sub(start.elapsed());
-                return Ok(user.with(&endpoint.url, &passwords, left.max(Duration::from_secs(5)))?);
+                return Ok(endpoint.url);
             }
             if start.elapsed() >= self.connect_timeout {
-                return Err(self.absent(data).into());
+                return Err(self.absent(data));
             }
             if !told {
                 tracing::warn!(data_dir = %data.path().display(), "waiting for the broker");

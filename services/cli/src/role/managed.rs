@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use broker::Broker;
 use broker::server::{Passwords, Server, ServerConfig, Sync, locate};
+use broker::{Broker, Config};
 use clap::{Args, ValueEnum};
 use events::id::RunnerId;
 
@@ -115,9 +115,14 @@ impl Managed {
         self.server.passwords()
     }
 
+    /// How one of its users connects.
+    pub(crate) fn config(&self, user: &User) -> anyhow::Result<Config> {
+        Ok(user.with(self.url(), self.passwords(), PATIENCE)?)
+    }
+
     /// Connects as one of its users.
     pub(crate) async fn connect(&self, user: &User) -> anyhow::Result<Broker> {
-        Ok(Broker::connect(&user.with(self.url(), self.passwords(), PATIENCE)?).await?)
+        Ok(Broker::connect(&self.config(user)?).await?)
     }
 
     /// Ends it.

@@ -12,8 +12,8 @@ use clap::Args;
 use events::id::RunnerId;
 use events::runner::DEFAULT_POOL;
 
-use super::{BrokerOptions, User, serve};
-use crate::data_dir::{DataDir, DataDirOption, LOCAL_RUNNER};
+use super::{BrokerOptions, enroll, serve};
+use crate::data_dir::{DataDir, DataDirOption};
 use crate::duration;
 
 /// The role.
@@ -22,9 +22,13 @@ pub(crate) const ROLE: &str = "runner";
 /// Options of `patchwave runner`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Its name: 1 to 63 characters of a-z, 0-9 and inner hyphens; the broker must know it
-    #[arg(long, value_name = "NAME", env = "PATCHWAVE_RUNNER", hide_env_values = true, default_value = LOCAL_RUNNER)]
-    id: RunnerId,
+    /// Its name: 1 to 63 characters of a-z, 0-9 and inner hyphens [default: the one that was enrolled here, else local]
+    #[arg(long, value_name = "NAME", env = "PATCHWAVE_RUNNER", hide_env_values = true)]
+    id: Option<RunnerId>,
+
+    /// Enroll this machine with a token of `runner token create` first; later starts need none
+    #[arg(long, value_name = "TOKEN", env = "PATCHWAVE_JOIN", hide_env_values = true, conflicts_with = "id")]
+    join: Option<String>,
 
     /// Abandon the jobs that still run so many seconds after it was told to stop [default: let them end]
     #[arg(long, value_name = "SECONDS")]
@@ -176,9 +180,14 @@ pub(crate) fn config(
 pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
     let data = data.resolve()?;
     data.create()?;
-    let broker = options.broker.connect(&User::runner(&options.id), &data).await?;
+    let id = match (&options.join, options.id) {
+        (Some(token), _) => enroll::join(token, &options.broker, &data).await?,
+        (None, Some(id)) => id,
+        (None, None) => enroll::default_runner(&data)?,
+    };
+    let broker = enroll::connect(&id, &options.broker, &data).await?;
     let drain_timeout = options.drain_timeout.map(Duration::from_secs);
-    let mut config = config(&data, &options.id, &options.sandbox, drain_timeout);
+    let mut config = config(&data, &id, &options.sandbox, drain_timeout);
     config.networks.deny.extend(options.broker.host().and_then(|host| host.parse().ok()));
     serve(ROLE, |stop| async move {
         ::runner::run(config, broker, stop.clone()).await?;

@@ -16,7 +16,7 @@ use super::runner::{self, SandboxOptions};
 use super::scheduler::{self, Limits, SecretsOptions};
 use super::signals::Signals;
 use super::supervisor::{Outcome, Stage, Supervisor};
-use super::{DatabaseOptions, User, campaign_plan, catalog, log_collector, projector};
+use super::{DatabaseOptions, User, campaign_plan, catalog, log_collector, projector, registrar};
 use crate::data_dir::{DataDir, DataDirOption, LOCAL_RUNNER, Lock};
 use crate::failure::{INTERRUPTED, Logged};
 
@@ -113,6 +113,9 @@ impl Plan {
         let (config, broker) = (campaign_plan::config(data), connect(campaign_plan::ROLE).await?);
         supervisor
             .start(campaign_plan::ROLE, Stage::Facts, |stop| ::campaign_plan::run(config, broker, stop));
+        let config = registrar::config(data, managed.config(&User::service(registrar::ROLE))?)?;
+        let broker = connect(registrar::ROLE).await?;
+        supervisor.start(registrar::ROLE, Stage::Facts, |stop| ::registrar::run(config, broker, stop));
         let config = runner::config(data, runner, &options.sandbox, Some(DRAIN));
         let broker = managed.connect(&User::runner(runner)).await?;
         supervisor.start(runner::ROLE, Stage::Intake, |stop| async move {

@@ -8,6 +8,7 @@ mod create_execution;
 mod drain_runner;
 mod lifecycle;
 mod secret;
+mod runners;
 
 use std::future::Future;
 use std::time::Duration;

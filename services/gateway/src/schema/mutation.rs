@@ -5,7 +5,7 @@ use broker::sealing::Plain;
 use events::action::{Definition, Given};
 use events::blob::{BlobKind, BlobRef, InvalidSha256};
 use events::execution::Selection;
-use events::id::{ActionId, RunnerId};
+use events::id::{ActionId, InvalidRunnerId, RunnerId};
 use events::rejection::Code;
 use events::secret::Scope;
 
@@ -14,7 +14,7 @@ use super::by_id;
 use super::execution::Execution;
 use super::job::Job;
 use super::runner::Runner;
-use super::scalar::Sequence;
+use super::scalar::{DateTime, Sequence};
 use super::secret::Secret;
 use crate::command::{Commands, CreateExecution, Done, Which};
 use crate::fault::Fault;
@@ -65,6 +65,40 @@ pub(crate) struct ApplyActionPayload {
     changed: bool,
     /// What should be written differently.
     warnings: Vec<String>,
+    sequence: Sequence,
+}
+
+/// For which machine a token is to be made.
+#[derive(InputObject)]
+pub(crate) struct CreateRunnerTokenInput {
+    /// The runner that the machine is to become: 1 to 63 characters of a-z, 0-9 and inner hyphens.
+    runner: String,
+    /// For how long it can be redeemed.
+    #[graphql(default = 3_600)]
+    expires_in_seconds: i32,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub(crate) struct CreateRunnerTokenPayload {
+    /// What the machine redeems, once. It is shown here and nowhere else.
+    token: String,
+    expires_at: DateTime,
+    sequence: Sequence,
+}
+
+/// Which runner may not connect any more.
+#[derive(InputObject)]
+pub(crate) struct RevokeRunnerInput {
+    runner: String,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// What came of it.
+#[derive(SimpleObject)]
+pub(crate) struct RevokeRunnerPayload {
+    runner: String,
     sequence: Sequence,
 }
 
@@ -219,6 +253,31 @@ impl Mutation {
         Ok(ApplyActionPayload { action, changed: applied.changed, warnings: applied.warnings, sequence })
     }
 
+    /// Makes a token with which one machine can enroll as a runner. One that was made before for the same runner and not
+    /// redeemed is void.
+    async fn create_runner_token(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateRunnerTokenInput,
+    ) -> Result<CreateRunnerTokenPayload> {
+        let runner = runner_id(&input.runner)?;
+        let commands = ctx.data::<Commands>()?;
+        let made = commands.create_runner_token(runner, input.expires_in_seconds.into()).await?;
+        let (token, expires_at) = (made.token, DateTime(made.expires_at.to_rfc3339()));
+        Ok(CreateRunnerTokenPayload { token, expires_at, sequence: Sequence(made.sequence) })
+    }
+
+    /// Cuts an enrolled runner off, for ever. What it runs is tried again elsewhere.
+    async fn revoke_runner(
+        &self,
+        ctx: &Context<'_>,
+        input: RevokeRunnerInput,
+    ) -> Result<RevokeRunnerPayload> {
+        let runner = runner_id(&input.runner)?;
+        let done = ctx.data::<Commands>()?.revoke_runner(runner, input.mutation_id.as_deref()).await?;
+        Ok(RevokeRunnerPayload { runner: done.id, sequence: Sequence(done.sequence) })
+    }
+
     /// Runs an action.
     async fn create_action_execution(
         &self,
@@ -237,10 +296,7 @@ impl Mutation {
 
     /// Lets a runner finish what it runs, take nothing new, and leave.
     async fn drain_runner(&self, ctx: &Context<'_>, input: DrainRunnerInput) -> Result<DrainRunnerPayload> {
-        let no_name = |error: events::id::InvalidRunnerId| {
-            Fault::invalid(error.to_string(), "`patchwave runner list` shows the runners there are.")
-        };
-        let id: RunnerId = input.id.parse().map_err(no_name)?;
+        let id = runner_id(&input.id)?;
         let done = ctx.data::<Commands>()?.drain_runner(&id, input.mutation_id.as_deref()).await?;
         let runner = written(ctx, "runners", &done).await?;
         Ok(DrainRunnerPayload { runner, sequence: Sequence(done.sequence) })
@@ -325,6 +381,11 @@ fn which(name: &str, action: Option<&ID>) -> Result<Which, Fault> {
         None => Scope::Global,
     };
     Ok(Which { name, scope })
+}
+
+fn runner_id(text: &str) -> Result<RunnerId, Fault> {
+    let hint = "A runner's name has 1 to 63 characters of a-z, 0-9 and inner hyphens.";
+    text.parse().map_err(|error: InvalidRunnerId| Fault::invalid(error.to_string(), hint))
 }
 
 /// What a command wrote, once it can be read.

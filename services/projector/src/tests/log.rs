@@ -79,6 +79,7 @@ impl Log {
             (Aggregate::Job(..) | Aggregate::Runner(_) | Aggregate::SealingKey(_), _) => "scheduler",
             (Aggregate::Plan(_), _) => "campaign-plan",
             (Aggregate::Repository(_), _) => "catalog",
+            (Aggregate::Enrollment(_), _) => "gateway",
         };
         let new = NewEvent {
             aggregate: aggregate.clone(),

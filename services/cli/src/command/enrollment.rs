@@ -1,0 +1,98 @@
+//! `patchwave runner token` and `patchwave runner revoke`: which machines may be runners.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use events::id::RunnerId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::runner::One;
+use super::{ShowOptions, moment};
+use crate::data_dir::DataDirOption;
+use crate::output;
+
+const CREATE: &str =
+    "mutation($input: CreateRunnerTokenInput!) { createRunnerToken(input: $input) { token expiresAt } }";
+const REVOKE: &str =
+    "mutation($input: RevokeRunnerInput!) { revokeRunner(input: $input) { runner sequence } }";
+
+/// `patchwave runner token`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token with which one machine can become the runner NAME, once
+    Create(CreateOptions),
+}
+
+/// Options of `patchwave runner token create`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CreateOptions {
+    /// The runner's name: 1 to 63 characters of a-z, 0-9 and inner hyphens
+    #[arg(value_name = "NAME")]
+    runner: RunnerId,
+
+    /// For how long it can be redeemed: 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = crate::duration::parse)]
+    expires: Duration,
+
+    #[command(flatten)]
+    show: ShowOptions,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    create_runner_token: NewToken,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NewToken {
+    token: String,
+    expires_at: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Revoked {
+    revoke_runner: RevokedRunner,
+}
+
+#[derive(Deserialize, Serialize)]
+struct RevokedRunner {
+    runner: String,
+    sequence: serde_json::Value,
+}
+
+/// Prints a new token.
+pub(crate) async fn create(options: CreateOptions, data: &DataDirOption) -> anyhow::Result<()> {
+    let seconds = i32::try_from(options.expires.as_secs()).unwrap_or(i32::MAX);
+    let input = json!({ "input": { "runner": options.runner, "expiresInSeconds": seconds } });
+    let created: Created = options.show.client(data)?.graphql(CREATE, &input).await?;
+    let token = created.create_runner_token;
+    if options.show.json {
+        output::json(&token)?;
+    } else {
+        output::line(&token.token)?;
+        eprintln!(
+            "until {}, on the other machine: patchwave runner --join TOKEN --broker-url nats://…",
+            moment(&token.expires_at)
+        );
+    }
+    Ok(())
+}
+
+/// Cuts a runner off.
+pub(crate) async fn revoke(options: One, data: &DataDirOption) -> anyhow::Result<()> {
+    let input = json!({ "input": { "runner": options.runner } });
+    let revoked: Revoked = options.show.client(data)?.graphql(REVOKE, &input).await?;
+    if options.show.json {
+        output::json(&revoked.revoke_runner)?;
+    } else {
+        eprintln!(
+            "the runner {} is revoked; what it ran is tried again elsewhere",
+            revoked.revoke_runner.runner
+        );
+    }
+    Ok(())
+}

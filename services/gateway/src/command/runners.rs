@@ -1,0 +1,84 @@
+//! Runners' enrollments: a one-time token for a machine, and its end.
+//!
+//! Owns the secret of a token, for as long as the answer takes: the log has its digest.
+
+use chrono::Duration;
+use events::blob::Sha256;
+use events::enrollment::{self, Command, Enrollment, TokenIssued};
+use events::id::RunnerId;
+use events::{Aggregate, Event, Timestamp};
+use sha2::Digest as _;
+
+use super::{Commands, Done, Request, now};
+use crate::fault::Fault;
+
+/// The longest time for which a token can be redeemed: a month.
+const LONGEST: i64 = 31 * 24 * 60 * 60;
+
+/// A token, which is shown once.
+#[derive(Debug)]
+pub(crate) struct NewToken {
+    /// The whole of it.
+    pub(crate) token: String,
+    /// Until when it can be redeemed.
+    pub(crate) expires_at: Timestamp,
+    /// Where it stands in the log.
+    pub(crate) sequence: u64,
+}
+
+impl Commands {
+    /// Makes a token with which one machine can become this runner.
+    pub(crate) async fn create_runner_token(
+        &self,
+        runner: RunnerId,
+        expires_in_seconds: i64,
+    ) -> Result<NewToken, Fault> {
+        if !(1..=LONGEST).contains(&expires_in_seconds) {
+            return Err(Fault::invalid(
+                format!("a token cannot be redeemed for {expires_in_seconds} seconds"),
+                format!("Give 1 to {LONGEST} seconds."),
+            ));
+        }
+        // 244 random bits.
+        let secret = || uuid::Uuid::new_v4().simple().to_string();
+        let token = format!("{runner}.{}{}", secret(), secret());
+        let expires_at = now() + Duration::seconds(expires_in_seconds);
+        let token_sha256 = Sha256::from_bytes(&sha2::Sha256::digest(&token).into());
+        let command = Command::IssueToken(TokenIssued { token_sha256, expires_at });
+        let done = self.change_enrollment("createRunnerToken", None, (runner, command)).await?;
+        Ok(NewToken { token, expires_at, sequence: done.sequence })
+    }
+
+    /// Ends a runner's right to connect, for ever.
+    pub(crate) async fn revoke_runner(
+        &self,
+        runner: RunnerId,
+        mutation_id: Option<&str>,
+    ) -> Result<Done, Fault> {
+        self.change_enrollment("revokeRunner", mutation_id, (runner, Command::Revoke)).await
+    }
+
+    async fn change_enrollment(
+        &self,
+        mutation: &'static str,
+        mutation_id: Option<&str>,
+        (runner, command): (RunnerId, Command),
+    ) -> Result<Done, Fault> {
+        let request = Request::new(mutation, mutation_id)?;
+        let origin = request.origin(runner.to_string());
+        let (id, now) = (runner.to_string(), now());
+        let aggregate = Aggregate::Enrollment(runner);
+        let work = async {
+            let decided = self.broker.decide(&aggregate, &origin, now, |history| {
+                let state =
+                    history.iter().fold(Enrollment::default(), |state, recorded| match &recorded.event {
+                        Event::Enrollment(event) => enrollment::evolve(state, event),
+                        _ => state,
+                    });
+                Ok(enrollment::decide(&state, command.clone(), now)?.map(Event::Enrollment))
+            });
+            Ok(Done { id, sequence: decided.await?.sequence })
+        };
+        self.bounded(&request, work).await
+    }
+}
