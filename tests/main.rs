@@ -14,6 +14,7 @@ mod architecture;
 mod attacks;
 mod bad_input;
 mod documents;
+mod enrollment;
 mod faults;
 mod fleet;
 mod lifecycle;

@@ -68,6 +68,17 @@ impl World {
 
     /// The same with more options for the broker, such as the names of runners.
     pub fn apart_with(broker: &[&str]) -> Self {
+        let mut world = Self::services_with(broker);
+        world.start_role(Role::Runner, &[]);
+        world
+    }
+
+    /// The same without a runner.
+    pub fn services() -> Self {
+        Self::services_with(&[])
+    }
+
+    fn services_with(broker: &[&str]) -> Self {
         let mut world = Self::new();
         world.start_role(Role::Broker, broker);
         world.wait_for_file("broker.json");

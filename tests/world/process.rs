@@ -32,11 +32,10 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role but the broker; the gateway last, since it is what a client waits for.
-    pub const SERVICES: [Self; 8] = [
+    /// Every role but the broker and the runner; the gateway last, since it is what a client waits for.
+    pub const SERVICES: [Self; 7] = [
         Self::Catalog,
         Self::Scheduler,
-        Self::Runner,
         Self::Registrar,
         Self::LogCollector,
         Self::CampaignPlan,

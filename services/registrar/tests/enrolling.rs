@@ -87,7 +87,12 @@ impl World {
         enroll(self.server.url(), &request, PATIENCE).await.unwrap()
     }
 
-    async fn connect(&self, runner: &RunnerId, key: &MachineKey, wait: Duration) -> Result<Broker, ConnectError> {
+    async fn connect(
+        &self,
+        runner: &RunnerId,
+        key: &MachineKey,
+        wait: Duration,
+    ) -> Result<Broker, ConnectError> {
         let config = Config {
             url: self.server.url().to_owned(),
             user: format!("runner-{runner}"),

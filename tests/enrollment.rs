@@ -1,0 +1,101 @@
+//! Enrolling: other machines become runners with a token each, and one of them loses the right again.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::world::{Process, Role, Run, World, engine, kill, script_definition, wait_for};
+
+/// Waits until the scenario says that it may go on.
+const SCRIPT: &str = "while [ ! -e /tmp/go ]; do sleep 0.05; done; echo changed >>name";
+
+/// The data directory of another machine.
+fn machine(world: &World, name: &str) -> PathBuf {
+    world.folder().join(name)
+}
+
+fn broker_url(world: &World) -> String {
+    let broker: Value =
+        serde_json::from_slice(&std::fs::read(world.data().join("broker.json")).unwrap()).unwrap();
+    broker["url"].as_str().unwrap().to_owned()
+}
+
+fn token(world: &World, runner: &str) -> String {
+    let token = world.documents(&["runner", "token", "create", runner, "--json"]).remove(0);
+    token["token"].as_str().unwrap().to_owned()
+}
+
+/// Starts the runner of another machine, which knows nothing but a token and the broker's address.
+fn join(world: &World, name: &str, token: &str) -> Process {
+    let url = broker_url(world);
+    let options = ["--join", token, "--broker-url", &url, "--slots", "1", "--drain-timeout", "1"];
+    Process::role(Role::Runner, &machine(world, name), &options)
+}
+
+fn state(world: &World, runner: &str) -> String {
+    let runners = world.documents(&["runner", "list", "--json"]);
+    let found = runners.iter().find(|found| found["id"] == runner);
+    found.map(|found| found["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn two_machines_join_with_a_token_each_and_one_is_revoked() {
+    let world = World::services();
+    let repository = world.repository("one").file("name", "one\n").commit();
+
+    // North joins. Its token is worth nothing to anybody else.
+    let first = token(&world, "north");
+    let mut north = join(&world, "north", &first);
+    wait_for("north to be registered", || state(&world, "north") == "REGISTERED");
+    let mut thief = join(&world, "thief", &first);
+    assert_eq!(thief.wait(), Some(1));
+    assert!(thief.log_text().contains("the token was redeemed by another machine"), "{}", thief.log_text());
+
+    // It dies and comes back without a token: its key is enough.
+    north.kill();
+    let options = ["--slots", "1", "--drain-timeout", "1"];
+    let mut north = Process::role(Role::Runner, &machine(&world, "north"), &options);
+
+    // It takes a job, and is revoked in the middle of it.
+    let definition = world.definition("slow.batch.yaml", &script_definition("slow", SCRIPT));
+    let mut command = world.run_command(&definition, &[&repository]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events: Vec<Value> = Vec::new();
+    while events.last().is_none_or(|event| event["type"] != "job.step_started") {
+        events.push(serde_json::from_str(&lines.next().expect("the run goes on").unwrap()).unwrap());
+    }
+    world.ok(&["runner", "revoke", "north"]);
+    wait_for("north to be cut off", || north.log_text().contains("lost the broker"));
+
+    // South joins and runs the job to its end.
+    let mut south = join(&world, "south", &token(&world, "south"));
+    while events.iter().filter(|event| event["type"] == "job.step_started").count() < 2 {
+        events.push(serde_json::from_str(&lines.next().expect("the run goes on").unwrap()).unwrap());
+    }
+    engine::touch_in_container(&machine(&world, "south"), "/tmp/go");
+    events.extend(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let run = Run { code: output.status.code().unwrap_or(-1), events, errors }.expect(0);
+    let runners: Vec<&Value> =
+        run.of_type("job.assigned").iter().map(|assigned| &assigned["data"]["runner"]).collect();
+    assert_eq!(runners, ["north", "south"]);
+    assert_eq!(run.of_type("job.lost").len(), 1);
+    assert_eq!(state(&world, "north"), "GONE");
+
+    // North ends what it has, and never comes back.
+    north.signal("TERM");
+    wait_for("north to clean up", || engine::containers_over(&machine(&world, "north")).is_empty());
+    kill(north.id());
+    let options = ["--connect-timeout", "2s"];
+    let mut again = Process::role(Role::Runner, &machine(&world, "north"), &options);
+    assert_eq!(again.wait(), Some(1));
+    assert!(again.log_text().contains("does not let the runner in"), "{}", again.log_text());
+    let refused = world.refused(&["runner", "token", "create", "north"]);
+    assert!(refused.contains("runner-revoked"), "{refused}");
+    south.stop();
+    world.end();
+}
