@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::world::{Process, Role, Run, World, engine, kill, script_definition, wait_for};
+use crate::world::{Process, Role, Run, World, engine, script_definition, wait_for};
 
 /// Waits until the scenario says that it may go on.
 const SCRIPT: &str = "while [ ! -e /tmp/go ]; do sleep 0.05; done; echo changed >>name";
@@ -34,10 +34,16 @@ fn join(world: &World, name: &str, token: &str) -> Process {
     Process::role(Role::Runner, &machine(world, name), &options)
 }
 
-fn state(world: &World, runner: &str) -> String {
+/// What `runner list` says of a runner: its state, and since when.
+fn listed(world: &World, runner: &str) -> Option<(String, String)> {
     let runners = world.documents(&["runner", "list", "--json"]);
-    let found = runners.iter().find(|found| found["id"] == runner);
-    found.map(|found| found["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+    let found = runners.iter().find(|found| found["id"] == runner)?;
+    let text = |key: &str| found[key].as_str().unwrap().to_owned();
+    Some((text("state"), text("since")))
+}
+
+fn state(world: &World, runner: &str) -> String {
+    listed(world, runner).map(|(state, _)| state).unwrap_or_default()
 }
 
 #[test]
@@ -54,9 +60,14 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
     assert!(thief.log_text().contains("the token was redeemed by another machine"), "{}", thief.log_text());
 
     // It dies and comes back without a token: its key is enough.
+    let before = listed(&world, "north");
     north.kill();
     let options = ["--slots", "1", "--drain-timeout", "1"];
     let mut north = Process::role(Role::Runner, &machine(&world, "north"), &options);
+    wait_for("north to be registered anew", || {
+        let now = listed(&world, "north");
+        now != before && now.is_some_and(|(state, _)| state == "REGISTERED")
+    });
 
     // It takes a job, and is revoked in the middle of it.
     let definition = world.definition("slow.batch.yaml", &script_definition("slow", SCRIPT));
@@ -88,8 +99,9 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
 
     // North ends what it has, and never comes back.
     north.signal("TERM");
-    wait_for("north to clean up", || engine::containers_over(&machine(&world, "north")).is_empty());
-    kill(north.id());
+    wait_for("north to end its job", || engine::jobs_over(&machine(&world, "north")).is_empty());
+    north.kill();
+    engine::remove_containers_over(&machine(&world, "north"));
     let options = ["--connect-timeout", "2s"];
     let mut again = Process::role(Role::Runner, &machine(&world, "north"), &options);
     assert_eq!(again.wait(), Some(1));
