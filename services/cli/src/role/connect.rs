@@ -79,14 +79,6 @@ impl User {
 }
 
 impl BrokerOptions {
-    /// The host in the address that was given, if one was.
-    pub(crate) fn host(&self) -> Option<&str> {
-        let url = self.broker_url.as_deref()?;
-        let place = url.split_once("://").map_or(url, |(_, place)| place);
-        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-        place.split([':', '/']).next().filter(|host| !host.is_empty())
-    }
-
     /// Connects as this user.
     pub(crate) async fn connect(&self, user: &User, data: &DataDir) -> anyhow::Result<Broker> {
         Ok(Broker::connect(&self.config(user, data).await?).await?)
@@ -162,6 +154,13 @@ impl BrokerOptions {
                     --data-dir, or a broker of your own with --broker-url";
         Complaint::new(message, hint)
     }
+}
+
+/// The host in a broker's address.
+pub(crate) fn host_of(url: &str) -> Option<&str> {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    place.split([':', '/']).next().filter(|host| !host.is_empty())
 }
 
 /// Whether anybody listens at the address of a managed broker.

@@ -48,17 +48,18 @@ pub(crate) fn default_runner(data: &DataDir) -> anyhow::Result<RunnerId> {
     }
 }
 
-/// Connects as a runner.
+/// Connects as a runner; returns the broker's address too, unless it is the one of the data directory.
 pub(crate) async fn connect(
     runner: &RunnerId,
     options: &BrokerOptions,
     data: &DataDir,
-) -> anyhow::Result<Broker> {
+) -> anyhow::Result<(Broker, Option<String>)> {
     let user = User::runner(runner);
     let Some(Enrolled { key, broker_url }) = data.enrolled().find(runner)? else {
-        return options.connect(&user, data).await;
+        return Ok((options.connect(&user, data).await?, options.given_url()));
     };
     let url = options.given_url().unwrap_or(broker_url);
-    let password = user.at(&url, "", options.patience());
-    Ok(Broker::connect(&Config { proof: key.proof(), ..password }).await?)
+    let without_proof = user.at(&url, "", options.patience());
+    let broker = Broker::connect(&Config { proof: key.proof(), ..without_proof }).await?;
+    Ok((broker, Some(url)))
 }

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use connect::{BrokerOptions, User};
+pub(crate) use connect::{BrokerOptions, User, host_of};
 
 use crate::failure::INTERRUPTED;
 use signals::Signals;

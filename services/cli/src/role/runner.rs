@@ -12,7 +12,7 @@ use clap::Args;
 use events::id::RunnerId;
 use events::runner::DEFAULT_POOL;
 
-use super::{BrokerOptions, enroll, serve};
+use super::{BrokerOptions, enroll, host_of, serve};
 use crate::data_dir::{DataDir, DataDirOption};
 use crate::duration;
 
@@ -185,10 +185,10 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
         (None, Some(id)) => id,
         (None, None) => enroll::default_runner(&data)?,
     };
-    let broker = enroll::connect(&id, &options.broker, &data).await?;
+    let (broker, url) = enroll::connect(&id, &options.broker, &data).await?;
     let drain_timeout = options.drain_timeout.map(Duration::from_secs);
     let mut config = config(&data, &id, &options.sandbox, drain_timeout);
-    config.networks.deny.extend(options.broker.host().and_then(|host| host.parse().ok()));
+    config.networks.deny.extend(url.as_deref().and_then(host_of).and_then(|host| host.parse().ok()));
     serve(ROLE, |stop| async move {
         ::runner::run(config, broker, stop.clone()).await?;
         // One that was told to drain by the scheduler has done what it was asked for, too.
