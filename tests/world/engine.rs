@@ -81,12 +81,17 @@ fn docker(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Makes an empty file in the one container that sees a folder.
-pub fn touch_in_container(folder: &Path, file: &str) {
-    // What holds a slot's network belongs to the runner, and to no job.
+/// The containers of jobs among them. What holds a slot's network belongs to the runner, and to no job.
+pub fn jobs_over(folder: &Path) -> Vec<String> {
     let of_jobs = docker(&["ps", "--quiet", "--no-trunc", "--filter", "label=patchwave.job"]);
     let mut containers = containers_over(folder);
     containers.retain(|id| of_jobs.contains(id.as_str()));
+    containers
+}
+
+/// Makes an empty file in the container of the one job that sees a folder.
+pub fn touch_in_container(folder: &Path, file: &str) {
+    let containers = jobs_over(folder);
     assert_eq!(containers.len(), 1, "one job runs");
     docker(&["exec", &containers[0], "touch", file]);
 }

@@ -95,7 +95,13 @@ impl Wanted {
             (Aggregate::Runner(id), _) => self.runners.want((id.clone(),), &mut fold.runners),
             (Aggregate::Secret(id), Event::Secret(secret::Event::Set(_))) => self.secrets.born((*id,)),
             (Aggregate::Secret(id), _) => self.secrets.want((*id,), &mut fold.secrets),
-            (Aggregate::Job(..) | Aggregate::Repository(_) | Aggregate::SealingKey(_) | Aggregate::Enrollment(_), _) => {}
+            (
+                Aggregate::Job(..)
+                | Aggregate::Repository(_)
+                | Aggregate::SealingKey(_)
+                | Aggregate::Enrollment(_),
+                _,
+            ) => {}
         }
     }
 

@@ -7,8 +7,8 @@ mod apply_action;
 mod create_execution;
 mod drain_runner;
 mod lifecycle;
-mod secret;
 mod runners;
+mod secret;
 
 use std::future::Future;
 use std::time::Duration;
