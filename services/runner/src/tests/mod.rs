@@ -6,6 +6,7 @@ mod attacks;
 mod faults;
 mod jobs;
 mod limits;
+mod mounts;
 mod secrets;
 mod world;
 

@@ -168,6 +168,11 @@ impl World {
         self.ticket(&scripts.iter().map(step).collect::<String>())
     }
 
+    /// Stores what is to pass for an action's files.
+    pub(crate) async fn store_files(&self, bytes: &[u8]) -> BlobRef {
+        connect(&self.server, "gateway").await.put_blob(BlobKind::Files, bytes).await.unwrap()
+    }
+
     /// Stops the runner in good order, and then the broker.
     pub(crate) async fn close(self, runner: Started) {
         runner.end().await;
