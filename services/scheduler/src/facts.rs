@@ -7,12 +7,12 @@ use std::collections::HashSet;
 
 use anyhow::Context as _;
 use broker::AppendError;
-use chrono::Utc;
 use events::envelope::{Actor, NewEvent, Origin, Recorded};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::{Aggregate, Event, execution, job, runner};
 use futures::{StreamExt, stream};
 
+use crate::outside::time;
 use crate::service::Service;
 
 /// How many requests to the broker may be under way at once; each is one fsync away from its answer.
@@ -73,7 +73,7 @@ impl Service {
 }
 
 fn fact(aggregate: Aggregate, event: Event, origin: Origin, expected: u64) -> Fact {
-    Fact { event: NewEvent { aggregate, event, time: Utc::now(), origin }, expected }
+    Fact { event: NewEvent { aggregate, event, time: time(), origin }, expected }
 }
 
 /// Where the scheduler's commands come from.

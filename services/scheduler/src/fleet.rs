@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
-use chrono::Utc;
 use events::beat::{LEASE_MS, Running};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::job::{self, Command, Loss, LossCause, State};
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::facts::Fact;
 use crate::leases::{Held, LEASE};
+use crate::outside::time;
 use crate::service::Service;
 
 impl Service {
@@ -97,7 +97,7 @@ impl Service {
     fn loss(&self, id: (ExecutionId, JobId), reason: &str) -> Option<Fact> {
         let state = &self.fold.job(id.0, id.1)?.state;
         let (attempt, reason) = (state.attempt, reason.to_owned());
-        let command = Command::Lose(Loss { attempt, cause: LossCause::Runner, reason, now: Utc::now() });
+        let command = Command::Lose(Loss { attempt, cause: LossCause::Runner, reason, now: time() });
         let event = job::decide(state, command).ok()??;
         let command = CommandId::derived(&["lose", &id.1.to_string(), &state.attempt.to_string()]);
         Some(self.job_fact(id, command, event))

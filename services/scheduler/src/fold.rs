@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 use crate::admission::{Admission, JobLimits, Standing, Terms};
 
 /// An aggregate's state and where its newest event stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tracked<T> {
     pub(crate) state: T,
     pub(crate) sequence: u64,
 }
 
 /// An execution that has not ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Execution {
     pub(crate) own: Tracked<execution::Execution>,
     /// Who asked for it.
@@ -45,7 +45,7 @@ pub(crate) struct Execution {
 }
 
 /// What a definition says that matters to the scheduler, read once.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// The pool of runners that its jobs ask for.
     pub(crate) pool: String,

@@ -6,10 +6,9 @@
 use std::collections::HashSet;
 
 use anyhow::Context as _;
-use broker::ReportDelivery;
-use chrono::Utc;
 
 use crate::facts::Fact;
+use crate::outside::{ReportDelivery, time};
 use crate::reports::{Verdict, command_id, judge};
 use crate::service::Service;
 
@@ -68,7 +67,7 @@ impl Service {
             Err(error) => return Judged::Dead(error.to_string()),
         };
         let job = self.fold.job(report.execution, report.job).map(|tracked| &tracked.state);
-        match judge(job, &delivery.runner, report, Utc::now()) {
+        match judge(job, &delivery.runner, report, time()) {
             Verdict::Fact(event) => {
                 let fact = self.job_fact((report.execution, report.job), command_id(report), event);
                 Judged::Fact(Box::new(fact))

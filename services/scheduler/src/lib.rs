@@ -13,6 +13,9 @@ mod fold;
 mod intake;
 mod jobs;
 mod leases;
+#[cfg(test)]
+mod model;
+mod outside;
 mod queueing;
 mod reports;
 mod retry;
@@ -25,10 +28,10 @@ mod waiting;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use broker::Broker;
 use tokio_util::sync::CancellationToken;
 
 pub use admission::JobLimits;
+use outside::Broker;
 
 /// What can be set.
 #[derive(Clone, Debug)]

@@ -3,8 +3,6 @@
 //! Owns the jobs' ids, which are derived: a crash half-way repeats harmlessly.
 
 use anyhow::Context as _;
-use broker::Broker;
-use chrono::Utc;
 use events::document::Scope;
 use events::envelope::NewEvent;
 use events::id::{CommandId, ExecutionId, JobId};
@@ -14,6 +12,7 @@ use events::{Aggregate, Event};
 
 use crate::facts::origin;
 use crate::fold::Execution;
+use crate::outside::{Broker, time};
 
 /// The id of the job that works there.
 fn job_id(execution: ExecutionId, workspace: &Workspace) -> JobId {
@@ -29,7 +28,7 @@ fn job_id(execution: ExecutionId, workspace: &Workspace) -> JobId {
 pub(crate) async fn queue(broker: &Broker, id: ExecutionId, execution: &Execution) -> anyhow::Result<()> {
     let Some(resolved) = &execution.own.state.resolved else { return Ok(()) };
     let scope: Scope = broker.get_document(&resolved.scope).await.context("the scope of an execution")?;
-    let now = Utc::now();
+    let now = time();
     let births: Vec<NewEvent> = scope
         .workspaces
         .into_iter()

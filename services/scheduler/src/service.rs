@@ -6,8 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Context as _;
-use broker::{Broker, Checkpoint, Follower, Message, SnapshotFile, Start};
-use chrono::Utc;
+use broker::Start;
 use events::beat::Running;
 use events::id::{ExecutionId, JobId, RunnerId};
 use events::subject;
@@ -19,6 +18,7 @@ use crate::Config;
 use crate::cancel::Told;
 use crate::fold::{Fold, Site};
 use crate::leases::{LEASE, Leases};
+use crate::outside::{Broker, Checkpoint, Follower, Message, SnapshotFile, now, time};
 use crate::vault::Vault;
 
 /// How many events may be read again after a crash.
@@ -101,21 +101,21 @@ impl Service {
         let mut connection = self.broker.connection();
         loop {
             let more = self.tick().await?;
-            let now = Instant::now();
-            let expiry = self.leases.next_expiry(now).unwrap_or(now + LEASE);
-            let alarm = self.next_alarm(now).map_or(expiry, |alarm| alarm.min(expiry));
-            let wake = if more { now } else { alarm };
+            let after = now();
+            let expiry = self.leases.next_expiry(after).unwrap_or(after + LEASE);
+            let alarm = self.next_alarm(after).map_or(expiry, |alarm| alarm.min(expiry));
+            let wake = if more { after } else { alarm };
             tokio::select! {
                 () = stop.cancelled() => break,
                 batch = self.events.next() => self.take_in(&batch?.messages),
                 deliveries = reports.next_batch() => self.take_reports(deliveries).await?,
                 beat = beats.next() => {
                     let (runner, beat) = beat?;
-                    self.leases.beat(runner, beat, Instant::now());
+                    self.leases.beat(runner, beat, now());
                 }
                 changed = connection.changed() => {
                     changed.context("the broker's connection is gone")?;
-                    self.leases.restart(Instant::now());
+                    self.leases.restart(now());
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
@@ -126,15 +126,15 @@ impl Service {
     }
 
     /// Looks at everything and does what there is to do; says whether there is more to do at once.
-    async fn tick(&mut self) -> anyhow::Result<bool> {
-        let now = Instant::now();
+    pub(crate) async fn tick(&mut self) -> anyhow::Result<bool> {
+        let now = now();
         self.reopen().await?;
         let more = self.cancel().await? | self.retry().await?;
         self.greet(now).await?;
         self.lose(now).await?;
         self.queue(now).await?;
         self.time_out_queued(now).await?;
-        self.fold.ripen(Utc::now());
+        self.fold.ripen(time());
         self.assign(now).await?;
         self.note_starved(now).await?;
         self.send_tickets(now).await;
@@ -151,7 +151,7 @@ impl Service {
         Ok(())
     }
 
-    fn take_in(&mut self, messages: &[Message]) {
+    pub(crate) fn take_in(&mut self, messages: &[Message]) {
         for message in messages {
             match message.event() {
                 Ok(recorded) => self.fold.apply(&recorded),
@@ -164,7 +164,7 @@ impl Service {
     }
 
     /// Writes the snapshot if enough has happened since the last one.
-    fn save(&mut self, every: u64) {
+    pub(crate) fn save(&mut self, every: u64) {
         if self.checkpoint.sequence < self.saved + every {
             return;
         }

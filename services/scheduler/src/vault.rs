@@ -10,9 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use broker::Broker;
 use broker::sealing::{KeyPair, seal};
-use chrono::Utc;
 use events::id::{CommandId, RunnerId, SealingKeyId, SecretId};
 use events::sealing_key::{self, SealingKey};
 use events::secret::{self, Sealed, SecretVersion};
@@ -22,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::facts::origin;
 use crate::fold::Fold;
+use crate::outside::{Broker, time};
 use crate::service::Service;
 
 /// The keys that open what is sealed to the site.
@@ -74,7 +73,7 @@ impl Vault {
         let newest = known.last().map_or(0, |recorded| recorded.sequence);
         let command = CommandId::derived(&["announce", &public_key, &newest.to_string()]);
         let origin = origin(command, "sealing_key".to_owned());
-        let decided = broker.decide(&aggregate, &origin, Utc::now(), |history| {
+        let decided = broker.decide(&aggregate, &origin, time(), |history| {
             let state = history.iter().fold(SealingKey::default(), |state, recorded| match &recorded.event {
                 Event::SealingKey(event) => sealing_key::evolve(state, event),
                 _ => state,

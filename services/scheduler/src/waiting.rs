@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use events::execution::{self, Lack, Starved};
 use events::id::{CommandId, ExecutionId, JobId};
 use events::job::{self, Command, QueueTimedOut};
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::facts::Fact;
 use crate::leases::LEASE;
+use crate::outside::time;
 use crate::service::Service;
 
 /// How many jobs are timed out at once.
@@ -32,7 +32,7 @@ pub(crate) struct Member {
 impl Service {
     /// Ends the jobs that have waited as long as they may.
     pub(crate) async fn time_out_queued(&mut self, now: Instant) -> anyhow::Result<()> {
-        let clock = Utc::now();
+        let clock = time();
         let deadlines = self.fold.index.deadlines.iter();
         let due = deadlines.take_while(|(deadline, ..)| *deadline <= clock).take(BATCH);
         let due: Vec<(ExecutionId, JobId)> = due.map(|(_, execution, job)| (*execution, *job)).collect();
@@ -110,7 +110,7 @@ impl Service {
         let index = &self.fold.index;
         let times = index.deadlines.first().into_iter().chain(index.delayed.first());
         let deadline = times.map(|(deadline, ..)| deadline).min().map(|deadline| {
-            let left = (*deadline - Utc::now()).to_std().unwrap_or(Duration::ZERO);
+            let left = (*deadline - time()).to_std().unwrap_or(Duration::ZERO);
             // A timer that is set so far ahead would be out of its range.
             now + left.min(Duration::from_secs(24 * 60 * 60))
         });
