@@ -11,7 +11,6 @@
 
 mod admission;
 mod architecture;
-mod attacks;
 mod bad_input;
 mod documents;
 mod enrollment;
