@@ -74,7 +74,14 @@ impl Log {
         let writer = match (&aggregate, &event) {
             (Aggregate::Action(_) | Aggregate::Secret(_), _) => "gateway",
             (_, Event::Execution(execution::Event::Resolved(_))) => "catalog",
-            (_, Event::Execution(execution::Event::Completed(_))) => "scheduler",
+            (
+                _,
+                Event::Execution(
+                    execution::Event::Completed(_)
+                    | execution::Event::Starved(_)
+                    | execution::Event::StarvationEnded(_),
+                ),
+            ) => "scheduler",
             (Aggregate::Execution(_), _) => "gateway",
             (Aggregate::Job(..) | Aggregate::Runner(_) | Aggregate::SealingKey(_), _) => "scheduler",
             (Aggregate::Plan(_), _) => "campaign-plan",
