@@ -342,7 +342,7 @@ mod tests {
                 { "id": "job_2", "repository": "beta", "path": "lib", "state": "SUCCEEDED", "attempt": 2, "runner": "local",
                   "failure": null, "diffStat": { "files": 0, "insertions": 0, "deletions": 0 }, "hasPatch": false },
                 { "id": "job_3", "repository": "gam\u{1b}[2Jma", "path": "", "state": "FAILED", "attempt": 1, "runner": null,
-                  "failure": { "message": "step 1 ended with 1" }, "diffStat": null, "hasPatch": false },
+                  "failure": { "origin": "JOB", "message": "step 1 ended with 1" }, "diffStat": null, "hasPatch": false },
             ],
         }))
         .unwrap();
