@@ -1,6 +1,6 @@
 //! Bad input and bad weather: a clear error that says what to do, and nothing is lost.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -49,15 +49,39 @@ fn a_path_that_is_no_repository_is_refused_before_anything_runs() {
     world.end();
 }
 
+/// A registry of images that has none, and the port where it answers for as long as the tests run.
+fn empty_registry() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let lines = std::io::BufReader::new(&stream).lines().map_while(Result::ok);
+            let request: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let is_hello = request.first().is_some_and(|line| line.starts_with("GET /v2/ "));
+            let (status, body) = if is_hello {
+                ("200 OK", "{}")
+            } else {
+                ("404 Not Found", r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#)
+            };
+            let head = "Content-Type: application/json\r\nConnection: close";
+            // Whoever hung up does not want to know.
+            let _ =
+                write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    port
+}
+
 #[test]
 fn an_image_that_does_not_exist_fails_the_job_with_a_hint() {
     let world = World::up();
     let repository = world.repository("one").file("a", "1\n").commit();
-    let text = script_definition("a", "true").replace(engine::IMAGE, "localhost:1/no/such:image");
+    let image = format!("localhost:{}/no/such:image", empty_registry());
+    let text = script_definition("a", "true").replace(engine::IMAGE, &image);
     let run = world.run(&world.definition("a.batch.yaml", &text), &[&repository]).expect(1);
     let failure = &run.of_type("job.failed")[0]["data"]["failure"];
     assert_eq!(failure["kind"], "image", "{failure}");
-    says(&failure.to_string(), &["localhost:1/no/such:image"]);
+    says(&failure.to_string(), &[&image]);
     assert_ne!(failure["hint"], "");
     world.end();
 }
@@ -209,7 +233,7 @@ fn a_full_disk_stops_nothing_for_good() {
     let mut world = World::new();
     let data = world.data();
     let disk = SmallDisk::mount(&data, 96);
-    world.start_up(&[]);
+    world.start_up(&["--min-free-disk", &(16_u64 << 20).to_string()]);
     let repository = world.repository("one").file("a", "1\n").commit();
     world.run_script("echo 2 >a", &[&repository]).expect(0);
 

@@ -62,7 +62,7 @@ fn a_step_uses_a_secret_that_nobody_sees() {
     );
     let used = &shown["attempts"][0]["secrets"];
     assert_eq!((&used[0]["name"], &used[0]["version"]), (&"TOKEN".into(), &1.into()), "{shown:#}");
-    assert!(!world.ok(&["events", "--json"]).contains("hunter2222"));
+    assert!(!world.ok(&["events", "show", "--json"]).contains("hunter2222"));
 
     let listed = world.documents(&["secret", "list", "--json"]);
     assert_eq!((listed.len(), &listed[0]["name"], &listed[0]["version"]), (1, &"TOKEN".into(), &1.into()));

@@ -130,7 +130,7 @@ async fn of_ten_machines_with_one_token_one_is_enrolled_though_the_registrar_die
             tokio::task::yield_now().await;
         }
         first.abort();
-        world.registrar().await
+        (world.registrar().await,)
     };
     let (answers, _registrar) = tokio::join!(race, registrars);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

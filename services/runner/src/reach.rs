@@ -77,7 +77,9 @@ impl FromStr for Peer {
             !text.is_empty()
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
         };
-        let numeric = text.split('.').next_back().is_some_and(|last| last.parse::<u8>().is_ok());
+        // No name ends with a number, so that an address with a slip is not taken for one (RFC 3696, section 2).
+        let numeric =
+            text.split('.').next_back().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
         if is_name(text) && !numeric {
             Ok(Self::Host(text.to_owned()))
         } else {

@@ -180,7 +180,7 @@ fn rendered(runner: &Runner) -> String {
         running.map(|one| vec![one.job_id.clone(), one.attempt.to_string()]).collect();
     if !rows.is_empty() {
         text.push_str("\n\n");
-        text.push_str(&output::table(&[Column::Left("running"), Column::Right("attempt")], rows.into_iter()));
+        text.push_str(&output::table(&[Column::Left("running"), Column::Right("attempt")], rows));
     }
     text
 }

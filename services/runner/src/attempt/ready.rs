@@ -83,7 +83,7 @@ impl<'a> Setup<'a> {
         let root = workspace_of(&self.begun.folder);
         Workspace::reserve(&root)?;
         // The engine needs as long for a container as a cached tree takes to be mounted.
-        let place = tokio::try_join!(self.open_workspace(&root), self.prepare(&definition, first, &story))?;
+        let place = tokio::try_join!(self.open_workspace(&root), self.prepare(definition, first, &story))?;
         Ok(Ready { definition, story, place: Some(place) })
     }
 

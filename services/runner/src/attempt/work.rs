@@ -92,7 +92,7 @@ impl Work<'_> {
         let steps = &definition.steps;
         for (index, run) in runs::of(steps).into_iter().enumerate() {
             if index > 0 {
-                prepared = self.setup.prepare(&definition, run.clone(), &story).await?;
+                prepared = self.setup.prepare(definition, run.clone(), &story).await?;
             }
             self.run(steps, run, &prepared, (&mut story, &workspace)).await?;
         }
@@ -218,8 +218,8 @@ impl Work<'_> {
     async fn limit_behind(&self, place: &mut Place<'_>) -> anyhow::Result<Option<Failure>> {
         // The engine knows of memory that ran out once nothing runs any more.
         place.end().await.map_err(|trouble| match trouble {
-            Trouble::Engine(error) | Trouble::Registry(error) => error,
-            Trouble::User(failure) => anyhow!(failure.message),
+            Trouble::Engine(error) => error,
+            Trouble::User(failure) | Trouble::Registry(failure) => anyhow!(failure.message),
         })?;
         if place.container.ran_out_of_memory().await? {
             return Ok(Some(reached(LimitName::Memory, self.setup.limits.memory_bytes)));
@@ -280,7 +280,7 @@ pub(super) fn of_step(trouble: Trouble, number: u32) -> Broken {
     match trouble {
         Trouble::User(failure) => Broken::User(Failure { step: failure.step.or(Some(number)), ..failure }),
         Trouble::Engine(error) => Broken::Ours(error.context("the container engine failed")),
-        Trouble::Registry(error) => Broken::Elsewhere(error),
+        Trouble::Registry(failure) => Broken::Elsewhere(anyhow!("{}. {}", failure.message, failure.hint)),
     }
 }
 

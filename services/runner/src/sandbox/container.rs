@@ -196,8 +196,8 @@ impl Container {
             Some(Err(error)) if is(&error, 404) && self.is_killing() => Ok(super::process::KILLED),
             Some(Err(error)) => Err(self.engine().explain(doing, error)),
             None => match cut(self.engine().address(), doing) {
-                Trouble::Engine(error) | Trouble::Registry(error) => Err(error),
-                Trouble::User(failure) => Err(anyhow::anyhow!(failure.message)),
+                Trouble::Engine(error) => Err(error),
+                Trouble::User(failure) | Trouble::Registry(failure) => Err(anyhow::anyhow!(failure.message)),
             },
         }
     }

@@ -17,7 +17,7 @@ pub(crate) enum Trouble {
     /// The engine is away or cannot go on: the attempt is abandoned, and another one may do better.
     Engine(anyhow::Error),
     /// A registry does not answer: another attempt may do better, and other jobs on this runner know nothing of it.
-    Registry(anyhow::Error),
+    Registry(Failure),
 }
 
 impl Trouble {

@@ -35,7 +35,7 @@ use world::World;
 use crate::vault::Vault;
 
 /// How many histories there are unless `PATCHWAVE_MODEL_HISTORIES` says otherwise.
-const HISTORIES: u64 = 20_000;
+const HISTORIES: u64 = 100_000;
 
 /// How often something happened in all histories.
 type Seen = BTreeMap<&'static str, u64>;

@@ -11,12 +11,11 @@ mod secrets;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use super::FileLists;
-use crate::fixture::{Fixture, git, modes, shown};
+use crate::fixture::{Fixture, modes, shown};
 use crate::mask::Masker;
 use crate::patch;
 

@@ -52,12 +52,21 @@ pub(super) struct Images {
     shells: Mutex<HashMap<Arc<str>, Option<Shell>>>,
 }
 
+/// Makes a failure the trouble of whom it belongs to.
+type Whose = fn(Failure) -> Trouble;
+
 /// What is known of one source. Whoever holds it finds out; the others wait.
 #[derive(Default)]
 struct Slot {
     ready: Option<(Image, Instant)>,
     /// Told to those who waited; whoever asks later tries again.
-    failed: Option<(Failure, Instant)>,
+    failed: Option<(Failure, Whose, Instant)>,
+}
+
+impl Slot {
+    fn failed(failure: &Failure, of: Whose) -> Self {
+        Self { ready: None, failed: Some((failure.clone(), of, Instant::now())) }
+    }
 }
 
 impl Images {
@@ -99,18 +108,17 @@ impl Engine {
         {
             return Ok(image.clone());
         }
-        if let Some((failure, at)) = &slot.failed
+        if let Some((failure, of, at)) = &slot.failed
             && *at >= asked
         {
-            return Err(Trouble::User(failure.clone()));
+            return Err(of(failure.clone()));
         }
         let found = self.find_image(source, place, note).await;
         *slot = match &found {
             Ok(image) => Slot { ready: Some((image.clone(), Instant::now())), failed: None },
-            Err(Trouble::User(failure)) => {
-                Slot { ready: None, failed: Some((failure.clone(), Instant::now())) }
-            }
-            Err(Trouble::Engine(_) | Trouble::Registry(_)) => Slot::default(),
+            Err(Trouble::User(failure)) => Slot::failed(failure, Trouble::User),
+            Err(Trouble::Registry(failure)) => Slot::failed(failure, Trouble::Registry),
+            Err(Trouble::Engine(_)) => Slot::default(),
         };
         found
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
 use bollard::errors::Error;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -148,9 +147,7 @@ pub(super) fn read(reference: &str, said: &str) -> Option<Trouble> {
     let trouble = unreachable(reference, said);
     // What a moment may mend is tried again; a host that does not exist is a matter of the name.
     match trouble {
-        Trouble::User(failure) if has(&PASSING) => {
-            Some(Trouble::Registry(anyhow!("{}. {}", failure.message, failure.hint)))
-        }
+        Trouble::User(failure) if has(&PASSING) => Some(Trouble::Registry(failure)),
         trouble => Some(trouble),
     }
 }

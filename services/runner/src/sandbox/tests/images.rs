@@ -54,7 +54,7 @@ async fn an_image_without_a_shell_runs_no_scripts() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_not_there_is_the_users_to_mend() {
+async fn an_image_whose_registry_is_away_is_asked_for_once() {
     let world = World::new().await;
     // Nothing listens there, wherever the test runs.
     let source = ImageSource::Reference("127.0.0.1:1/team/tool:9".to_owned());
@@ -63,15 +63,31 @@ async fn an_image_that_is_not_there_is_the_users_to_mend() {
     for _ in 0..5 {
         all.push(async {
             let mut note = |line: String| notes.lock().unwrap().push(line);
-            failure(world.engine.image(&source, PLACE, &mut note).await)
+            world.engine.image(&source, PLACE, &mut note).await
         });
     }
-    for failure in futures::future::join_all(all).await {
+    for found in futures::future::join_all(all).await {
+        let failure = out_of_reach(found);
         assert_eq!(failure.kind, FailureKind::Image);
         assert!(failure.message.contains("127.0.0.1:1/team/tool:9"), "{failure:?}");
         assert!(failure.hint.contains("docker load"), "{failure:?}");
     }
     assert_eq!(*notes.lock().unwrap(), ["pulling the image 127.0.0.1:1/team/tool:9"], "pulled once");
+    let away = ImageSource::Dockerfile("FROM 127.0.0.1:1/none\n".to_owned());
+    assert!(out_of_reach(world.engine.image(&away, PLACE, &mut |_| ()).await).hint.contains("docker load"));
+}
+
+/// The failure of what another attempt may be able to do.
+fn out_of_reach(found: Result<Image, Trouble>) -> events::job::Failure {
+    match found {
+        Err(Trouble::Registry(failure)) => failure,
+        other => panic!("not the registry's: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_name_of_an_image_is_the_users_to_mend() {
+    let world = World::new().await;
     for name in ["Upper/Case", "../containers/json", "a b", ""] {
         let source = ImageSource::Reference(name.to_owned());
         let failure = failure(world.engine.image(&source, PLACE, &mut |_| ()).await);
@@ -102,7 +118,6 @@ async fn a_dockerfile_is_built_once() {
         ("FROM sandbox-test:busybox\nRUN echo told; exit 3\n", "told"),
         ("FROM sandbox-test:busybox\nRUM x\n", "RUM"),
         ("FROM sandbox-test:busybox\nCOPY a b\n", "docker build"),
-        ("FROM 127.0.0.1:1/none\n", "docker load"),
         ("", "Dockerfile"),
     ] {
         let failure =

@@ -41,7 +41,6 @@ const NAME: &str = "patchwave-internet";
 /// An internet.
 pub(super) struct Internet {
     _alone: File,
-    let_in: Vec<String>,
 }
 
 /// Runs a command that must work.
@@ -95,7 +94,7 @@ impl Internet {
         let alone = File::create(std::env::temp_dir().join(format!("{NAME}.lock"))).unwrap();
         rustix::fs::flock(&alone, FlockOperation::LockExclusive).unwrap();
         remove();
-        let internet = Self { _alone: alone, let_in: Vec::new() };
+        let internet = Self { _alone: alone };
         run(&format!("ip netns add {NAME}"));
         run(&format!("ip link add pw-internet type veth peer name eth0 netns {NAME}"));
         run(&format!("ip addr add {GATEWAY}/30 dev pw-internet"));
@@ -120,25 +119,22 @@ impl Internet {
     }
 
     /// Lets an address in, which reaches all that is there.
-    pub(super) fn let_in(&mut self, address: &str) {
+    pub(super) fn let_in(&self, address: &str) {
         // Its own network comes first, as it does for a host that is on it.
-        run(&format!("ip rule add from {address} lookup {TABLE} priority 7877"));
-        self.let_in.push(address.to_owned());
+        run(&format!("ip rule add from {address} lookup {TABLE} priority {TABLE}"));
     }
 }
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        for address in &self.let_in {
-            let rule = ["rule", "del", "from", address, "lookup", TABLE];
-            let _ = Command::new("ip").args(rule).status();
-        }
         remove();
     }
 }
 
 /// Takes away what a test that was killed may have left.
 fn remove() {
+    let rules = || Command::new("ip").args(["rule", "del", "priority", TABLE]).output().unwrap();
+    while rules().status.success() {}
     for arguments in [&["link", "del", "pw-internet"][..], &["netns", "del", NAME]] {
         let _ = Command::new("ip").args(arguments).output();
     }

@@ -252,7 +252,7 @@ async fn forget(engine: &Engine, name: &str) {
 fn failure<T>(result: Result<T, Trouble>) -> events::job::Failure {
     match result {
         Err(Trouble::User(failure)) => failure,
-        Err(Trouble::Engine(error) | Trouble::Registry(error)) => panic!("not the user's: {error:#}"),
+        Err(trouble) => panic!("not the user's: {trouble:?}"),
         Ok(_) => panic!("it worked"),
     }
 }
