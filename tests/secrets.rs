@@ -45,8 +45,7 @@ fn repository(world: &World) -> git::Repository {
 fn a_step_uses_a_secret_that_nobody_sees() {
     let world = World::up();
     let one = repository(&world);
-    let script =
-        "test \"$TOKEN\" = hunter2222 || exit 7\necho \"it is $TOKEN\"\necho $TOKEN | base64\necho 2 >a";
+    let script = "test ${#TOKEN} = 10 || exit 7\necho \"it is $TOKEN\"\necho $TOKEN | base64\necho 2 >a";
     let file = world.definition("use.batch.yaml", &definition("use", script));
     let refused = world.run(&file, &[&one]).expect(1);
     for part in ["secret-not-set", "`TOKEN`", "patchwave secret set TOKEN"] {

@@ -73,6 +73,13 @@ pub fn remove_containers_over(folder: &Path) {
     for id in containers_over(folder) {
         docker(&["rm", "--force", &id]);
     }
+    let networks = docker(&["network", "ls", "--quiet", "--filter", "label=patchwave.home"]);
+    for id in networks.lines() {
+        let home = docker(&["network", "inspect", "--format", "{{index .Labels \"patchwave.home\"}}", id]);
+        if Path::new(home.trim()).starts_with(folder) {
+            docker(&["network", "rm", id]);
+        }
+    }
 }
 
 /// Runs the engine's own client. A container that goes away meanwhile is no failure.
