@@ -115,13 +115,15 @@ impl Broker {
     /// # Errors
     /// When nobody answers in time, the user is refused, or the server is older than 2.14.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
-        let (state, connection) = watch::channel(Connection::default());
+        let (state, mut connection) = watch::channel(Connection::default());
         let client = first_connection(config, &state).await?;
         let version = client.server_info().version;
         if !is_new_enough(&version) {
             return Err(ConnectError::TooOld { url: config.url.clone(), version });
         }
-        state.send_if_modified(|now| mark_up(now, false));
+        // The client tells of its first connection a moment after it has it: told now, it would be counted twice. The state
+        // is never dropped before this is.
+        let _ = connection.wait_for(|now| now.up).await;
         let jetstream = match config.runner {
             Some(_) => jetstream::with_prefix(client.clone(), RUNNER_API_PREFIX),
             None => jetstream::new(client.clone()),
@@ -134,15 +136,6 @@ impl Broker {
     pub fn connection(&self) -> watch::Receiver<Connection> {
         self.connection.clone()
     }
-}
-
-/// Notes that the broker is there. `again`: by a connection that is certainly another one.
-fn mark_up(now: &mut Connection, again: bool) -> bool {
-    let changed = again || !now.up;
-    if changed {
-        *now = Connection { up: true, generation: now.generation + 1 };
-    }
-    changed
 }
 
 /// A connection without streams: for what happens before or beside them.
@@ -207,7 +200,7 @@ fn options(config: &Config, state: watch::Sender<Connection>) -> ConnectOptions 
 fn note(state: &watch::Sender<Connection>, role: &str, event: &Event) {
     match event {
         Event::Connected => {
-            state.send_if_modified(|now| mark_up(now, true));
+            state.send_modify(|now| *now = Connection { up: true, generation: now.generation + 1 });
             tracing::debug!(role, "connected to the broker");
         }
         Event::Disconnected => {
