@@ -1,14 +1,14 @@
 //! Applying a definition: a new action, its next revision, or nothing new.
 
 use events::action::{self, Action, Definition};
-use events::envelope::{Recorded, event_id};
+use events::envelope::Recorded;
 use events::id::ActionId;
 use events::rejection::Code;
 use events::{Aggregate, Event};
 use serde_json::{Value, json};
 use spec::{Diagnostic, Diagnostics, Mount, MountRefusal, Parsed, Source};
 
-use super::{Commands, Done, Request, now};
+use super::{Commands, Done, Request};
 use crate::fault::Fault;
 
 /// The most bytes that a definition's text may have.
@@ -45,21 +45,17 @@ impl Commands {
         let aggregate = Aggregate::Action(id);
         self.check_files(&definition, &parsed, &aggregate).await?;
         let origin = request.origin(id.to_string());
-        let event = event_id(origin.command, &aggregate);
-        // A command that is in the log already is done, whatever came after it.
-        let mut before = None;
-        let decided = self.broker.decide(&aggregate, &origin, now(), |history| {
-            before = history.iter().find(|recorded| recorded.id == event).map(|recorded| recorded.sequence);
-            if before.is_some() {
-                return Ok(None);
-            }
+        let decided = self.once(&origin, &aggregate, |history| {
             let apply = action::Command::Apply { name: parsed.name.clone(), definition: definition.clone() };
             Ok(action::decide(&fold(history), apply)?.map(Event::Action))
         });
-        let decided = self.bounded(&request, async { Ok(decided.await?) }).await?;
-        let done = Done { id: id.to_string(), sequence: before.unwrap_or(decided.sequence) };
-        let changed = decided.event.is_some() || before.is_some();
-        Ok(Applied { done, changed, warnings: warnings.iter().map(ToString::to_string).collect() })
+        let decided = self.bounded(&request, decided).await?;
+        let done = Done { id: id.to_string(), sequence: decided.sequence };
+        Ok(Applied {
+            done,
+            changed: decided.event.is_some(),
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+        })
     }
 }
 

@@ -3,14 +3,14 @@
 //! Owns the rule that what people ask for is an event named `…_requested`, appended here; what becomes of a job is decided
 //! by the scheduler alone. A request that is repeated is found in the history by its event's id, whatever came after it.
 
-use events::envelope::{Recorded, event_id};
+use events::envelope::Recorded;
 use events::execution::{self, Execution, RetryRequested, Selection};
 use events::id::{ExecutionId, JobId};
 use events::job::{self, Job};
 use events::rejection::Code;
 use events::{Aggregate, Event, Rejection};
 
-use super::{Commands, Done, Request, now};
+use super::{Commands, Done, Request, find};
 use crate::fault::Fault;
 
 impl Commands {
@@ -56,10 +56,11 @@ impl Commands {
                 let decided = job::decide(&fold_job(history), job::Command::RequestCancel)?;
                 Ok(decided.map(Event::Job))
             };
-            self.once(&request, &Aggregate::Job(execution, id), execution, decide).await
+            let origin = request.origin(execution.to_string());
+            self.once(&origin, &Aggregate::Job(execution, id), decide).await
         })
         .await
-        .map(|sequence| Done { id: id.to_string(), sequence })
+        .map(|decided| Done { id: id.to_string(), sequence: decided.sequence })
     }
 
     /// Lets a job that has ended be tried again.
@@ -93,27 +94,9 @@ impl Commands {
             let state = fold_execution(history);
             Ok(execution::decide(&state, command(&state))?.map(Event::Execution))
         };
-        let sequence = self.once(request, &Aggregate::Execution(id), id, decide).await?;
-        Ok(Done { id: id.to_string(), sequence })
-    }
-
-    /// Decides and appends, unless this very request was carried out before; returns where that stands.
-    async fn once(
-        &self,
-        request: &Request<'_>,
-        aggregate: &Aggregate,
-        execution: ExecutionId,
-        decide: impl Fn(&[Recorded]) -> Result<Option<Event>, Rejection>,
-    ) -> Result<u64, Fault> {
-        let origin = request.origin(execution.to_string());
-        let event = event_id(origin.command, aggregate);
-        let mut before = None;
-        let decided = self.broker.decide(aggregate, &origin, now(), |history| {
-            before = history.iter().find(|recorded| recorded.id == event).map(|recorded| recorded.sequence);
-            if before.is_some() { Ok(None) } else { decide(history) }
-        });
-        let sequence = decided.await?.sequence;
-        Ok(before.unwrap_or(sequence))
+        let origin = request.origin(id.to_string());
+        let decided = self.once(&origin, &Aggregate::Execution(id), decide).await?;
+        Ok(Done { id: id.to_string(), sequence: decided.sequence })
     }
 
     /// Where a request of this execution stands that was carried out before.
@@ -122,9 +105,9 @@ impl Commands {
             return Ok(None);
         }
         let aggregate = Aggregate::Execution(id);
-        let event = event_id(request.origin(id.to_string()).command, &aggregate);
         let history = self.broker.history(&aggregate).await?;
-        Ok(history.iter().find(|recorded| recorded.id == event).map(|recorded| recorded.sequence))
+        let done = find(&history, &request.origin(id.to_string()), &aggregate);
+        Ok(done.map(|recorded| recorded.sequence))
     }
 
     async fn execution_of(&self, id: JobId) -> Result<ExecutionId, Fault> {

@@ -13,10 +13,11 @@ mod secret;
 use std::future::Future;
 use std::time::Duration;
 
-use broker::Broker;
+use broker::{Broker, Decided};
 use chrono::{SubsecRound as _, Utc};
-use events::envelope::{Actor, Origin};
+use events::envelope::{Actor, Origin, Recorded, event_id};
 use events::id::CommandId;
+use events::{Aggregate, Event, Rejection};
 
 pub(crate) use create_execution::CreateExecution;
 pub(crate) use secret::Which;
@@ -86,6 +87,22 @@ impl Commands {
         Self { broker, files }
     }
 
+    /// Decides and appends. A command that is in the log already is done, whatever came after it.
+    async fn once(
+        &self,
+        origin: &Origin,
+        aggregate: &Aggregate,
+        mut decide: impl FnMut(&[Recorded]) -> Result<Option<Event>, Rejection>,
+    ) -> Result<Decided, Fault> {
+        let mut done = None;
+        let decided = self.broker.decide(aggregate, origin, now(), |history| {
+            done = find(history, origin, aggregate).cloned();
+            if done.is_some() { Ok(None) } else { decide(history) }
+        });
+        let decided = decided.await?;
+        Ok(done.map_or(decided, |done| Decided { sequence: done.sequence, event: Some(done.event) }))
+    }
+
     /// Waits for a command, but not for ever.
     async fn bounded<T>(
         &self,
@@ -107,6 +124,12 @@ impl Commands {
             Err(Fault::broker_unavailable(format!("{message}: {again}")))
         })
     }
+}
+
+/// What a command did, if it was carried out.
+fn find<'a>(history: &'a [Recorded], origin: &Origin, aggregate: &Aggregate) -> Option<&'a Recorded> {
+    let event = event_id(origin.command, aggregate);
+    history.iter().find(|recorded| recorded.id == event)
 }
 
 /// Now, in the precision in which events keep it.

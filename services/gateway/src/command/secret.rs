@@ -6,14 +6,14 @@
 use std::collections::BTreeSet;
 
 use broker::sealing::{Plain, seal};
-use events::envelope::{Recorded, event_id};
+use events::envelope::Recorded;
 use events::id::{ActionId, SealingKeyId, SecretId};
 use events::rejection::Code;
 use events::sealing_key::{self, SealingKey};
 use events::secret::{self, MAX_BYTES, MIN_BYTES, Scope, Secret, SecretName};
 use events::{Aggregate, Event};
 
-use super::{Commands, Done, Request, now};
+use super::{Commands, Done, Request};
 use crate::fault::Fault;
 
 /// Which secret.
@@ -71,18 +71,10 @@ impl Commands {
         let id = which.id();
         let aggregate = Aggregate::Secret(id);
         let origin = request.origin(id.to_string());
-        let event = event_id(origin.command, &aggregate);
-        // A command that is in the log already is done, whatever came after it.
-        let mut before = None;
-        let decided = self.broker.decide(&aggregate, &origin, now(), |history| {
-            before = history.iter().find(|recorded| recorded.id == event).map(|recorded| recorded.sequence);
-            if before.is_some() {
-                return Ok(None);
-            }
+        let decided = self.once(&origin, &aggregate, |history| {
             Ok(secret::decide(&fold(history), command.clone())?.map(Event::Secret))
         });
-        let sequence = decided.await?.sequence;
-        Ok(Done { id: id.to_string(), sequence: before.unwrap_or(sequence) })
+        Ok(Done { id: id.to_string(), sequence: decided.await?.sequence })
     }
 
     /// Refuses to run an action whose steps ask for what nobody has set.
