@@ -9,9 +9,11 @@ pub(crate) use broker::{Broker, Checkpoint, Follower, Message, ReportDelivery, S
 pub(crate) use clocks::{now, time};
 
 #[cfg(test)]
-pub(crate) use crate::model::servers::{
-    Broker, Checkpoint, Follower, Message, ReportDelivery, SnapshotFile, now, time,
-};
+pub(crate) use crate::model::connection::{Broker, Follower, Message, ReportDelivery};
+#[cfg(test)]
+pub(crate) use crate::model::machine::{SnapshotFile, now, time};
+#[cfg(test)]
+pub(crate) use broker::Checkpoint;
 
 #[cfg(not(test))]
 mod clocks {

@@ -16,10 +16,12 @@
 )]
 #![allow(unreachable_pub, reason = "what takes the place of another crate's type is as public")]
 
+pub(crate) mod connection;
+pub(crate) mod machine;
 mod people;
 mod referee;
 mod runner;
-pub(crate) mod servers;
+mod servers;
 mod values;
 mod world;
 

@@ -1,61 +1,27 @@
-//! The servers around the scheduler: the log, the queues of work, the reports, the heartbeats, the disk and the clocks.
+//! The servers around the scheduler: the log, the queues of work, the reports and the heartbeats.
 //!
-//! Owns what they store and how they deliver: in order, at least once. `Broker` and the others have the names and promises
-//! of the real ones, which `crate::outside` takes in the other builds. A scheduler may die at any step that others can
-//! notice, with the step done or not: its future is then never ready.
+//! Owns what they store and how they deliver: in order, at least once. Never decides anything.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::future::pending;
-use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
-pub(crate) use broker::Checkpoint;
-use broker::{
-    AppendError, Appended, DecideError, Decided, FollowError, PublishError, ReadError, Start, VerifyError,
-};
+use broker::{AppendError, Appended};
+use events::Aggregate;
 use events::beat::{RunnerBeat, Running};
 use events::document::Scope;
-use events::envelope::{NewEvent, Origin, Recorded};
+use events::envelope::{NewEvent, Recorded};
 use events::id::{EventId, RunnerId};
 use events::report::Report;
 use events::ticket::{Control, Ticket};
-use events::{Aggregate, Event, Rejection, Timestamp, Undecodable};
 use fastrand::Rng;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Seen;
+use super::machine::{self, now, time};
 use super::referee::Referee;
 
 /// After how long a ticket that was not acknowledged comes again.
 const ACK_WAIT: Duration = Duration::from_secs(10);
-
-thread_local! {
-    static CLOCK: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
-    static DISK: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-/// The clock that never goes back.
-pub(crate) fn now() -> Instant {
-    let (start, passed) = CLOCK.get().expect("a history has begun");
-    start + passed
-}
-
-/// The clock on the wall.
-pub(crate) fn time() -> Timestamp {
-    let (_, passed) = CLOCK.get().expect("a history has begun");
-    chrono::DateTime::UNIX_EPOCH + passed
-}
-
-/// Lets time pass.
-pub(super) fn pass(time: Duration) {
-    let (start, passed) = CLOCK.get().expect("a history has begun");
-    CLOCK.set(Some((start, passed + time)));
-}
 
 /// The servers.
 pub(super) struct Servers {
@@ -69,7 +35,7 @@ pub(super) struct Servers {
     pub(super) reports: Vec<Stored>,
     known_reports: HashSet<(Running, u32)>,
     /// How many reports were delivered to the scheduler.
-    delivered: usize,
+    pub(super) delivered: usize,
     /// The newest heartbeat of each runner, with its place in the stream.
     pub(super) beats: BTreeMap<RunnerId, (u64, RunnerBeat)>,
     beaten: u64,
@@ -98,15 +64,14 @@ pub(super) struct Waiting {
 
 /// A report in its stream.
 pub(super) struct Stored {
-    runner: RunnerId,
-    report: Report,
+    pub(super) runner: RunnerId,
+    pub(super) report: Report,
     pub(super) acknowledged: bool,
 }
 
 impl Servers {
     pub(super) fn new(seed: u64, trace: bool) -> Self {
-        CLOCK.set(Some((Instant::now(), Duration::from_secs(1_000_000))));
-        DISK.take();
+        machine::begin();
         Self {
             rng: Rng::with_seed(seed),
             events: Vec::new(),
@@ -155,11 +120,11 @@ impl Servers {
 
     /// Its snapshot is gone.
     pub(super) fn lose_snapshot(&mut self) {
-        DISK.take();
+        machine::wipe();
         self.see("a snapshot was lost");
     }
 
-    fn dies(&mut self) -> bool {
+    pub(super) fn dies(&mut self) -> bool {
         match self.fuse {
             Some(0) => {
                 self.fuse = None;
@@ -205,7 +170,7 @@ impl Servers {
         self.last.get(aggregate).copied().unwrap_or_default()
     }
 
-    fn put_ticket(&mut self, runner: &RunnerId, ticket: Ticket) {
+    pub(super) fn put_ticket(&mut self, runner: &RunnerId, ticket: Ticket) {
         let queues = self.queues.entry(runner.clone()).or_default();
         let attempt = Running { job: ticket.job, attempt: ticket.attempt };
         if queues.known.insert(attempt.clone()) {
@@ -259,248 +224,5 @@ impl Servers {
         let news = news.map(|(runner, (_, beat))| (runner.clone(), beat.clone())).collect();
         self.heard = self.beaten;
         news
-    }
-}
-
-/// The scheduler's connection to the servers.
-#[derive(Clone)]
-pub struct Broker(pub(super) Rc<RefCell<Servers>>);
-
-impl Broker {
-    /// A step that others can notice.
-    async fn step<T>(&self, effect: impl FnOnce(&mut Servers) -> T) -> T {
-        let done = {
-            let servers = &mut *self.0.borrow_mut();
-            let dies = servers.dies();
-            let done = (!dies || servers.rng.bool()).then(|| effect(servers));
-            done.filter(|_| !dies)
-        };
-        match done {
-            Some(done) => done,
-            None => pending().await,
-        }
-    }
-
-    pub(crate) async fn append(&self, event: &NewEvent, expected: u64) -> Result<Appended, AppendError> {
-        self.step(|servers| servers.append(event, expected)).await
-    }
-
-    pub(crate) async fn append_births(&self, births: &[NewEvent]) -> Result<(), AppendError> {
-        for event in births {
-            self.append(event, 0).await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn history(&self, aggregate: &Aggregate) -> Result<Vec<Recorded>, ReadError> {
-        let servers = self.0.borrow();
-        let own = servers.events.iter().filter(|(recorded, _)| recorded.aggregate == *aggregate);
-        Ok(own.map(|(recorded, _)| recorded.clone()).collect())
-    }
-
-    pub(crate) async fn decide(
-        &self,
-        aggregate: &Aggregate,
-        origin: &Origin,
-        time: Timestamp,
-        mut decide: impl FnMut(&[Recorded]) -> Result<Option<Event>, Rejection>,
-    ) -> Result<Decided, DecideError> {
-        let history = self.history(aggregate).await?;
-        let sequence = history.last().map_or(0, |last| last.sequence);
-        let Some(event) = decide(&history)? else { return Ok(Decided { sequence, event: None }) };
-        let new = NewEvent { aggregate: aggregate.clone(), event, time, origin: origin.clone() };
-        let appended = self.append(&new, sequence).await?;
-        Ok(Decided { sequence: appended.sequence, event: Some(new.event) })
-    }
-
-    /// A scope: its size says which.
-    pub(crate) async fn get_document<T: DeserializeOwned>(
-        &self,
-        blob: &events::blob::BlobRef,
-    ) -> serde_json::Result<T> {
-        serde_json::from_value(serde_json::to_value(&self.0.borrow().scopes[blob.size as usize])?)
-    }
-
-    pub(crate) async fn verify(&self, checkpoint: &Checkpoint) -> Result<(), VerifyError> {
-        assert!(checkpoint.sequence <= self.0.borrow().events.len() as u64, "it saw what is not there");
-        Ok(())
-    }
-
-    pub(crate) fn follow_events(&self, filters: &[String], start: Start) -> Follower {
-        let Start::After(after) = start else { unreachable!("events are followed from a place") };
-        Follower { broker: self.clone(), filters: filters.to_vec(), next: after as usize }
-    }
-
-    pub(crate) async fn open_queues(&self, runner: &RunnerId) -> Result<(), ReadError> {
-        self.step(|servers| _ = servers.queues.entry(runner.clone()).or_default()).await;
-        Ok(())
-    }
-
-    pub(crate) async fn put_ticket(&self, runner: &RunnerId, ticket: &Ticket) -> Result<(), PublishError> {
-        self.step(|servers| servers.put_ticket(runner, ticket.clone())).await;
-        Ok(())
-    }
-
-    pub(crate) async fn put_control(&self, runner: &RunnerId, control: &Control) -> Result<(), PublishError> {
-        self.step(|servers| {
-            servers.tell(|| format!("{runner} is told {control:?}"));
-            servers.queues.entry(runner.clone()).or_default().controls.push_back(control.clone());
-        })
-        .await;
-        Ok(())
-    }
-
-    pub(crate) async fn clear_tickets(&self, runner: &RunnerId) -> Result<(), ReadError> {
-        self.step(|servers| {
-            let queues = servers.queues.entry(runner.clone()).or_default();
-            queues.tickets.clear();
-            queues.controls.clear();
-        })
-        .await;
-        Ok(())
-    }
-
-    /// The next reports, as the queue delivers them.
-    pub(super) fn deliver(&self, most: usize) -> Vec<ReportDelivery> {
-        let servers = &mut *self.0.borrow_mut();
-        let end = servers.reports.len().min(servers.delivered.saturating_add(most));
-        let places = servers.delivered..end;
-        servers.delivered = end;
-        let delivery = |place: usize| {
-            let stored = &servers.reports[place];
-            let (runner, report) = (stored.runner.clone(), Ok(stored.report.clone()));
-            ReportDelivery { runner, report, place, broker: self.clone() }
-        };
-        places.map(delivery).collect()
-    }
-
-    // The loop itself, which is not what goes through the histories, takes these.
-
-    pub(crate) async fn reports(&self) -> Result<Self, ReadError> {
-        Ok(self.clone())
-    }
-
-    pub(crate) async fn next_batch(&mut self) -> Vec<ReportDelivery> {
-        pending().await
-    }
-
-    pub(crate) fn follow_runner_beats(&self) -> Self {
-        self.clone()
-    }
-
-    pub(crate) async fn next(&mut self) -> Result<(RunnerId, RunnerBeat), FollowError> {
-        pending().await
-    }
-
-    pub(crate) fn connection(&self) -> watch::Receiver<()> {
-        watch::channel(()).1
-    }
-}
-
-/// A report that waits for its fact.
-pub(crate) struct ReportDelivery {
-    pub(crate) runner: RunnerId,
-    pub(crate) report: serde_json::Result<Report>,
-    place: usize,
-    broker: Broker,
-}
-
-impl ReportDelivery {
-    pub(crate) async fn ack(&self) -> Result<(), ReadError> {
-        self.broker.step(|servers| servers.reports[self.place].acknowledged = true).await;
-        Ok(())
-    }
-
-    #[expect(clippy::unused_async, reason = "the real one waits")]
-    pub(crate) async fn bury(&self, reason: &str) -> anyhow::Result<()> {
-        panic!("a report of an honest runner makes no sense: {reason}");
-    }
-}
-
-/// A reader of the log.
-pub(crate) struct Follower {
-    broker: Broker,
-    filters: Vec<String>,
-    next: usize,
-}
-
-/// Messages that came together.
-pub(crate) struct Batch {
-    pub(crate) messages: Vec<Message>,
-}
-
-/// A message of the log.
-pub(crate) struct Message {
-    pub(crate) sequence: u64,
-    recorded: Recorded,
-}
-
-impl Follower {
-    pub(crate) async fn next(&mut self) -> Result<Batch, FollowError> {
-        if self.caught_up() {
-            return pending().await;
-        }
-        let servers = &mut *self.broker.0.borrow_mut();
-        let end = (self.next + servers.rng.usize(1..30)).min(servers.events.len());
-        let place = |(recorded, _): &(Recorded, String)| Message {
-            sequence: recorded.sequence,
-            recorded: recorded.clone(),
-        };
-        let wanted = servers.events[self.next..end].iter().filter(|(_, subject)| self.wants(subject));
-        let messages = wanted.map(place).collect();
-        self.next = end;
-        Ok(Batch { messages })
-    }
-
-    pub(crate) fn caught_up(&self) -> bool {
-        self.next == self.broker.0.borrow().events.len()
-    }
-
-    fn wants(&self, subject: &str) -> bool {
-        self.filters.iter().any(|filter| {
-            let mut tokens = subject.split('.');
-            for wanted in filter.split('.') {
-                match (wanted, tokens.next()) {
-                    (">", Some(_)) => return true,
-                    ("*", Some(_)) => {}
-                    (wanted, Some(token)) if wanted == token => {}
-                    _ => return false,
-                }
-            }
-            tokens.next().is_none()
-        })
-    }
-}
-
-impl Message {
-    #[expect(clippy::unnecessary_wraps, reason = "the real one may hold anything")]
-    pub(crate) fn event(&self) -> Result<Recorded, Undecodable> {
-        Ok(self.recorded.clone())
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "the real one may hold anything")]
-    pub(crate) fn event_id(&self) -> Option<EventId> {
-        Some(self.recorded.id)
-    }
-}
-
-/// The one snapshot of a history.
-pub(crate) struct SnapshotFile;
-
-impl SnapshotFile {
-    pub(crate) fn new(_folder: &Path, _service: &str) -> Self {
-        Self
-    }
-
-    pub(crate) fn load<S: DeserializeOwned>(&self) -> Option<(Checkpoint, S)> {
-        DISK.with_borrow(|disk| {
-            disk.as_ref().map(|text| serde_json::from_slice(text).expect("it was saved so"))
-        })
-    }
-
-    pub(crate) fn save<S: Serialize>(&self, checkpoint: &Checkpoint, state: &S) -> std::io::Result<()> {
-        let text = serde_json::to_vec(&(checkpoint, state))?;
-        DISK.set(Some(text));
-        Ok(())
     }
 }

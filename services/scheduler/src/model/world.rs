@@ -12,8 +12,10 @@ use events::runner::DEFAULT_POOL;
 use fastrand::Rng;
 use futures::FutureExt as _;
 
+use super::connection::Broker;
+use super::machine::{now, pass};
 use super::runner::Runner;
-use super::servers::{Broker, Servers, now, pass};
+use super::servers::Servers;
 use super::{Seen, people};
 use crate::service::Service;
 use crate::{Config, DEFAULT_TIMEOUT, JobLimits};
