@@ -57,6 +57,17 @@ fn outcome(run: &Run) -> &str {
     run.of_type("execution.completed").last().unwrap()["data"]["outcome"].as_str().unwrap()
 }
 
+/// One repository whose job has succeeded, and the execution, whose other job runs on and on.
+fn one_done_and_one_running(world: &World) -> (Repository, Live) {
+    let (quick, slow) = (
+        world.repository("quick").file("a", "1\n").commit(),
+        world.repository("slow").file("slow", "").commit(),
+    );
+    let mut live = Live::begin(world, "echo 2 >a; test ! -e slow || sleep 600", &[&quick, &slow]);
+    live.until(1, "job.succeeded").until(2, "job.step_started");
+    (quick, live)
+}
+
 /// The processes of this machine whose command line holds a text.
 fn processes(marker: &str) -> usize {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
@@ -107,12 +118,7 @@ fn what_waits_ends_at_once_and_what_runs_is_stopped() {
 #[test]
 fn a_canceled_execution_is_planned_from_the_patches_that_it_has() {
     let world = World::up_with(&["--slots", "2"]);
-    let (quick, slow) = (
-        world.repository("quick").file("a", "1\n").commit(),
-        world.repository("slow").file("slow", "").commit(),
-    );
-    let mut live = Live::begin(&world, "echo 2 >a; test ! -e slow || sleep 600", &[&quick, &slow]);
-    live.until(1, "job.succeeded").until(2, "job.step_started");
+    let (quick, live) = one_done_and_one_running(&world);
     let id = live.execution();
     world.ok(&["execution", "cancel", &id]);
     let run = live.end().expect(1);
@@ -145,12 +151,7 @@ fn a_step_that_ignores_the_signal_is_killed_with_all_its_children() {
 #[test]
 fn one_job_is_canceled_and_the_others_go_on() {
     let world = World::up_with(&["--slots", "2"]);
-    let (quick, slow) = (
-        world.repository("quick").file("a", "1\n").commit(),
-        world.repository("slow").file("slow", "").commit(),
-    );
-    let mut live = Live::begin(&world, "echo 2 >a; test ! -e slow || sleep 600", &[&quick, &slow]);
-    live.until(1, "job.succeeded").until(2, "job.step_started");
+    let (_, live) = one_done_and_one_running(&world);
     let ended =
         live.events.iter().find(|event| event["type"] == "job.succeeded").unwrap()["aggregate"].clone();
     let running = live.events.iter().filter(|event| event["type"] == "job.queued");

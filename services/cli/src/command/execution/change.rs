@@ -63,12 +63,7 @@ struct Changed {
 pub(super) async fn cancel(options: Cancel, data: &DataDirOption) -> anyhow::Result<()> {
     let id = options.execution;
     let input = json!({ "executionId": id, "mutationId": fresh() });
-    let client = options.show.client(data)?;
-    let Answer { payload } = client.mutate(CANCEL, &json!({ "input": input })).await?;
-    if options.show.json {
-        return output::json(&payload);
-    }
-    output::line(&format!("{id} is being canceled: `patchwave execution show {id}` shows how it stands"))
+    ask((options.show, data), (CANCEL, input), (id, "is being canceled")).await
 }
 
 /// Lets jobs of an execution be tried again.
@@ -76,10 +71,18 @@ pub(super) async fn retry(options: Retry, data: &DataDirOption) -> anyhow::Resul
     let id = options.execution;
     let jobs = if options.all { "ALL" } else { "FAILED" };
     let input = json!({ "executionId": id, "jobs": jobs, "mutationId": fresh() });
-    let client = options.show.client(data)?;
-    let Answer { payload } = client.mutate(RETRY, &json!({ "input": input })).await?;
-    if options.show.json {
+    ask((options.show, data), (RETRY, input), (id, "goes on")).await
+}
+
+async fn ask(
+    (show, data): (ShowOptions, &DataDirOption),
+    (mutation, input): (&str, serde_json::Value),
+    (id, said): (ExecutionId, &str),
+) -> anyhow::Result<()> {
+    let client = show.client(data)?;
+    let Answer { payload } = client.mutate(mutation, &json!({ "input": input })).await?;
+    if show.json {
         return output::json(&payload);
     }
-    output::line(&format!("{id} goes on: `patchwave execution show {id}` shows how it stands"))
+    output::line(&format!("{id} {said}: `patchwave execution show {id}` shows how it stands"))
 }
