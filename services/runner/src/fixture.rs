@@ -27,6 +27,18 @@ pub(crate) struct Fixture {
     pub(crate) cache: TreeCache,
 }
 
+/// What a definition's text says.
+pub(crate) fn definition(text: &str) -> spec::Definition {
+    let given = spec::Given::default();
+    let source = spec::Source {
+        file_name: "n.batch.yaml",
+        text,
+        given: &given,
+        command_image: spec::DEFAULT_COMMAND_IMAGE,
+    };
+    spec::parse(&source).unwrap().definition
+}
+
 /// Runs git as a person would, without that person's configuration.
 pub(crate) fn git(dir: &Path, args: &[&str]) -> Vec<u8> {
     git_fed(dir, args, b"")
@@ -106,8 +118,18 @@ impl Fixture {
         patch.unwrap()
     }
 
-    /// The patch that git makes of the same changes in a plain checkout, and its size.
+    /// The patch that git makes of the same changes in a plain checkout, which it can apply, and its size.
     pub(crate) fn oracle(&self, change: impl FnOnce(&Path)) -> (Vec<u8>, DiffStat) {
+        let (plain, patch, stat) = self.plain_patch(change);
+        if !patch.is_empty() {
+            git(&plain, &["reset", "-q", "--hard"]);
+            git_fed(&plain, &["apply", "--index"], &patch);
+        }
+        (patch, stat)
+    }
+
+    /// A plain checkout with these changes, the patch that git makes of them, and its size.
+    pub(crate) fn plain_patch(&self, change: impl FnOnce(&Path)) -> (PathBuf, Vec<u8>, DiffStat) {
         let plain = self.dir.path().join(format!("plain-{}", uuid::Uuid::now_v7()));
         git(self.dir.path(), &["clone", "-q", "origin", plain.to_str().unwrap()]);
         change(&plain);
@@ -116,11 +138,7 @@ impl Fixture {
         let patch = git(&plain, &diff);
         diff.extend(["--numstat", "-z"]);
         let stat = numstat(&git(&plain, &diff));
-        if !patch.is_empty() {
-            git(&plain, &["reset", "-q", "--hard"]);
-            git_fed(&plain, &["apply", "--index"], &patch);
-        }
-        (patch, stat)
+        (plain, patch, stat)
     }
 
     /// Asserts that the runner and git agree, over overlays and over copies. Returns the patch.

@@ -114,14 +114,7 @@ mod tests {
             "name: n\nsteps: [{{ run: x, container: c, env: {env} }}]\n\
              changesetTemplate: {{ title: t, branch: b, commit: {{ message: m }} }}\n"
         );
-        let given = spec::Given::default();
-        let source = spec::Source {
-            file_name: "n.batch.yaml",
-            text: &text,
-            given: &given,
-            command_image: spec::DEFAULT_COMMAND_IMAGE,
-        };
-        spec::parse(&source).unwrap().definition
+        crate::fixture::definition(&text)
     }
 
     #[test]

@@ -73,14 +73,7 @@ mod tests {
             "name: n\ndescription: d\nsteps:\n{steps}changesetTemplate:\n  title: t\n  body: b\n  branch: b\n  commit:\n    \
              message: m\n"
         );
-        let given = spec::Given::default();
-        let source = spec::Source {
-            file_name: "n.batch.yaml",
-            text: &text,
-            given: &given,
-            command_image: spec::DEFAULT_COMMAND_IMAGE,
-        };
-        of(&spec::parse(&source).unwrap().definition.steps).iter().map(Range::len).collect()
+        of(&crate::fixture::definition(&text).steps).iter().map(Range::len).collect()
     }
 
     const A: &str = "- run: a\n  container: one\n";

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::{base, write};
+use crate::fixture::{Fixture, modes};
 
 #[tokio::test]
 async fn links_are_made_replaced_and_removed() {
@@ -31,6 +33,20 @@ async fn a_folder_becomes_a_link_and_a_link_a_folder() {
         write(dir.join("folder-link/inside"), "x\n");
     });
     assert!(patch.await.contains("deleted file mode 100644"));
+}
+
+#[tokio::test]
+async fn a_link_to_itself_becomes_a_folder_as_git_says_though_git_cannot_apply_it() {
+    let fixture = Fixture::new(|dir| symlink("round", dir.join("round")).unwrap());
+    let change = |dir: &Path| {
+        fs::remove_file(dir.join("round")).unwrap();
+        write(dir.join("round/a"), "x\n");
+    };
+    let (_, expected, stat) = fixture.plain_patch(change);
+    for mode in modes() {
+        let patch = fixture.patch(mode, change).await;
+        assert_eq!((patch.bytes, patch.stat), (expected.clone(), stat), "{mode:?}");
+    }
 }
 
 #[tokio::test]
