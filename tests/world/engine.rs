@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::wait_for;
+
 /// A busybox, imported from the machine's own static binary: no registry is needed.
 pub const IMAGE: &str = "scenario:busybox";
 
@@ -98,7 +100,7 @@ pub fn jobs_over(folder: &Path) -> Vec<String> {
 
 /// Makes an empty file in the container of the one job that sees a folder.
 pub fn touch_in_container(folder: &Path, file: &str) {
-    let containers = jobs_over(folder);
-    assert_eq!(containers.len(), 1, "one job runs");
-    docker(&["exec", &containers[0], "touch", file]);
+    // A step is said to have started a moment before its container is.
+    wait_for("one job to run", || jobs_over(folder).len() == 1);
+    docker(&["exec", &jobs_over(folder)[0], "touch", file]);
 }
