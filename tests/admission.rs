@@ -1,47 +1,17 @@
 //! Admission: who gets a slot, who waits in vain, and how a runner leaves.
 
-use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::world::git::Repository;
-use crate::world::{Role, Run, World, path_text, script_definition, wait_for};
+use crate::world::{Followed, Role, Run, World, path_text, script_definition, wait_for};
 
-/// An execution that is followed while it runs.
-struct Story {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    events: Vec<Value>,
-}
-
-impl Story {
-    fn begin(world: &World, definition: &Path, repositories: &[Repository]) -> Self {
-        let all: Vec<&Repository> = repositories.iter().collect();
-        let mut command = world.run_command(definition, &all);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines, events: Vec::new() }
-    }
-
-    /// Reads until so many events of a type have come; returns the last of them.
-    fn until(&mut self, count: usize, name: &str) -> Value {
-        while self.events.iter().filter(|event| event["type"] == name).count() < count {
-            let line = self.lines.next().unwrap_or_else(|| panic!("the run ended before {name}")).unwrap();
-            self.events.push(serde_json::from_str(&line).unwrap());
-        }
-        self.events.iter().rfind(|event| event["type"] == name).unwrap().clone()
-    }
-
-    fn end(mut self) -> Run {
-        for line in self.lines.by_ref() {
-            self.events.push(serde_json::from_str(&line.unwrap()).unwrap());
-        }
-        let output = self.child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        Run { code: output.status.code().unwrap_or(-1), events: self.events, errors }
-    }
+/// Starts an execution.
+fn begin(world: &World, definition: &Path, repositories: &[Repository]) -> Followed {
+    let all: Vec<&Repository> = repositories.iter().collect();
+    Followed::begin(world.run_command(definition, &all))
 }
 
 fn repositories(world: &World, name: &str, count: usize) -> Vec<Repository> {
@@ -68,10 +38,10 @@ fn assigned_to(run: &Run) -> Vec<String> {
 fn a_large_execution_keeps_a_small_one_waiting_for_no_longer_than_one_job() {
     let world = World::up_with(&["--slots", "2"]);
     let slow = definition(&world, "large", "sleep 0.4; echo 2 >a", "");
-    let mut large = Story::begin(&world, &slow, &repositories(&world, "large", 24));
+    let mut large = begin(&world, &slow, &repositories(&world, "large", 24));
     large.until(3, "job.succeeded");
     let quick = definition(&world, "small", "echo 2 >a", "");
-    let small = Story::begin(&world, &quick, &repositories(&world, "small", 2)).end().expect(0);
+    let small = begin(&world, &quick, &repositories(&world, "small", 2)).end().expect(0);
     let large = large.end().expect(0);
     let sequences = |run: &Run, name: &str| -> Vec<u64> {
         run.of_type(name).iter().map(|event| event["sequence"].as_u64().unwrap()).collect()
@@ -88,7 +58,7 @@ fn a_large_execution_keeps_a_small_one_waiting_for_no_longer_than_one_job() {
 fn an_execution_takes_no_more_slots_than_its_definition_says() {
     let world = World::up_with(&["--slots", "4"]);
     let definition = definition(&world, "narrow", "sleep 0.2; echo 2 >a", "patchwave:\n  maxJobs: 1\n");
-    let run = Story::begin(&world, &definition, &repositories(&world, "narrow", 5)).end().expect(0);
+    let run = begin(&world, &definition, &repositories(&world, "narrow", 5)).end().expect(0);
     let mut open = 0;
     for event in &run.events {
         match event["type"].as_str().unwrap() {
@@ -105,8 +75,8 @@ fn an_execution_takes_no_more_slots_than_its_definition_says() {
 fn a_job_whose_pool_has_no_runner_is_shown_as_starved_until_one_comes() {
     let mut world = World::apart_with(&["--runner", "local", "--runner", "north"]);
     let definition = definition(&world, "heavy", "echo 2 >a", "patchwave:\n  pool: gpu\n");
-    let mut story = Story::begin(&world, &definition, &repositories(&world, "heavy", 1));
-    let starved = story.until(1, "execution.starved");
+    let mut story = begin(&world, &definition, &repositories(&world, "heavy", 1));
+    let starved = story.until(1, "execution.starved").last("execution.starved").clone();
     assert_eq!((&starved["data"]["pool"], &starved["data"]["lack"]), (&"gpu".into(), &"no_runner".into()));
     let execution = starved["aggregate"].as_str().unwrap().to_owned();
     wait_for("the projection", || {
@@ -131,7 +101,7 @@ fn a_job_that_waits_for_longer_than_it_may_fails_and_says_so() {
     let world = World::up();
     let settings = "patchwave:\n  pool: nowhere\n  queueTimeout: 3s\n";
     let definition = definition(&world, "patient", "echo 2 >a", settings);
-    let run = Story::begin(&world, &definition, &repositories(&world, "patient", 2)).end().expect(1);
+    let run = begin(&world, &definition, &repositories(&world, "patient", 2)).end().expect(1);
     let ends = run.of_type("job.queue_timed_out");
     assert_eq!(ends.len(), 2);
     assert_eq!(ends[0]["data"]["limit_ms"], 3_000);
@@ -148,7 +118,7 @@ fn one_of_two_leaves(leave: impl Fn(&mut World)) {
     let mut world = World::apart_with(&["--runner", "local", "--runner", "north"]);
     world.start_role(Role::Runner, &["--id", "north"]);
     let definition = definition(&world, "busy", "sleep 0.3; echo 2 >a", "");
-    let mut story = Story::begin(&world, &definition, &repositories(&world, "busy", 40));
+    let mut story = begin(&world, &definition, &repositories(&world, "busy", 40));
     story.until(8, "job.succeeded");
     leave(&mut world);
     assert_eq!(world.process(Role::Runner).wait(), Some(0), "it left in order");
@@ -189,8 +159,8 @@ fn a_runner_takes_no_jobs_while_its_disk_is_short() {
     std::fs::write(disk.path().join("filler"), vec![1; 200 << 20]).unwrap();
     world.start_up(&["--min-free-disk", &(150_u64 << 20).to_string()]);
     let definition = definition(&world, "small-disk", "echo 2 >a", "");
-    let mut story = Story::begin(&world, &definition, &repositories(&world, "small-disk", 1));
-    let starved = story.until(1, "execution.starved");
+    let mut story = begin(&world, &definition, &repositories(&world, "small-disk", 1));
+    let starved = story.until(1, "execution.starved").last("execution.starved").clone();
     assert_eq!(starved["data"]["lack"], "trouble");
     let message = starved["data"]["message"].as_str().unwrap();
     assert!(message.contains("is short") && message.contains("150 MiB are wanted"), "{message}");

@@ -1,12 +1,10 @@
 //! Enrolling: other machines become runners with a token each, and one of them loses the right again.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::world::{Process, Role, Run, World, engine, script_definition, wait_for};
+use crate::world::{Followed, Process, Role, World, engine, script_definition, wait_for};
 
 /// Waits until the scenario says that it may go on.
 const SCRIPT: &str = "while [ ! -e /tmp/go ]; do sleep 0.05; done; echo changed >>name";
@@ -71,26 +69,16 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
 
     // It takes a job, and is revoked in the middle of it.
     let definition = world.definition("slow.batch.yaml", &script_definition("slow", SCRIPT));
-    let mut command = world.run_command(&definition, &[&repository]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut events: Vec<Value> = Vec::new();
-    while events.last().is_none_or(|event| event["type"] != "job.step_started") {
-        events.push(serde_json::from_str(&lines.next().expect("the run goes on").unwrap()).unwrap());
-    }
+    let mut run = Followed::begin(world.run_command(&definition, &[&repository]));
+    run.until(1, "job.step_started");
     world.ok(&["runner", "revoke", "north"]);
     wait_for("north to be cut off", || north.log_text().contains("lost the broker"));
 
     // South joins and runs the job to its end.
     let mut south = join(&world, "south", &token(&world, "south"));
-    while events.iter().filter(|event| event["type"] == "job.step_started").count() < 2 {
-        events.push(serde_json::from_str(&lines.next().expect("the run goes on").unwrap()).unwrap());
-    }
+    run.until(2, "job.step_started");
     engine::touch_in_container(&machine(&world, "south"), "/tmp/go");
-    events.extend(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    let run = Run { code: output.status.code().unwrap_or(-1), events, errors }.expect(0);
+    let run = run.end().expect(0);
     let runners: Vec<&Value> =
         run.of_type("job.assigned").iter().map(|assigned| &assigned["data"]["runner"]).collect();
     assert_eq!(runners, ["north", "south"]);

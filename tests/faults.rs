@@ -1,13 +1,13 @@
 //! Faults: any process may die in the middle, and the result is as if none had.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Lines};
-use std::process::{Child, ChildStdout, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use crate::world::git::Repository;
-use crate::world::{Role, Run, World, kill, script_definition};
+use crate::world::{Followed, Role, Run, World, kill, script_definition};
 
 /// How many jobs there are.
 const JOBS: usize = 50;
@@ -36,9 +36,7 @@ fn expected_log(name: &str) -> (String, String) {
 struct Story {
     world: World,
     repositories: Vec<Repository>,
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    events: Vec<Value>,
+    run: Followed,
 }
 
 impl Story {
@@ -52,20 +50,9 @@ impl Story {
         let repositories: Vec<Repository> = (0..JOBS).map(make).collect();
         let definition = world.definition("slow.batch.yaml", &script_definition("slow", SCRIPT));
         let all: Vec<&Repository> = repositories.iter().collect();
-        let mut command = world.run_command(&definition, &all);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut story = Self { world, repositories, child, lines, events: Vec::new() };
-        story.read_until(MIDDLE, ends_a_job);
-        story
-    }
-
-    /// Reads events until so many of a kind have come.
-    fn read_until(&mut self, count: usize, kind: impl Fn(&Value) -> bool) {
-        while self.events.iter().filter(|event| kind(event)).count() < count {
-            let line = self.lines.next().expect("the run ended early").unwrap();
-            self.events.push(serde_json::from_str(&line).unwrap());
-        }
+        let mut run = Followed::begin(world.run_command(&definition, &all));
+        run.until_that(MIDDLE, ends_a_job);
+        Self { world, repositories, run }
     }
 
     /// Kills a role and starts it again.
@@ -74,13 +61,8 @@ impl Story {
     }
 
     /// Reads the run to its end and checks every promise.
-    fn end(mut self) {
-        for line in self.lines.by_ref() {
-            self.events.push(serde_json::from_str(&line.unwrap()).unwrap());
-        }
-        let output = self.child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        let run = Run { code: output.status.code().unwrap_or(-1), events: self.events, errors }.expect(0);
+    fn end(self) {
+        let run = self.run.end().expect(0);
         each_event_comes_once(&run);
         each_job_ends_once(&run);
         let jobs: BTreeMap<String, String> =
@@ -147,7 +129,7 @@ fn the_runner_dies_and_stays_away_for_a_lease() {
     let mut story = Story::begin();
     story.world.process(Role::Runner).kill();
     // Nobody but the scheduler says that the lease ran out, and no other runner is there to take over.
-    story.read_until(1, |event| event["type"] == "job.lost");
+    story.run.until_that(1, |event| event["type"] == "job.lost");
     story.strike(Role::Runner);
     story.end();
 }

@@ -1,52 +1,16 @@
 //! Canceling and retrying: what is to stop stops with all that belongs to it, and what is tried again erases nothing.
 
-use std::io::{BufRead as _, BufReader, Lines};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::Value;
 
 use crate::world::git::Repository;
-use crate::world::{Role, Run, World, engine, path_text, script_definition, wait_for};
+use crate::world::{Followed, Role, Run, World, engine, path_text, script_definition, wait_for};
 
-/// A run that is followed while something is done to it.
-struct Live {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    events: Vec<Value>,
-}
-
-impl Live {
-    fn begin(world: &World, script: &str, repositories: &[&Repository]) -> Self {
-        let definition = world.definition("live.batch.yaml", &script_definition("live", script));
-        let mut command = world.run_command(&definition, repositories);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines, events: Vec::new() }
-    }
-
-    /// Reads until so many events of a type have come.
-    fn until(&mut self, count: usize, name: &str) -> &mut Self {
-        while self.events.iter().filter(|event| event["type"] == name).count() < count {
-            let line = self.lines.next().expect("the run ended early").unwrap();
-            self.events.push(serde_json::from_str(&line).unwrap());
-        }
-        self
-    }
-
-    fn execution(&self) -> String {
-        self.events[0]["aggregate"].as_str().unwrap().to_owned()
-    }
-
-    /// Reads to the end.
-    fn end(mut self) -> Run {
-        for line in self.lines.by_ref() {
-            self.events.push(serde_json::from_str(&line.unwrap()).unwrap());
-        }
-        let output = self.child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        Run { code: output.status.code().unwrap_or(-1), events: self.events, errors }
-    }
+/// Starts an execution of this script.
+fn begin(world: &World, script: &str, repositories: &[&Repository]) -> Followed {
+    let definition = world.definition("live.batch.yaml", &script_definition("live", script));
+    Followed::begin(world.run_command(&definition, repositories))
 }
 
 fn repositories(world: &World, count: usize) -> Vec<Repository> {
@@ -58,12 +22,12 @@ fn outcome(run: &Run) -> &str {
 }
 
 /// One repository whose job has succeeded, and the execution, whose other job runs on and on.
-fn one_done_and_one_running(world: &World) -> (Repository, Live) {
+fn one_done_and_one_running(world: &World) -> (Repository, Followed) {
     let (quick, slow) = (
         world.repository("quick").file("a", "1\n").commit(),
         world.repository("slow").file("slow", "").commit(),
     );
-    let mut live = Live::begin(world, "echo 2 >a; test ! -e slow || sleep 600", &[&quick, &slow]);
+    let mut live = begin(world, "echo 2 >a; test ! -e slow || sleep 600", &[&quick, &slow]);
     live.until(1, "job.succeeded").until(2, "job.step_started");
     (quick, live)
 }
@@ -86,7 +50,7 @@ fn ended(world: &World, execution: &str) -> Value {
 fn what_waits_ends_at_once_and_what_runs_is_stopped() {
     let world = World::up_with(&["--slots", "2"]);
     let all = repositories(&world, 5);
-    let mut live = Live::begin(&world, "echo begun; sleep 600", &all.iter().collect::<Vec<_>>());
+    let mut live = begin(&world, "echo begun; sleep 600", &all.iter().collect::<Vec<_>>());
     live.until(2, "job.step_started");
     let id = live.execution();
     world.ok(&["execution", "cancel", &id]);
@@ -138,7 +102,7 @@ fn a_step_that_ignores_the_signal_is_killed_with_all_its_children() {
         "trap '' TERM\nsetsid sh -c 'trap \"\" TERM; sleep {marker}' &\n(setsid sh -c 'sleep {marker}; sleep {marker}' &) &\n\
          echo begun\nsleep {marker}; sleep {marker}"
     );
-    let mut live = Live::begin(&world, &script, &[&repository]);
+    let mut live = begin(&world, &script, &[&repository]);
     live.until(1, "job.step_started");
     wait_for("the step's children", || processes(&marker) >= 3);
     world.ok(&["execution", "cancel", &live.execution()]);
@@ -170,10 +134,8 @@ fn an_execution_is_canceled_while_it_is_being_resolved() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("git://127.0.0.1:{}/nothing.git", silent.local_addr().unwrap().port());
     let definition = world.definition("live.batch.yaml", &script_definition("live", "true"));
-    let mut command = world.command(&["run", "--json", &path_text(&definition), "--repo", &url]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut live = Live { child, lines, events: Vec::new() };
+    let mut live =
+        Followed::begin(world.command(&["run", "--json", &path_text(&definition), "--repo", &url]));
     live.until(1, "execution.requested");
     // Held open: a connection that is closed is an answer.
     let _asked = silent.accept().expect("the catalog asks");
@@ -189,7 +151,7 @@ fn an_execution_is_canceled_while_it_is_being_resolved() {
 fn a_cancel_while_the_scheduler_is_dead_comes_right() {
     let mut world = World::apart();
     let all = repositories(&world, 4);
-    let mut live = Live::begin(&world, "echo begun; sleep 600", &all.iter().collect::<Vec<_>>());
+    let mut live = begin(&world, "echo begun; sleep 600", &all.iter().collect::<Vec<_>>());
     live.until(1, "job.step_started");
     world.process(Role::Scheduler).kill();
     world.ok(&["execution", "cancel", &live.execution()]);
@@ -203,7 +165,7 @@ fn a_cancel_while_the_scheduler_is_dead_comes_right() {
 fn a_canceled_job_whose_runner_is_lost_is_not_given_out_again() {
     let mut world = World::apart();
     let repository = world.repository("lost").file("a", "1\n").commit();
-    let mut live = Live::begin(&world, "echo begun; sleep 600", &[&repository]);
+    let mut live = begin(&world, "echo begun; sleep 600", &[&repository]);
     live.until(1, "job.step_started");
     world.process(Role::Runner).kill();
     world.ok(&["execution", "cancel", &live.execution()]);

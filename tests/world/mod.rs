@@ -12,6 +12,7 @@
 
 pub mod engine;
 pub mod fleet;
+mod followed;
 pub mod git;
 pub mod oracle;
 pub mod postgres;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub use followed::Followed;
 pub use process::{Process, Role, free_port, kill, resident_kib};
 
 /// The program under test.
