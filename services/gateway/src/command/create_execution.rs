@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use events::action::Definition;
-use events::execution::{self, Execution, Reason, Requested};
+use events::execution::{self, Reason, Requested};
 use events::id::{ActionId, ExecutionId};
 use events::location::Location;
 use events::rejection::Code;
@@ -11,6 +11,7 @@ use events::{Aggregate, Event};
 use spec::Scope;
 
 use super::apply_action::{fold, parse};
+use super::lifecycle::fold_execution;
 use super::{Commands, Done, Request, now};
 use crate::fault::Fault;
 
@@ -59,13 +60,8 @@ impl Commands {
         let origin = request.origin(id.to_string());
         let aggregate = Aggregate::Execution(id);
         let decided = self.broker.decide(&aggregate, &origin, now(), |history| {
-            let execution =
-                history.iter().fold(Execution::default(), |execution, recorded| match &recorded.event {
-                    Event::Execution(event) => execution::evolve(execution, event),
-                    _ => execution,
-                });
             let command = execution::Command::Request(requested.clone());
-            Ok(execution::decide(&execution, command)?.map(Event::Execution))
+            Ok(execution::decide(&fold_execution(history), command)?.map(Event::Execution))
         });
         Ok(Done { id: id.to_string(), sequence: decided.await?.sequence })
     }

@@ -131,7 +131,8 @@ fn still_canceling() -> Rejection {
     )
 }
 
-fn fold_execution(history: &[Recorded]) -> Execution {
+/// An execution as its history has it.
+pub(super) fn fold_execution(history: &[Recorded]) -> Execution {
     history.iter().fold(Execution::default(), |state, recorded| match &recorded.event {
         Event::Execution(event) => execution::evolve(state, event),
         _ => state,
