@@ -70,6 +70,7 @@ impl Stage {
             snapshot_dir: self.folder.path().join("scheduler"),
             secrets_key: self.folder.path().join("secrets.key"),
             default_timeout: scheduler::DEFAULT_TIMEOUT,
+            max_timeout: scheduler::MAX_TIMEOUT,
             default_queue_timeout: scheduler::DEFAULT_QUEUE_TIMEOUT,
             job_limits: scheduler::JobLimits::default(),
         };

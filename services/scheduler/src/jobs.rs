@@ -131,7 +131,7 @@ impl Service {
             return None;
         }
         let requested = of.own.state.requested.as_ref()?;
-        let timeout = of.settings.timeout.unwrap_or(self.config.default_timeout);
+        let timeout = of.settings.timeout.unwrap_or(self.config.default_timeout).min(self.config.max_timeout);
         tickets::ticket((execution, requested), (job, state), timeout)
     }
 

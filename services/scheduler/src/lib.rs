@@ -42,6 +42,8 @@ pub struct Config {
     pub secrets_key: PathBuf,
     /// The wall-clock limit of a job whose definition sets none.
     pub default_timeout: Duration,
+    /// The most that a definition may ask for.
+    pub max_timeout: Duration,
     /// How long a job may wait for a runner if its definition says nothing.
     pub default_queue_timeout: Duration,
     /// How many jobs may run at once.
@@ -50,6 +52,9 @@ pub struct Config {
 
 /// The wall-clock limit of a job unless it is set otherwise: one hour.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// The most that a definition may ask for unless it is set otherwise: 30 days, as long as one can say.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How long a job may wait for a runner unless it is set otherwise: a week. A large execution over a small fleet takes
 /// days, and a job that nobody can run is shown as such long before.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::scheduler::{Config, DEFAULT_QUEUE_TIMEOUT, DEFAULT_TIMEOUT, JobLimits};
+use ::scheduler::{Config, DEFAULT_QUEUE_TIMEOUT, DEFAULT_TIMEOUT, JobLimits, MAX_TIMEOUT};
 use clap::Args;
 
 use super::{BrokerOptions, User, serve};
@@ -42,6 +42,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..=604_800))]
     job_timeout: u64,
 
+    /// The most seconds that a definition may set for a job; one that sets more gets this
+    #[arg(long, value_name = "SECONDS", default_value_t = MAX_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT.as_secs()))]
+    max_job_timeout: u64,
+
     /// How long in seconds a job waits for a runner before it fails, if its definition says nothing
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_QUEUE_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     queue_timeout: u64,
@@ -71,6 +75,7 @@ pub(crate) fn config(data: &DataDir, secrets: &SecretsOptions, limits: &Limits) 
         snapshot_dir: data.role(ROLE),
         secrets_key: data.secrets_key(secrets.secrets_key.as_deref()),
         default_timeout: Duration::from_secs(limits.job_timeout),
+        max_timeout: Duration::from_secs(limits.max_job_timeout),
         default_queue_timeout: Duration::from_secs(limits.queue_timeout),
         job_limits: JobLimits {
             execution: limits.max_jobs_per_execution,

@@ -8,12 +8,13 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// A script whose children leave its session and ignore what can be ignored.
+/// A script of four processes, two of them in a session of their own, that ignore what can be ignored. It says that it is
+/// ready once all are there.
 const STUBBORN: &str = "
     trap '' TERM
-    setsid sh -c 'trap \"\" TERM; while :; do sleep 1000; done' &
-    echo ready
-    while :; do sleep 1000; done
+    sleep 1000 &
+    setsid sh -c 'trap \"\" TERM; sleep 1000 & echo ready; wait' &
+    wait
 ";
 
 /// The processes of the host that belong to a container.
