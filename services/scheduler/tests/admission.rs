@@ -119,3 +119,19 @@ async fn a_job_that_waits_too_long_ends_and_a_pool_without_runners_is_noticed() 
     world.until(2, "execution.completed").await;
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_may_take_as_long_as_its_definition_says_and_the_site_allows() {
+    let mut world = World::new().await;
+    let mut runner = world.runner("one", 1).await;
+    for (settings, seconds) in
+        [("", 60), ("patchwave:\n  timeout: 90s\n", 90), ("patchwave:\n  timeout: 2h\n", 600)]
+    {
+        world.request("anna", 1, settings).await;
+        let ticket = runner.begin().await;
+        assert_eq!(ticket.timeout_ms, seconds * 1_000, "{settings:?}");
+        runner.succeed(&ticket).await;
+    }
+    world.until(3, "execution.completed").await;
+    world.end().await;
+}

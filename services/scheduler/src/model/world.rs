@@ -18,7 +18,7 @@ use super::runner::Runner;
 use super::servers::Servers;
 use super::{Seen, people};
 use crate::service::Service;
-use crate::{Config, DEFAULT_TIMEOUT, JobLimits};
+use crate::{Config, DEFAULT_TIMEOUT, JobLimits, MAX_TIMEOUT};
 
 /// How many seconds of peace all has to end in: three losses, each noticed after the patience with a ticket.
 const PEACE: u32 = 240;
@@ -179,6 +179,7 @@ fn start(broker: &Broker) -> Option<Service> {
         snapshot_dir: PathBuf::new(),
         secrets_key: super::key().to_owned(),
         default_timeout: DEFAULT_TIMEOUT,
+        max_timeout: MAX_TIMEOUT,
         default_queue_timeout: QUEUE_TIMEOUT,
         job_limits,
     };

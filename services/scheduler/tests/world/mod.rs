@@ -73,7 +73,7 @@ impl World {
             snapshot_dir: folder.path().join("snapshot"),
             secrets_key: folder.path().join("secrets.key"),
             default_timeout: Duration::from_secs(60),
-            max_timeout: scheduler::MAX_TIMEOUT,
+            max_timeout: Duration::from_secs(600),
             default_queue_timeout: Duration::from_secs(600),
             job_limits: JobLimits::default(),
         };
