@@ -233,6 +233,14 @@ CREATE TABLE runners{g} (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE enrollments{g} (
+    id TEXT NOT NULL, -- the runner's
+    state TEXT NOT NULL, -- invited, enrolled, revoked
+    since TEXT NOT NULL, -- when it came to be in this state
+    token_expires_at TEXT, -- until when the token that is out can be redeemed; nothing: none is out
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE secrets{g} (
     id TEXT NOT NULL,
     name TEXT NOT NULL,

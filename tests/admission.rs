@@ -141,7 +141,7 @@ fn a_runner_that_is_told_to_drain_ends_what_it_runs_and_leaves() {
         let said = world.ok(&["runner", "drain", "local"]);
         assert!(said.contains("local drains"), "{said}");
         let unknown = world.refused(&["runner", "drain", "nobody"]);
-        assert!(unknown.contains("there is no such runner"), "{unknown}");
+        assert!(unknown.contains("no runner of this name is there"), "{unknown}");
     });
 }
 

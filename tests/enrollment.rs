@@ -32,12 +32,23 @@ fn join(world: &World, name: &str, token: &str) -> Process {
     Process::role(Role::Runner, &machine(world, name), &options)
 }
 
-/// What `runner list` says of a runner: its state, and since when.
-fn listed(world: &World, runner: &str) -> Option<(String, String)> {
+/// What `runner list` says of a runner.
+fn entry(world: &World, runner: &str) -> Option<Value> {
     let runners = world.documents(&["runner", "list", "--json"]);
-    let found = runners.iter().find(|found| found["id"] == runner)?;
+    runners.into_iter().find(|found| found["id"] == runner)
+}
+
+/// Its state, and since when.
+fn listed(world: &World, runner: &str) -> Option<(String, String)> {
+    let found = entry(world, runner)?;
     let text = |key: &str| found[key].as_str().unwrap().to_owned();
     Some((text("state"), text("since")))
+}
+
+/// How its enrollment stands.
+fn enrollment(world: &World, runner: &str) -> String {
+    let found = entry(world, runner).expect("it is listed");
+    found["enrollment"]["state"].as_str().unwrap().to_owned()
 }
 
 fn state(world: &World, runner: &str) -> String {
@@ -51,11 +62,16 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
 
     // North joins. Its token is worth nothing to anybody else.
     let first = token(&world, "north");
+    assert_eq!(state(&world, "north"), "INVITED");
+    let list = world.ok(&["runner", "list"]);
+    assert!(list.contains("its token can be redeemed until") && !list.contains(&first), "{list}");
     let mut north = join(&world, "north", &first);
     wait_for("north to be registered", || state(&world, "north") == "REGISTERED");
     let mut thief = join(&world, "thief", &first);
     assert_eq!(thief.wait(), Some(1));
     assert!(thief.log_text().contains("the token was redeemed by another machine"), "{}", thief.log_text());
+
+    assert_eq!(enrollment(&world, "north"), "ENROLLED");
 
     // It dies and comes back without a token: its key is enough.
     let before = listed(&world, "north");
@@ -83,7 +99,9 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
         run.of_type("job.assigned").iter().map(|assigned| &assigned["data"]["runner"]).collect();
     assert_eq!(runners, ["north", "south"]);
     assert_eq!(run.of_type("job.lost").len(), 1);
-    assert_eq!(state(&world, "north"), "GONE");
+    assert_eq!((state(&world, "north").as_str(), enrollment(&world, "north").as_str()), ("GONE", "REVOKED"));
+    assert!(world.ok(&["runner", "list"]).contains("gone, revoked"));
+    assert_eq!(enrollment(&world, "south"), "ENROLLED");
 
     // North ends what it has, and never comes back.
     north.signal("TERM");
@@ -96,6 +114,12 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
     assert!(again.log_text().contains("does not let the runner in"), "{}", again.log_text());
     let refused = world.refused(&["runner", "token", "create", "north"]);
     assert!(refused.contains("runner-revoked"), "{refused}");
+
+    // East was invited and never came: its token is worth nothing any more, and the list says so.
+    token(&world, "east");
+    world.ok(&["runner", "revoke", "east"]);
+    assert_eq!((state(&world, "east").as_str(), enrollment(&world, "east").as_str()), ("REVOKED", "REVOKED"));
+    world.ok(&["projection", "verify"]);
     south.stop();
     world.end();
 }

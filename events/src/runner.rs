@@ -88,8 +88,8 @@ pub fn decide(runner: &Runner, command: Command) -> Result<Option<Event>, Reject
         (Command::Leave { reason }, Some(_)) => Ok(Some(Gone { reason }.into())),
         (Command::Drain, None) => Err(Rejection::new(
             Code::NotFound,
-            "there is no such runner",
-            "`patchwave runner list` shows the runners there are.",
+            "no runner of this name is there",
+            "`patchwave runner list` shows how each stands: only one that is registered can leave.",
         )),
         (Command::Drain, Some(_)) if runner.draining => Ok(None),
         (Command::Drain, Some(_)) => Ok(Some(Draining {}.into())),

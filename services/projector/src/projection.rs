@@ -101,7 +101,7 @@ async fn read_wanted(
             })+
         };
     }
-    read!(actions, executions, jobs, attempts, steps, plans, runners, secrets);
+    read!(actions, executions, jobs, attempts, steps, plans, runners, enrollments, secrets);
     Ok(())
 }
 
@@ -131,6 +131,7 @@ async fn write(connection: &mut AnyConnection, suffix: &str, fold: &Fold) -> sql
         repositories,
         heads,
         runners,
+        enrollments,
         secrets
     );
     Ok(())

@@ -304,6 +304,14 @@ tables! {
         reason: Option<String>,
     }
 
+    /// Who may connect as a runner.
+    Enrollment in "enrollments" {
+        id: RunnerId, ;
+        state: Word,
+        since: Timestamp,
+        token_expires_at: Option<Timestamp>,
+    }
+
     /// A secret, without its value.
     Secret in "secrets" {
         id: SecretId, ;

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId};
-use events::{Aggregate, Event, action, execution, job, plan, runner, secret};
+use events::{Aggregate, Event, action, enrollment, execution, job, plan, runner, secret};
 
 use crate::cache::Cached;
 use crate::fold::{Fold, Taken};
-use crate::rows::{Action, Attempt, Execution, Job, Plan, Row, Runner, Secret, Step};
+use crate::rows::{Action, Attempt, Enrollment, Execution, Job, Plan, Row, Runner, Secret, Step};
 
 /// The rows of one table.
 struct Keys<R: Row> {
@@ -49,6 +49,7 @@ pub(crate) struct Wanted {
     steps: Keys<Step>,
     plans: Keys<Plan>,
     runners: Keys<Runner>,
+    enrollments: Keys<Enrollment>,
     secrets: Keys<Secret>,
 }
 
@@ -63,7 +64,7 @@ macro_rules! missing {
 impl Wanted {
     missing! {
         actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan, runners: Runner,
-        secrets: Secret
+        enrollments: Enrollment, secrets: Secret
     }
 
     /// What a batch wants.
@@ -93,15 +94,14 @@ impl Wanted {
                 self.runners.born((id.clone(),));
             }
             (Aggregate::Runner(id), _) => self.runners.want((id.clone(),), &mut fold.runners),
+            // A second token changes the row that the first one made.
+            (Aggregate::Enrollment(id), Event::Enrollment(enrollment::Event::TokenIssued(_))) => {
+                self.enrollments.want((id.clone(),), &mut fold.enrollments);
+            }
+            (Aggregate::Enrollment(id), _) => self.enrollments.born((id.clone(),)),
             (Aggregate::Secret(id), Event::Secret(secret::Event::Set(_))) => self.secrets.born((*id,)),
             (Aggregate::Secret(id), _) => self.secrets.want((*id,), &mut fold.secrets),
-            (
-                Aggregate::Job(..)
-                | Aggregate::Repository(_)
-                | Aggregate::SealingKey(_)
-                | Aggregate::Enrollment(_),
-                _,
-            ) => {}
+            (Aggregate::Job(..) | Aggregate::Repository(_) | Aggregate::SealingKey(_), _) => {}
         }
     }
 

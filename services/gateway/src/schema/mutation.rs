@@ -13,7 +13,7 @@ use super::action::Action;
 use super::by_id;
 use super::execution::Execution;
 use super::job::Job;
-use super::runner::Runner;
+use super::runner::{self, Runner};
 use super::scalar::{DateTime, Sequence};
 use super::secret::Secret;
 use crate::command::{Commands, CreateExecution, Done, Which};
@@ -263,6 +263,8 @@ impl Mutation {
         let runner = runner_id(&input.runner)?;
         let commands = ctx.data::<Commands>()?;
         let made = commands.create_runner_token(runner, input.expires_in_seconds.into()).await?;
+        // The token is shown here alone: a projection that is late must not keep it back.
+        let _ = ctx.data::<Projection>()?.reach(made.sequence).await;
         let (token, expires_at) = (made.token, DateTime(made.expires_at.to_rfc3339()));
         Ok(CreateRunnerTokenPayload { token, expires_at, sequence: Sequence(made.sequence) })
     }
@@ -275,6 +277,7 @@ impl Mutation {
     ) -> Result<RevokeRunnerPayload> {
         let runner = runner_id(&input.runner)?;
         let done = ctx.data::<Commands>()?.revoke_runner(runner, input.mutation_id.as_deref()).await?;
+        reached(ctx, &done).await?;
         Ok(RevokeRunnerPayload { runner: done.id, sequence: Sequence(done.sequence) })
     }
 
@@ -298,7 +301,7 @@ impl Mutation {
     async fn drain_runner(&self, ctx: &Context<'_>, input: DrainRunnerInput) -> Result<DrainRunnerPayload> {
         let id = runner_id(&input.id)?;
         let done = ctx.data::<Commands>()?.drain_runner(&id, input.mutation_id.as_deref()).await?;
-        let runner = written(ctx, "runners", &done).await?;
+        let runner = written(ctx, runner::KNOWN, &done).await?;
         Ok(DrainRunnerPayload { runner, sequence: Sequence(done.sequence) })
     }
 
@@ -388,21 +391,26 @@ fn runner_id(text: &str) -> Result<RunnerId, Fault> {
     text.parse().map_err(|error: InvalidRunnerId| Fault::invalid(error.to_string(), hint))
 }
 
+/// Waits until what a command wrote can be read.
+async fn reached(ctx: &Context<'_>, Done { id, sequence }: &Done) -> Result<()> {
+    match ctx.data::<Projection>()?.reach(*sequence).await {
+        Err(Fault::Rejected { .. }) => {
+            let message = format!(
+                "the command was carried out, as {id} at sequence {sequence}, but the projection has not reached it in time"
+            );
+            Err(stale(message).detail("sequence", *sequence).detail("id", id.as_str()).into())
+        }
+        other => Ok(other?),
+    }
+}
+
 /// What a command wrote, once it can be read.
 async fn written<T>(ctx: &Context<'_>, view: &str, done: &Done) -> Result<T>
 where
     T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
 {
     let Done { id, sequence } = done;
-    match ctx.data::<Projection>()?.reach(*sequence).await {
-        Err(Fault::Rejected { .. }) => {
-            let message = format!(
-                "the command was carried out, as {id} at sequence {sequence}, but the projection has not reached it in time"
-            );
-            return Err(stale(message).detail("sequence", *sequence).detail("id", id.as_str()).into());
-        }
-        other => other?,
-    }
+    reached(ctx, done).await?;
     let missing = || {
         anyhow::anyhow!("the projection passed sequence {sequence} and has no {id}: was the event set aside?")
     };

@@ -7,7 +7,7 @@ use super::action::Action;
 use super::execution::Execution;
 use super::job::Job;
 use super::plan::Plan;
-use super::runner::Runner;
+use super::runner::{self, Runner};
 use super::scalar::{Connection, Sequence};
 use super::secret::Secret;
 use super::{by_id, page, page_cost};
@@ -91,14 +91,14 @@ impl Query {
 
     /// The runner with this name.
     async fn runner(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Runner>> {
-        by_id(ctx, "runners", id.to_string(), None).await
+        by_id(ctx, runner::KNOWN, id.to_string(), None).await
     }
 
-    /// The runners by name.
+    /// The runners by name: those that are or were there, and those that were invited or enrolled or revoked.
     #[graphql(complexity = "10 * child_complexity")]
     async fn runners(&self, ctx: &Context<'_>) -> Result<Vec<Runner>> {
-        let projection = ctx.data::<Projection>()?;
-        Ok(projection.select(Statement::new("SELECT * FROM runners ORDER BY id")).await?)
+        let statement = Statement::new(&format!("SELECT * FROM {} ORDER BY id", runner::KNOWN));
+        Ok(ctx.data::<Projection>()?.select(statement).await?)
     }
 
     /// The secrets by name, without their values; of an action: those that its steps may ask for.

@@ -9,46 +9,102 @@ use super::scalar::{DateTime, Named, int, states};
 use crate::fleet::Fleet;
 
 states! {
-    /// Whether a runner takes jobs.
+    /// How a runner stands: to jobs, once it was there; to the broker's door, before it ever was.
     RunnerState {
+        /// A token was made for it, and no machine has redeemed it yet.
+        Invited = "invited",
+        /// A machine may connect as it, and never has.
+        Enrolled = "enrolled",
+        /// It is there and takes jobs.
         Registered = "registered",
         /// It ends what it has and takes no more.
         Draining = "draining",
+        /// It was there and is not any more: it left, or fell silent.
         Gone = "gone",
+        /// It never was there, and may not connect any more.
+        Revoked = "revoked",
     }
 }
 
-/// Who runs jobs.
+states! {
+    /// Whether a machine may connect as a runner.
+    EnrollmentState {
+        /// Once it has redeemed the token that was made.
+        Invited = "invited",
+        /// With the key that it enrolled with.
+        Enrolled = "enrolled",
+        /// None may, for ever.
+        Revoked = "revoked",
+    }
+}
+
+/// The runners that were ever there, and those that were only enrolled or invited: a view that is made of two.
+pub(super) const KNOWN: &str = "(SELECT known.id AS id, runners.state AS state, slots, pool, labels, version,
+    runners.since AS since, reason, enrollments.state AS enrollment, enrollments.since AS enrollment_since, token_expires_at
+    FROM (SELECT id FROM runners UNION SELECT id FROM enrollments) AS known
+    LEFT JOIN runners ON runners.id = known.id LEFT JOIN enrollments ON enrollments.id = known.id) AS known_runners";
+
+/// Who runs jobs, or may.
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct Runner {
     /// The name that its operator chose.
     id: ID,
     state: RunnerState,
-    /// How many jobs it runs at once.
-    slots: i32,
+    /// How many jobs it runs at once; this and the next three are what it says when it registers.
+    slots: Option<i32>,
     /// The pool that it belongs to: it gets the jobs that ask for this one.
-    pool: String,
+    pool: Option<String>,
     /// What its operator says of it, as a JSON object.
-    labels: String,
-    version: String,
+    labels: Option<String>,
+    version: Option<String>,
     /// When it came to be in this state.
     since: DateTime,
     reason: Option<String>,
+    /// Whether a machine may connect as it; absent where a user in nats.conf says so.
+    enrollment: Option<Enrollment>,
+}
+
+/// Which machine may connect as a runner.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Enrollment {
+    state: EnrollmentState,
+    /// When it came to be in this state.
+    since: DateTime,
+    /// Until when the token that was made last can be redeemed; absent where none is out.
+    token_expires_at: Option<DateTime>,
 }
 
 impl FromRow<'_, AnyRow> for Runner {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        let text = |column| row.try_get::<Option<String>, _>(column);
+        // Once it was there, that counts; before, all there is to say is how its enrollment stands.
+        let (state, since) = match RunnerState::read(row, "state")? {
+            Some(state) => (state, row.try_get("since")?),
+            None => {
+                let state: String = row.try_get("enrollment")?;
+                (RunnerState::from_text(&state)?, row.try_get("enrollment_since")?)
+            }
+        };
         Ok(Self {
             id: ID(row.try_get("id")?),
-            state: RunnerState::of(row)?,
-            slots: int(row.try_get("slots")?),
-            pool: row.try_get("pool")?,
-            labels: row.try_get("labels")?,
-            version: row.try_get("version")?,
-            since: DateTime(row.try_get("since")?),
-            reason: row.try_get("reason")?,
+            state,
+            slots: row.try_get::<Option<i64>, _>("slots")?.map(int),
+            pool: text("pool")?,
+            labels: text("labels")?,
+            version: text("version")?,
+            since: DateTime(since),
+            reason: text("reason")?,
+            enrollment: Enrollment::of(row)?,
         })
+    }
+}
+
+impl Enrollment {
+    fn of(row: &AnyRow) -> sqlx::Result<Option<Self>> {
+        let Some(state) = EnrollmentState::read(row, "enrollment")? else { return Ok(None) };
+        let token_expires_at = row.try_get::<Option<String>, _>("token_expires_at")?.map(DateTime);
+        Ok(Some(Self { state, since: DateTime(row.try_get("enrollment_since")?), token_expires_at }))
     }
 }
 

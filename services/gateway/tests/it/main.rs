@@ -14,6 +14,7 @@ mod http;
 mod lists;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;
+mod runners;
 mod secrets;
 mod streams;
 mod world;

@@ -5,19 +5,20 @@
 //! their order alone, never on where a batch ends.
 
 mod job;
+mod runner;
 
 use std::collections::BTreeSet;
 
 use events::envelope::Recorded;
 use events::execution::Reason;
 use events::id::{ExecutionId, PlanId, RepositoryId, SecretId};
-use events::{Aggregate, Event, action, document, execution, plan, repository, runner, secret};
+use events::{Aggregate, Event, action, document, execution, plan, repository, secret};
 
 use crate::cache::{Cached, Fresh};
 use crate::columns::Word;
 use crate::rows::{
-    Action, ActionRevision, Attempt, ChangesetSpec, Execution, ExecutionSkip, Job, Plan, PlanMissing,
-    PlanUnchanged, Repository, RepositoryHead, Runner, Secret, Step,
+    Action, ActionRevision, Attempt, ChangesetSpec, Enrollment, Execution, ExecutionSkip, Job, Plan,
+    PlanMissing, PlanUnchanged, Repository, RepositoryHead, Runner, Secret, Step,
 };
 
 /// A document that an event names.
@@ -52,6 +53,7 @@ pub(crate) struct Fold {
     pub(crate) repositories: Fresh<Repository>,
     pub(crate) heads: Fresh<RepositoryHead>,
     pub(crate) runners: Cached<Runner>,
+    pub(crate) enrollments: Cached<Enrollment>,
     pub(crate) secrets: Cached<Secret>,
     /// Repositories whose rows go before the others are written.
     pub(crate) removed: BTreeSet<RepositoryId>,
@@ -69,7 +71,8 @@ impl Fold {
             }
             (Aggregate::Plan(id), Event::Plan(event)) => self.plan(recorded, *id, event),
             (Aggregate::Repository(id), Event::Repository(event)) => self.repository(recorded, *id, event),
-            (Aggregate::Runner(_), Event::Runner(event)) => self.runner(recorded, event),
+            (Aggregate::Runner(id), Event::Runner(event)) => self.runner(recorded, id, event),
+            (Aggregate::Enrollment(id), Event::Enrollment(event)) => self.enrollment(recorded, id, event),
             (Aggregate::Secret(id), Event::Secret(event)) => self.secret(recorded, *id, event),
             _ => {}
         }
@@ -217,34 +220,6 @@ impl Fold {
         }
     }
 
-    fn runner(&mut self, recorded: &Recorded, event: &runner::Event) {
-        let Aggregate::Runner(id) = &recorded.aggregate else { return };
-        if let runner::Event::Registered(registered) = event {
-            self.runners.put(Runner {
-                id: id.clone(),
-                state: Word::Borrowed("registered"),
-                slots: registered.slots,
-                pool: registered.pool.clone(),
-                labels: json(&registered.labels),
-                version: registered.version.clone(),
-                incarnation: registered.incarnation.to_string(),
-                since: recorded.time,
-                reason: None,
-            });
-            return;
-        }
-        let Some(row) = self.runners.change(&(id.clone(),)) else { return };
-        row.since = recorded.time;
-        match event {
-            runner::Event::Registered(_) => {}
-            runner::Event::Draining(runner::Draining {}) => row.state = Word::Borrowed("draining"),
-            runner::Event::Gone(gone) => {
-                row.state = Word::Borrowed("gone");
-                row.reason = Some(gone.reason.clone());
-            }
-        }
-    }
-
     fn secret(&mut self, recorded: &Recorded, id: SecretId, event: &secret::Event) {
         match event {
             secret::Event::Set(set) => self.secrets.put(Secret {
@@ -322,6 +297,7 @@ impl Fold {
         self.repositories.settle();
         self.heads.settle();
         self.runners.settle();
+        self.enrollments.settle();
         self.secrets.settle();
         self.removed.clear();
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use events::action::{self, Definition, Given};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::document::{self, SkipReason};
+use events::enrollment::{self, Enrolled, TokenIssued};
 use events::envelope::{Actor, NewEvent, Origin, Recorded};
 use events::execution::{self, Counts, Reason};
 use events::id::{
@@ -50,6 +51,7 @@ pub(crate) struct History {
     plans: BTreeMap<PlanId, plan::Plan>,
     repositories: BTreeMap<RepositoryId, repository::Repository>,
     runners: BTreeMap<RunnerId, runner::Runner>,
+    enrollments: BTreeMap<RunnerId, enrollment::Enrollment>,
     secrets: BTreeMap<SecretId, secret::Secret>,
 }
 
@@ -64,6 +66,7 @@ pub(crate) fn history(seed: u64, decisions: usize) -> Vec<Taken> {
         plans: BTreeMap::new(),
         repositories: BTreeMap::new(),
         runners: BTreeMap::new(),
+        enrollments: BTreeMap::new(),
         secrets: BTreeMap::new(),
     };
     for _ in 0..decisions {
@@ -84,6 +87,7 @@ impl History {
             7 => self.runner(),
             8 => self.secret(),
             9 => self.go_on(),
+            10 => self.enrollment(),
             _ => self.job(),
         }
     }
@@ -334,6 +338,27 @@ impl History {
         if let Ok(Some(event)) = runner::decide(state, command) {
             *state = runner::evolve(std::mem::take(state), &event);
             self.record(Aggregate::Runner(id), Event::Runner(event), None);
+        }
+    }
+
+    fn enrollment(&mut self) {
+        let id: RunnerId = ["local", "north"][self.dice.roll(2)].parse().unwrap();
+        let now: Timestamp = "2026-03-04T05:06:07Z".parse().unwrap();
+        let state = self.enrollments.entry(id.clone()).or_default();
+        let out = state.token.as_ref().map(|issued| issued.token_sha256.clone());
+        let command = match (self.dice.roll(9), out) {
+            (0, _) => enrollment::Command::Revoke,
+            (1..5, Some(token_sha256)) => {
+                enrollment::Command::Enroll(Enrolled { token_sha256, public_key: "U".to_owned() })
+            }
+            (hours, _) => enrollment::Command::IssueToken(TokenIssued {
+                token_sha256: self.dice.digest(),
+                expires_at: now + chrono::Duration::hours(i64::try_from(hours).unwrap()),
+            }),
+        };
+        if let Ok(Some(event)) = enrollment::decide(state, command, now) {
+            *state = enrollment::evolve(std::mem::take(state), &event);
+            self.record(Aggregate::Enrollment(id), Event::Enrollment(event), None);
         }
     }
 

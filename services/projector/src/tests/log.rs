@@ -8,7 +8,7 @@ use broker::{Broker, DeadLetter};
 use events::blob::{BlobKind, BlobRef};
 use events::envelope::{Actor, NewEvent, Origin};
 use events::id::CommandId;
-use events::{Aggregate, Event, execution, plan};
+use events::{Aggregate, Event, enrollment, execution, plan};
 
 use crate::fold::{Document, Taken};
 
@@ -35,9 +35,16 @@ impl Log {
         };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
         let mut brokers = HashMap::new();
-        for user in
-            ["provisioner", "gateway", "catalog", "scheduler", "campaign-plan", "projector", "operator"]
-        {
+        for user in [
+            "provisioner",
+            "gateway",
+            "catalog",
+            "scheduler",
+            "registrar",
+            "campaign-plan",
+            "projector",
+            "operator",
+        ] {
             brokers.insert(user, connect(&server, user).await);
         }
         brokers["provisioner"].provision().await.unwrap();
@@ -86,6 +93,7 @@ impl Log {
             (Aggregate::Job(..) | Aggregate::Runner(_) | Aggregate::SealingKey(_), _) => "scheduler",
             (Aggregate::Plan(_), _) => "campaign-plan",
             (Aggregate::Repository(_), _) => "catalog",
+            (_, Event::Enrollment(enrollment::Event::Enrolled(_))) => "registrar",
             (Aggregate::Enrollment(_), _) => "gateway",
         };
         let new = NewEvent {
