@@ -11,6 +11,7 @@
 
 mod admission;
 mod architecture;
+mod attacks;
 mod bad_input;
 mod documents;
 mod enrollment;
