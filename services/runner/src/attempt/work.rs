@@ -114,7 +114,7 @@ impl Work<'_> {
     ) -> Result<(), Broken> {
         let container = &prepared.container;
         let (first, last) = (run.start as u32 + 1, run.end - 1);
-        let mut place = Place { container, way: prepared.way, scripts: None };
+        let mut place = Place { container, way: prepared.way, scripts: None, kills: Some(0) };
         match prepared.way {
             Way::Exec => container.start().await.map_err(|trouble| of_step(trouble, first))?,
             Way::Scripts => {
@@ -129,6 +129,8 @@ impl Work<'_> {
             if index == last {
                 // What a step left running must not change files while they are compared.
                 place.end().await.map_err(|trouble| of_step(trouble, index as u32 + 1))?;
+            } else {
+                place.kills = container.memory_kills().await;
             }
             let changes = match next {
                 Some(next) if runs::mentions(next, "_files") => self.changes(workspace).await?,
@@ -216,12 +218,17 @@ impl Work<'_> {
     }
 
     async fn limit_behind(&self, place: &mut Place<'_>) -> anyhow::Result<Option<Failure>> {
+        let killed = place.killed().await;
         // The engine knows of memory that ran out once nothing runs any more.
         place.end().await.map_err(|trouble| match trouble {
             Trouble::Engine(error) => error,
             Trouble::User(failure) | Trouble::Registry(failure) => anyhow!(failure.message),
         })?;
-        if place.container.ran_out_of_memory().await? {
+        let ran_out = match killed {
+            Some(killed) => killed,
+            None => place.container.ran_out_of_memory().await?,
+        };
+        if ran_out {
             return Ok(Some(reached(LimitName::Memory, self.setup.limits.memory_bytes)));
         }
         self.setup.watch.look(&self.setup.hands.containers()).await
@@ -239,9 +246,17 @@ struct Place<'a> {
     container: &'a Container,
     way: Way,
     scripts: Option<Scripts>,
+    /// How many processes had been killed for want of memory before the step, if that is known.
+    kills: Option<u64>,
 }
 
 impl Place<'_> {
+    /// Whether memory ran out during the step rather than an earlier one; none where the container as a whole has to say it.
+    async fn killed(&mut self) -> Option<bool> {
+        let before = self.kills.filter(|kills| *kills > 0)?;
+        Some(self.container.memory_kills().await? > before)
+    }
+
     /// Ends all that is left in the container.
     async fn end(&mut self) -> Result<(), Trouble> {
         match (self.way, self.scripts.take()) {

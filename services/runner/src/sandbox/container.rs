@@ -13,7 +13,7 @@ use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecOptions};
 use bollard::query_parameters::{KillContainerOptionsBuilder, WaitContainerOptionsBuilder};
 use futures::StreamExt as _;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 use uuid::Uuid;
 
 use super::shell::Shell;
@@ -46,6 +46,8 @@ struct Inner {
     place: Place,
     /// How many scripts run.
     running: watch::Sender<usize>,
+    /// Where the kernel counts whom it killed for want of memory; none where that cannot be seen.
+    kills: OnceCell<Option<PathBuf>>,
 }
 
 impl Engine {
@@ -100,6 +102,7 @@ impl Engine {
             killed: AtomicBool::new(false),
             place: wanted.place,
             running: watch::Sender::new(0),
+            kills: OnceCell::new(),
         })))
     }
 }
@@ -208,6 +211,11 @@ impl Container {
 
     pub(crate) fn id(&self) -> &str {
         &self.0.id
+    }
+
+    /// Where the kernel counts whom it killed for want of memory, once somebody has looked.
+    pub(super) fn kills(&self) -> &OnceCell<Option<PathBuf>> {
+        &self.0.kills
     }
 
     pub(super) fn shell(&self) -> Option<Shell> {

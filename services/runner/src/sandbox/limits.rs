@@ -3,7 +3,7 @@
 //! Owns their translation for the engine, and the question whether memory ran out. What the kernel cannot bound, the space
 //! on a disk, is watched elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bollard::models::{HostConfig, ResourcesUlimits};
@@ -57,6 +57,17 @@ impl Container {
         Ok(found.state.and_then(|state| state.oom_killed).unwrap_or(false))
     }
 
+    /// How many processes of it the kernel has killed so far for want of memory; none where that cannot be seen: nothing runs
+    /// in it any more, or it is on another host.
+    pub(crate) async fn memory_kills(&self) -> Option<u64> {
+        let find = || async {
+            let found = self.engine().docker().inspect_container(self.id(), None).await.ok()?;
+            counter(found.state?.pid?, self.id())
+        };
+        let file = self.kills().get_or_init(find).await.as_deref()?;
+        counted(&std::fs::read_to_string(file).ok()?)
+    }
+
     /// The folder of the host with what was written into the container's own layer; none where the engine has no such, or
     /// is elsewhere.
     pub(crate) async fn layer(&self) -> Result<Layer> {
@@ -82,4 +93,47 @@ pub(crate) enum Layer {
     Seen(PathBuf),
     /// The engine has to be asked.
     Asked(Container),
+}
+
+/// The file with the kernel's count for a container, whose process this is.
+fn counter(pid: i64, container: &str) -> Option<PathBuf> {
+    let groups = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("cgroup")).ok()?;
+    let file = group_file(&groups, container)?;
+    file.is_file().then_some(file)
+}
+
+/// The same, by what the process says of its groups: with one hierarchy for each controller, or one for all.
+fn group_file(groups: &str, container: &str) -> Option<PathBuf> {
+    let of = |controller: &str| {
+        let mut lines = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        let path = lines.find(|(names, _)| names.split(',').any(|name| name == controller))?.1;
+        // Otherwise the number is no longer that of a process of the container.
+        path.contains(container).then_some(path.trim_start_matches('/'))
+    };
+    let root = Path::new("/sys/fs/cgroup");
+    match of("memory") {
+        Some(path) => Some(root.join("memory").join(path).join("memory.oom_control")),
+        None => Some(root.join(of("")?).join("memory.events")),
+    }
+}
+
+fn counted(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_count_is_found_in_both_of_its_forms() {
+        let apart = "5:pids:/docker/abc\n4:memory:/docker/abc\n0::/docker/abc\n";
+        let file = |groups: &str| group_file(groups, "abc").map(|file| file.display().to_string());
+        assert_eq!(file(apart).as_deref(), Some("/sys/fs/cgroup/memory/docker/abc/memory.oom_control"));
+        let one = "0::/system.slice/docker-abc.scope\n";
+        assert_eq!(file(one).as_deref(), Some("/sys/fs/cgroup/system.slice/docker-abc.scope/memory.events"));
+        assert_eq!(file("4:memory:/user.slice\n0::/user.slice\n"), None);
+        assert_eq!(counted("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
+        assert_eq!(counted("low 0\noom 4\noom_kill 2\noom_group_kill 0\n"), Some(2));
+    }
 }

@@ -22,9 +22,13 @@ use super::{Container, Output, Trouble};
 /// The pipe on which the ends are told.
 const ENDS: &str = "ends";
 
+/// The pipe that is opened once a failure was looked into.
+const SEEN: &str = "seen";
+
 /// Runs `$1` scripts with the shell `$0` in the folder `$2`, until one fails; `$3` of them have begun. Each is a child,
 /// because the first process of a container ignores the signals that it has no handler for. The shell's own words about a
-/// child's death go nowhere, and it has no variable that could be one of the scripts'.
+/// child's death go nowhere, and it has no variable that could be one of the scripts'. After a failure the container stays
+/// until its pipe is opened, because what the kernel counted goes with it.
 pub(super) const LINES: &str = r#"exec 2>/dev/null 3>/.patchwave/ends
 while [ "$3" -lt "$1" ]; do
 set -- "$1" "$2" $(($3 + 1))
@@ -32,14 +36,14 @@ set -- "$1" "$2" $(($3 + 1))
 exec "$0" "/.patchwave/script-$3" >"/.patchwave/stdout-$3" 2>"/.patchwave/stderr-$3" 3>&-)
 set -- "$1" "$2" "$3" $?
 echo "$4" >&3
-[ "$4" -eq 0 ] || exit "$4"
+[ "$4" -eq 0 ] || { : >/.patchwave/seen; exit "$4"; }
 done"#;
 
 /// Makes the pipes for so many scripts.
 pub(super) fn make_pipes(folder: &Path, scripts: usize) -> Result<()> {
     let outputs =
         (1..=scripts).flat_map(|number| ["stdout", "stderr"].map(|name| format!("{name}-{number}")));
-    for name in outputs.chain([ENDS.to_owned()]) {
+    for name in outputs.chain([ENDS, SEEN].map(str::to_owned)) {
         mkfifoat(CWD, folder.join(name), Mode::RUSR | Mode::WUSR)
             .with_context(|| format!("cannot make a pipe in {}", folder.display()))?;
     }
@@ -85,6 +89,7 @@ impl Scripts {
     /// Waits until nothing runs in the container any more. After the last script, or one that failed, it ends by itself.
     pub(crate) async fn finish(mut self) -> Result<(), Trouble> {
         if self.exit.is_none() {
+            let _seen = Pipe::open(&self.container.scripts().join(SEEN)).map_err(Trouble::Engine)?;
             let ended = (&mut self.ended).await.map_err(Trouble::Engine);
             self.container.or_killed(ended)?;
         }

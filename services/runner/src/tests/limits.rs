@@ -64,6 +64,18 @@ async fn memory_that_runs_out_is_called_that_and_no_other_kill_is() {
             (FailureKind::OutOfMemory, Some(step), Some(exit_code), limit(LimitName::Memory, 32 << 20));
         assert_eq!(found, expected, "{scripts:?}: {failure:?}");
     }
+    // Of several steps that share a container it is the one during which it happened, whatever happened before.
+    let shared = "(tail /dev/zero) || echo survived";
+    let looks = |script: &str| format!("echo ${{{{ join previous_step.added_files \" \" }}}}; {script}");
+    for (second, kind) in
+        [("sleep 0.1; exit 1", FailureKind::StepExit), ("tail /dev/zero; exit 1", FailureKind::OutOfMemory)]
+    {
+        for second in [second.to_owned(), looks(second)] {
+            let (failure, _) = world.failed(&world.limited(MEMORY, &[shared, &second])).await;
+            let found = (failure.kind, failure.step, failure.exit_code);
+            assert_eq!(found, (kind, Some(2), Some(1)), "{second}: {failure:?}");
+        }
+    }
     let (failure, _) = world.failed(&world.limited(MEMORY, &["kill -9 $$; sleep 60"])).await;
     assert_eq!((failure.kind, failure.exit_code, failure.limit), (FailureKind::StepExit, Some(137), None));
     // What was killed and did not matter is no failure.
