@@ -180,19 +180,16 @@ fn a_canceled_job_whose_runner_is_lost_is_not_given_out_again() {
 }
 
 /// Fails in a repository with a file `broken` the first time, and only then.
-fn fails_once(world: &World) -> std::path::PathBuf {
-    let image = engine::IMAGE;
-    world.definition(
-        "action.json",
-        &format!(
-            r#"{{ "scopeQuery": "repo:x", "steps": [{{ "type": "docker", "image": "{image}", "cacheDirs": ["/kept"],
-  "args": ["sh", "-c", "if [ -e broken ] && ! [ -e /kept/tried ]; then touch /kept/tried; echo first; exit 3; fi; echo then; echo 2 >a"] }}] }}"#
-        ),
-    )
-}
+const FAILS_ONCE: &str = "if [ -e broken ] && ! [ -e /kept/tried ]; then touch /kept/tried; echo first; exit 3; fi; echo then; echo 2 >a";
 
-fn run_once(world: &World, repositories: &[&Repository], code: i32) -> Run {
-    let mut arguments = vec!["run".to_owned(), "--json".to_owned(), path_text(&fails_once(world))];
+/// Runs a script that finds `/kept` as its last attempt left it.
+fn run_with(world: &World, script: &str, repositories: &[&Repository], code: i32) -> Run {
+    let step = serde_json::json!({
+        "type": "docker", "image": engine::IMAGE, "cacheDirs": ["/kept"], "args": ["sh", "-c", script],
+    });
+    let action = serde_json::json!({ "scopeQuery": "repo:x", "steps": [step] });
+    let definition = world.definition("action.json", &action.to_string());
+    let mut arguments = vec!["run".to_owned(), "--json".to_owned(), path_text(&definition)];
     for repository in repositories {
         arguments.extend(["--repo".to_owned(), path_text(&repository.path)]);
     }
@@ -200,6 +197,10 @@ fn run_once(world: &World, repositories: &[&Repository], code: i32) -> Run {
     arguments.extend(given.map(str::to_owned));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     Run::of(world.patchwave(&arguments)).expect(code)
+}
+
+fn run_once(world: &World, repositories: &[&Repository], code: i32) -> Run {
+    run_with(world, FAILS_ONCE, repositories, code)
 }
 
 #[test]
@@ -251,7 +252,38 @@ fn a_retry_erases_nothing() {
     assert_eq!(world.export(&first).len(), 1, "the old plan stays readable");
     assert_eq!(world.export(&plan).len(), 2);
     assert!(world.refused(&["execution", "retry", &id]).contains("nothing-to-retry"));
+
+    let of_first = world.refused(&["job", "patch", job, "--attempt", "1"]);
+    assert!(of_first.contains("attempt 1") && of_first.contains("has no patch: it is failed"), "{of_first}");
+    let of_third = world.refused(&["job", "patch", job, "--attempt", "3"]);
+    assert!(of_third.contains("not-found") && of_third.contains("has no attempt 3"), "{of_third}");
     world.ok(&["projection", "verify"]);
+    world.end();
+}
+
+#[test]
+fn each_attempt_keeps_its_patch() {
+    let world = World::up();
+    let repository = world.repository("bytes").file("a", "1\n").commit();
+    // Each attempt changes the same file to other bytes, text in none of them.
+    let script = "test -e /kept/tried && printf '\\000then\\377' >a || printf '\\000first\\377\\r' >a; touch /kept/tried";
+    let run = run_with(&world, script, &[&repository], 0);
+    let id = run.execution();
+    let job = run.of_type("job.queued")[0]["aggregate"].as_str().unwrap();
+    let patch = |attempt: &[&str]| world.bytes(&[&["job", "patch", job], attempt].concat());
+    let first = patch(&[]);
+    let exported = std::fs::read(&world.export(&run.plan())["bytes"]).unwrap();
+    assert_eq!(first, exported, "it is what the plan has");
+
+    world.ok(&["job", "retry", job]);
+    assert_eq!(ended(&world, &id)["state"], "SUCCEEDED");
+    assert_eq!(patch(&["--attempt", "1"]), first, "byte for byte what it was");
+    let second = patch(&["--attempt", "2"]);
+    assert!(second != first && second == patch(&[]), "the newest has another");
+    let file = world.folder().join("first.patch");
+    std::fs::write(&file, &first).unwrap();
+    repository.apply(&file);
+    assert_eq!(std::fs::read(repository.path.join("a")).unwrap(), b"\0first\xff\r");
     world.end();
 }
 

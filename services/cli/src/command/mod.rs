@@ -4,6 +4,7 @@ pub(crate) mod action;
 mod enrollment;
 pub(crate) mod execution;
 pub(crate) mod job;
+mod patch;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod runner;

@@ -24,7 +24,7 @@ use crate::stream::{self, log};
 const BYTES: &str = "application/octet-stream";
 const EVENTS: &str = "application/x-ndjson";
 
-/// Which attempt a log is of.
+/// Which attempt a log or a patch is of.
 const ATTEMPT: HeaderName = HeaderName::from_static("patchwave-attempt");
 
 #[derive(Deserialize)]
@@ -67,28 +67,96 @@ pub(super) async fn log(
     let job: JobId = read_id(&id)?;
     let LogQuery { attempt, from_line, follow } = read_query(&uri)?;
     let permit = permit(&gateway)?;
-    let JobRow { execution, .. } = job_row(&gateway, job).await?;
+    let JobRow(execution) = job_row(&gateway, job).await?;
     let request = log::Request { execution: read_id(&execution)?, job, attempt, from_line, follow };
     let (attempt, bytes) = log::read(&gateway.broker, request).await?;
     let headers = [(header::CONTENT_TYPE, BYTES.to_owned()), (ATTEMPT, attempt.to_string())];
     Ok((headers, stream::body(bytes, gateway.stop, permit)).into_response())
 }
 
-/// `GET /jobs/{id}/patch`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatchQuery {
+    attempt: Option<u32>,
+}
+
+/// `GET /jobs/{id}/patch?attempt=N`
 pub(super) async fn job_patch(
     State(gateway): State<Gateway>,
     Path(id): Path<String>,
+    uri: Uri,
 ) -> Result<Response, Fault> {
     let job: JobId = read_id(&id)?;
-    let mut row = job_row(&gateway, job).await?;
-    if row.patch.is_none() {
+    let PatchQuery { attempt } = read_query(&uri)?;
+    job_row(&gateway, job).await?;
+    let mut row = attempt_row(&gateway, job, attempt).await?;
+    if row.as_ref().is_none_or(|row| !row.has_ended()) {
         catch_up(&gateway).await?;
-        row = job_row(&gateway, job).await?;
+        row = attempt_row(&gateway, job, attempt).await?;
     }
+    let row = row.ok_or_else(|| no_attempt(job, attempt))?;
+    let headers = [(ATTEMPT, row.number.to_string())];
     match row.patch {
-        Some(blob) => patch_response(gateway, blob).await,
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
+        Some(blob) => Ok((headers, patch_response(gateway, blob).await?).into_response()),
+        None if row.state == "succeeded" => Ok((headers, StatusCode::NO_CONTENT).into_response()),
+        None => Err(row.without_patch(job)),
     }
+}
+
+/// What the projection knows of an attempt's patch.
+struct AttemptRow {
+    number: i64,
+    state: String,
+    patch: Option<BlobRef>,
+}
+
+impl FromRow<'_, AnyRow> for AttemptRow {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        let PatchRow(patch) = PatchRow::from_row(row)?;
+        Ok(Self { number: row.try_get("number")?, state: row.try_get("state")?, patch })
+    }
+}
+
+impl AttemptRow {
+    fn has_ended(&self) -> bool {
+        !matches!(self.state.as_str(), "assigned" | "running")
+    }
+
+    fn without_patch(&self, job: JobId) -> Fault {
+        let (number, state) = (self.number, self.state.replace('_', " "));
+        let (why, hint) = if self.has_ended() {
+            ("has", "Only an attempt that succeeded has one: `patchwave job show` lists how each ended.")
+        } else {
+            ("has not ended yet and has", "Wait for its end, or name an earlier one.")
+        };
+        let message = format!("attempt {number} of {job} {why} no patch: it is {state}");
+        Fault::new(Code::NotFound, message, hint)
+    }
+}
+
+fn no_attempt(job: JobId, attempt: Option<u32>) -> Fault {
+    let (message, hint) = match attempt {
+        None => {
+            ("has not been given to a runner yet".to_owned(), "Its patch is there once it has succeeded.")
+        }
+        Some(number) => (format!("has no attempt {number}"), "`patchwave job show` lists its attempts."),
+    };
+    Fault::new(Code::NotFound, format!("{job} {message}"), hint)
+}
+
+/// An attempt; without a number: the newest.
+async fn attempt_row(
+    gateway: &Gateway,
+    job: JobId,
+    attempt: Option<u32>,
+) -> Result<Option<AttemptRow>, Fault> {
+    let select = "SELECT number, state, patch_sha256, patch_size FROM attempts WHERE job_id = ";
+    let of_job = Statement::new(select).text(job.to_string());
+    let statement = match attempt {
+        Some(number) => of_job.sql(" AND number = ").bind(Bound::Int(number.into())),
+        None => of_job.sql(" ORDER BY number DESC LIMIT 1"),
+    };
+    Ok(gateway.projection.select(statement).await?.pop())
 }
 
 /// `GET /plans/{id}/changesets/{position}/patch`
@@ -121,16 +189,12 @@ async fn patch_response(gateway: Gateway, blob: BlobRef) -> Result<Response, Fau
     Ok(([(header::CONTENT_TYPE, BYTES.to_owned()), (header::CONTENT_LENGTH, size)], body).into_response())
 }
 
-/// What the projection knows of a job's streams.
-struct JobRow {
-    execution: String,
-    patch: Option<BlobRef>,
-}
+/// The execution of a job.
+struct JobRow(String);
 
 impl FromRow<'_, AnyRow> for JobRow {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
-        let PatchRow(patch) = PatchRow::from_row(row)?;
-        Ok(Self { execution: row.try_get("execution_id")?, patch })
+        Ok(Self(row.try_get("execution_id")?))
     }
 }
 
@@ -148,10 +212,7 @@ impl FromRow<'_, AnyRow> for PatchRow {
 }
 
 async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
-    let statement = || {
-        Statement::new("SELECT execution_id, patch_sha256, patch_size FROM jobs WHERE id = ")
-            .text(job.to_string())
-    };
+    let statement = || Statement::new("SELECT execution_id FROM jobs WHERE id = ").text(job.to_string());
     newest(gateway, statement).await?.ok_or_else(|| {
         let hint = "`patchwave execution show` lists an execution's jobs.";
         Fault::new(Code::NotFound, format!("there is no job {job}"), hint)

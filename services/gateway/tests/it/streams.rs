@@ -8,13 +8,13 @@ use events::beat::Running;
 use events::blob::{BlobKind, Sha256};
 use events::execution::{Completed, Counts, Outcome, Resolved};
 use events::id::{JobId, PlanId};
-use events::job::{DiffStat, LogSealed, Succeeded};
+use events::job::{Assigned, DiffStat, LogSealed, LossCause, Lost, Retried, Succeeded};
 use events::log::{Chunk, LogEnd, Stream};
 use events::{Aggregate, Event, document, plan};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
-use crate::world::{DEFINITION, PATIENCE, World, execution};
+use crate::world::{DEFINITION, PATIENCE, World, execution, runner};
 
 /// Reads a response until so many bytes have come.
 async fn read(response: &mut reqwest::Response, length: usize) -> String {
@@ -116,10 +116,6 @@ async fn a_followed_log_ends_with_the_attempt_before_it_is_sealed() {
     succeed(&world, job).await;
     assert_eq!(rest(followed).await, PIECES.concat());
 
-    let patch = world.get(&format!("/jobs/{job}/patch")).await;
-    assert_eq!(patch.content_length(), Some(10));
-    assert_eq!(patch.text().await.unwrap(), "the patch\n");
-
     for (path, status) in [
         (format!("/jobs/{job}/log?attempt=2"), 404),
         (format!("/jobs/{job}/log?attempt=0"), 404),
@@ -135,6 +131,56 @@ async fn a_followed_log_ends_with_the_attempt_before_it_is_sealed() {
         let error: Value = response.json().await.unwrap();
         assert!(error["error"]["hint"].is_string(), "{path}: {error}");
     }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_attempt_keeps_its_patch() {
+    let world = World::new().await;
+    let job = world.running_job().await;
+    let patch = async |query: &str| world.get(&format!("/jobs/{job}/patch{query}")).await;
+    let refused = async |query: &str| {
+        let response = patch(query).await;
+        assert_eq!(response.status(), 404, "{query}");
+        let error: Value = response.json().await.unwrap();
+        assert_eq!(error["error"]["code"], "not-found", "{error}");
+        error["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert!(refused("").await.ends_with("it is running"));
+    succeed(&world, job).await;
+    let retry = async |number: u32| {
+        world.append_job(job, Retried {}).await;
+        let assigned = Assigned { attempt: number, runner: runner(), secrets: Vec::new() };
+        world.append_job(job, assigned).await;
+    };
+    retry(2).await;
+    assert!(refused("").await.ends_with("it is assigned"), "the newest one is meant");
+    let (cause, reason) = (LossCause::Runner, "silent".to_owned());
+    let lost = Lost { attempt: 2, runner: runner(), cause, reason, retry_at: None };
+    world.append_job(job, lost).await;
+    assert!(refused("?attempt=2").await.ends_with("it is lost"));
+    retry(3).await;
+    let unchanged = DiffStat { files: 0, insertions: 0, deletions: 0 };
+    world.append_job(job, Succeeded { attempt: 3, patch: None, diff_stat: unchanged, log: end() }).await;
+    for query in ["", "?attempt=3"] {
+        let nothing = patch(query).await;
+        assert_eq!(
+            (nothing.status().as_u16(), &nothing.headers()["patchwave-attempt"]),
+            (204, &"3".parse().unwrap())
+        );
+    }
+    let first = patch("?attempt=1").await;
+    assert_eq!(
+        (first.content_length(), &first.headers()["patchwave-attempt"]),
+        (Some(10), &"1".parse().unwrap())
+    );
+    assert_eq!(first.text().await.unwrap(), "the patch\n");
+    for attempt in [0, 4, u32::MAX] {
+        assert!(
+            refused(&format!("?attempt={attempt}")).await.ends_with(&format!("has no attempt {attempt}"))
+        );
+    }
+    assert_eq!(patch("?attempt=x").await.status(), 400);
     world.end().await;
 }
 

@@ -1,7 +1,8 @@
-//! `patchwave job`: one workspace of an execution, and what its steps printed.
+//! `patchwave job`: one workspace of an execution, what its steps printed and what they changed.
 
 mod change;
 mod logs;
+mod patch;
 mod show;
 
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ use crate::data_dir::DataDirOption;
 pub(crate) enum Command {
     /// Print what a job's steps printed, byte by byte
     Logs(logs::Options),
+    /// Print what an attempt changed, as `git apply` reads it
+    Patch(patch::Options),
     /// Show a job with its attempts and steps
     Show(show::Options),
     /// Stop a job: at once if it waits, by its runner if it runs
@@ -27,6 +30,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Result<ExitCode> {
     match command {
         Command::Logs(options) => logs::run(options, data).await?,
+        Command::Patch(options) => patch::run(options, data).await?,
         Command::Show(options) => show::run(options, data).await?,
         Command::Cancel(options) => change::cancel(options, data).await?,
         Command::Retry(options) => change::retry(options, data).await?,

@@ -187,12 +187,15 @@ fn rendered_attempt(attempt: &Attempt) -> String {
     if let (Some(lines), Some(bytes)) = (attempt.log_lines, attempt.log_bytes) {
         text.push_str(&format!(", log of {lines} lines, {bytes} bytes"));
     }
+    if attempt.has_patch {
+        text.push_str(", with a patch");
+    }
     if !attempt.secrets.is_empty() {
         let used = attempt.secrets.iter().map(|secret| {
             let scope = if secret.action_id.is_some() { " of the action" } else { "" };
             format!("{} version {}{scope}", secret.name, secret.version)
         });
-        text.push_str(&format!(", with the secrets {}", used.collect::<Vec<_>>().join(", ")));
+        text.push_str(&format!(", given the secrets {}", used.collect::<Vec<_>>().join(", ")));
     }
     text = text.split("\n\n").map(crate::terminal::inert).collect::<Vec<_>>().join("\n\n");
     if attempt.steps.is_empty() {

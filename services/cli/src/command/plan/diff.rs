@@ -4,8 +4,9 @@ use std::io::IsTerminal as _;
 
 use clap::Args;
 use events::id::PlanId;
-use owo_colors::{OwoColorize as _, Stream, Style};
+use owo_colors::{OwoColorize as _, Stream};
 
+use super::super::patch;
 use super::Plan;
 use crate::client::{Client, ServerOption};
 use crate::data_dir::DataDirOption;
@@ -41,47 +42,12 @@ pub(super) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     }
     let terminal = std::io::stdout().is_terminal();
     for spec in specs.iter().filter(|spec| wanted(&spec.repository)) {
-        let patch = spec.patch(&client, options.plan).await?;
+        let bytes = spec.patch(&client, options.plan).await?;
         if terminal {
             let title = inert(&format!("# {}, branch {}", spec.repository, spec.branch()));
-            let title = title.if_supports_color(Stream::Stdout, |text| text.bold()).to_string();
-            output::line(&format!("{title}\n{}", readable(&patch)))?;
-        } else {
-            output::bytes(&patch)?;
+            output::line(&title.if_supports_color(Stream::Stdout, |text| text.bold()).to_string())?;
         }
+        patch::print(&bytes)?;
     }
     Ok(())
-}
-
-/// A patch for a terminal: inert, and coloured where there are colours.
-fn readable(patch: &[u8]) -> String {
-    let text = String::from_utf8_lossy(patch);
-    text.lines()
-        .map(|line| coloured(&line.split('\t').map(inert).collect::<Vec<_>>().join("\t")))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn coloured(line: &str) -> String {
-    let style = match line.as_bytes().first() {
-        _ if line.starts_with("diff --git ") || line.starts_with("--- ") || line.starts_with("+++ ") => {
-            Style::new().bold()
-        }
-        Some(b'+') => Style::new().green(),
-        Some(b'-') => Style::new().red(),
-        Some(b'@') => Style::new().cyan(),
-        _ => return line.to_owned(),
-    };
-    line.if_supports_color(Stream::Stdout, |text| text.style(style)).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_patch_cannot_steer_the_terminal() {
-        let shown = owo_colors::with_override(false, || readable(b"+\ta\x1b]0;x\x07b\n-c\xff\n"));
-        assert_eq!(shown, "+\tab\n-c\u{fffd}");
-    }
 }
