@@ -26,7 +26,7 @@ const CONSUMER: &str = "scheduler";
 /// After how long a report that was not acknowledged comes again: the scheduler died with it.
 const ACK_WAIT: Duration = Duration::from_secs(60);
 
-/// How many reports may be under way at once.
+/// How many messages may be under way at once.
 const BATCH: usize = 1_000;
 
 /// The reports that wait for the scheduler.
@@ -35,26 +35,28 @@ pub struct Reports {
     messages: Option<Messages>,
 }
 
-/// A report that waits for its fact.
+/// Reports of one attempt that wait for their facts.
 pub struct ReportDelivery {
     /// Who says so; the broker lets nobody speak under another runner's name.
     pub runner: RunnerId,
-    /// What it says, if it can be read.
-    pub report: Result<Report, serde_json::Error>,
+    /// What it says, oldest first, if it can be read.
+    pub reports: Result<Vec<Report>, serde_json::Error>,
     broker: Broker,
     message: jetstream::Message,
 }
 
 impl Broker {
-    /// Reports. The report is stored when this returns, once however often it is sent over one connection within the
-    /// duplicate window.
+    /// Reports on one attempt, oldest first. The reports are stored when this returns, once however often they are sent
+    /// together over one connection within the duplicate window.
     ///
     /// # Errors
-    /// When the report is larger than a message may be.
-    pub async fn report(&self, runner: &RunnerId, report: &Report) -> Result<(), PublishError> {
-        let attempt = Running { job: report.job, attempt: report.attempt };
-        let id = format!("{}.{}.{}.r{}", self.salt, report.job, report.attempt, report.number);
-        let payload = Bytes::from(serde_json::to_vec(report)?);
+    /// When the reports are larger than a message may be.
+    pub async fn report(&self, runner: &RunnerId, reports: &[Report]) -> Result<(), PublishError> {
+        let (Some(first), Some(last)) = (reports.first(), reports.last()) else { return Ok(()) };
+        let attempt = Running { job: first.job, attempt: first.attempt };
+        let numbers = format!("r{}-{}", first.number, last.number);
+        let id = format!("{}.{}.{}.{numbers}", self.salt, attempt.job, attempt.attempt);
+        let payload = Bytes::from(serde_json::to_vec(reports)?);
         self.publish_surely(&subject::report(runner, &attempt), identified(&id), payload).await.map(drop)
     }
 
@@ -131,12 +133,12 @@ impl Reports {
 
 fn delivery(broker: &Broker, message: jetstream::Message) -> Option<ReportDelivery> {
     let runner = subject::reporter(&message.subject)?;
-    let report = serde_json::from_slice(&message.payload);
-    Some(ReportDelivery { runner, report, broker: broker.clone(), message })
+    let reports = serde_json::from_slice(&message.payload);
+    Some(ReportDelivery { runner, reports, broker: broker.clone(), message })
 }
 
 impl ReportDelivery {
-    /// Takes the report off the queue. It comes again if the broker does not get to hear it, and is no news then.
+    /// Takes the reports off the queue. They come again if the broker does not get to hear it, and are no news then.
     ///
     /// # Errors
     /// When the connection is closed for good.
@@ -144,7 +146,7 @@ impl ReportDelivery {
         self.message.ack().await.map_err(ReadError::from_source)
     }
 
-    /// Sets the report aside as a dead letter and takes it off the queue.
+    /// Sets the reports aside as a dead letter and takes them off the queue.
     ///
     /// # Errors
     /// When it cannot be stored.

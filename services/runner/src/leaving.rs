@@ -132,7 +132,7 @@ async fn report(broker: &Broker, shared: &Shared, (ticket, attempt): (&Ticket, R
         time: chrono::Utc::now(),
         what: What::Returned { reason: reason.to_owned() },
     };
-    if let Err(error) = broker.report(&shared.runner, &report).await {
+    if let Err(error) = broker.report(&shared.runner, &[report]).await {
         tracing::error!(job.id = %attempt.job, %error, "a report cannot be sent");
     }
 }

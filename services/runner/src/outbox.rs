@@ -16,8 +16,10 @@ use events::report::{Report, What};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The name of the file in an attempt's folder: one report a line.
-const FILE: &str = "reports";
+use crate::journal::ATTEMPT;
+
+/// How many reports go out at once. They are small, and a message may have 1 MiB.
+const TOGETHER: usize = 64;
 
 /// The outbox of one attempt.
 pub(crate) struct Outbox {
@@ -50,9 +52,9 @@ impl Outbox {
         runner: RunnerId,
         (execution, attempt): (ExecutionId, Running),
     ) -> Result<Self> {
-        let path = folder.join(FILE);
+        let path = folder.join(ATTEMPT);
         let found = read(&path).context("the reports of an attempt cannot be read")?;
-        let file = File::options().create(true).append(true).open(&path);
+        let file = File::options().append(true).open(&path);
         let file = file.context("the reports of an attempt cannot be written")?;
         let last = found.last().cloned();
         let (queue, reports) = mpsc::unbounded_channel();
@@ -100,16 +102,13 @@ impl Outbox {
     }
 }
 
-/// Reads the reports up to the first that is torn, and takes the rest away.
+/// Reads the reports below the ticket up to the first that is torn, and takes the rest away.
 fn read(path: &Path) -> io::Result<Vec<Report>> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let text = std::fs::read(path)?;
     let mut reports = Vec::new();
-    let mut whole = 0;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
+    let mut lines = text.split_inclusive(|byte| *byte == b'\n');
+    let mut whole = lines.next().map_or(0, <[u8]>::len);
+    for line in lines {
         let next = reports.len() as u32 + 1;
         match serde_json::from_slice::<Report>(line) {
             Ok(report) if line.ends_with(b"\n") && report.number == next => reports.push(report),
@@ -123,12 +122,16 @@ fn read(path: &Path) -> io::Result<Vec<Report>> {
     Ok(reports)
 }
 
-async fn send(broker: Broker, runner: RunnerId, mut reports: mpsc::UnboundedReceiver<Report>) {
-    while let Some(report) = reports.recv().await {
-        if let Err(error) = broker.report(&runner, &report).await {
+/// Sends what there is; what comes meanwhile goes out together.
+async fn send(broker: Broker, runner: RunnerId, mut queue: mpsc::UnboundedReceiver<Report>) {
+    let mut reports = Vec::new();
+    while queue.recv_many(&mut reports, TOGETHER).await > 0 {
+        if let Err(error) = broker.report(&runner, &reports).await {
             // It waits for a broker that is away by itself; what comes here can never be sent.
-            tracing::error!(job.id = %report.job, attempt = report.attempt, %error, "a report cannot be sent");
+            let (job, attempt) = (reports[0].job, reports[0].attempt);
+            tracing::error!(job.id = %job, attempt, %error, "reports cannot be sent");
         }
+        reports.clear();
     }
 }
 
@@ -157,19 +160,21 @@ mod tests {
         #[test]
         fn a_cut_anywhere_loses_the_torn_report_and_nothing_else(count in 0..6u32, cut: proptest::sample::Index) {
             let dir = tempfile::tempdir().unwrap();
-            let path = dir.path().join(FILE);
+            let path = dir.path().join(ATTEMPT);
+            let ticket = b"{}\n";
             let reports: Vec<Report> = (1..=count).map(report).collect();
             let lines: Vec<Vec<u8>> = reports
                 .iter()
                 .map(|report| [serde_json::to_vec(report).unwrap(), b"\n".to_vec()].concat())
                 .collect();
-            let text = lines.concat();
-            let size = cut.index(text.len() + 1);
+            let text = [ticket, lines.concat().as_slice()].concat();
+            let size = ticket.len() + cut.index(text.len() + 1 - ticket.len());
             std::fs::write(&path, &text[..size]).unwrap();
-            let mut end = 0;
+            let mut end = ticket.len();
             let whole = lines.iter().take_while(|line| { end += line.len(); end <= size }).count();
             prop_assert_eq!(read(&path).unwrap(), reports[..whole].to_vec());
-            prop_assert_eq!(std::fs::read(&path).unwrap(), lines[..whole].concat());
+            let kept = [ticket, lines[..whole].concat().as_slice()].concat();
+            prop_assert_eq!(std::fs::read(&path).unwrap(), kept);
         }
     }
 }

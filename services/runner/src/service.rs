@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::attempt;
-use crate::attempts::Attempts;
+use crate::attempts::{Attempts, Halted};
 use crate::beats::Heart;
 use crate::cache::FolderCache;
 use crate::health::{Health, Patient, State, examine_folder};
@@ -248,9 +248,7 @@ impl Intake {
             // goes back to the queue.
             let mut queue = self.shared.broker.tickets(&self.shared.runner);
             while let Some((slot, delivery)) = self.next(&mut queue, stop).await {
-                self.take(&delivery, slot).await;
-                // The next ticket need not wait until the broker has heard of this one.
-                self.tasks.spawn(async move { acknowledge(&delivery).await });
+                self.take(delivery, slot);
             }
         }
     }
@@ -284,37 +282,51 @@ impl Intake {
         }
     }
 
-    /// Writes a ticket down and begins to work on it, unless it is known.
-    async fn take(&mut self, delivery: &Delivery<Ticket>, slot: Slot) {
+    /// Begins to work on a ticket, unless it is known. The next one need not wait until this one is written down.
+    fn take(&mut self, delivery: Delivery<Ticket>, slot: Slot) {
         while self.tasks.try_join_next().is_some() {}
+        let shared = Arc::clone(&self.shared);
         let ticket = match &delivery.value {
             Ok(ticket) => ticket.clone(),
             Err(error) => {
                 tracing::error!(queue = delivery.queue(), %error, "a ticket cannot be read: is this runner too old?");
+                self.tasks.spawn(async move { acknowledge(&delivery).await });
                 return;
             }
         };
         let id = attempt_of(&ticket);
-        if self.shared.journal.has_ended(&id) {
-            return;
+        let halted = if shared.journal.has_ended(&id) { None } else { shared.attempts.take(&id) };
+        match halted {
+            Some(halted) => self.tasks.spawn(begin(shared, (ticket, delivery), slot, halted)),
+            None => self.tasks.spawn(async move { acknowledge(&delivery).await }),
+        };
+    }
+}
+
+/// Writes a ticket down, and then runs it.
+async fn begin(
+    shared: Arc<Shared>,
+    (ticket, delivery): (Ticket, Delivery<Ticket>),
+    slot: Slot,
+    halted: Halted,
+) {
+    let id = attempt_of(&ticket);
+    let journal = Arc::clone(&shared);
+    let begun = tokio::task::spawn_blocking(move || {
+        let folder = journal.journal.begin(&ticket)?;
+        Ok::<_, anyhow::Error>(Leftover { folder, ticket })
+    });
+    match begun.await.map_err(anyhow::Error::from).flatten() {
+        Ok(begun) => {
+            // The work need not wait until the broker has heard.
+            tokio::join!(acknowledge(&delivery), attempt::run(shared, begun, slot, halted));
         }
-        let Some(halted) = self.shared.attempts.take(&id) else { return };
-        let shared = Arc::clone(&self.shared);
-        let begun = tokio::task::spawn_blocking(move || {
-            let folder = shared.journal.begin(&ticket)?;
-            Ok::<_, anyhow::Error>(Leftover { folder, ticket })
-        });
-        let shared = Arc::clone(&self.shared);
-        match begun.await.map_err(anyhow::Error::from).flatten() {
-            Ok(begun) => {
-                self.tasks.spawn(attempt::run(shared, begun, slot, halted));
-            }
-            Err(error) => {
-                tracing::error!(job.id = %id.job, error = format!("{error:#}"), "a ticket cannot be taken on");
-                // The scheduler notices that nobody has it, and this runner takes no more until it can write.
-                shared.health.broke(&format!("{error:#}"));
-                shared.attempts.release(&id);
-            }
+        Err(error) => {
+            tracing::error!(job.id = %id.job, error = format!("{error:#}"), "a ticket cannot be taken on");
+            // The scheduler notices that nobody has it, and this runner takes no more until it can write.
+            shared.health.broke(&format!("{error:#}"));
+            acknowledge(&delivery).await;
+            shared.attempts.release(&id);
         }
     }
 }

@@ -1,85 +1,104 @@
 //! The intake of reports: in order for each job, at once over jobs.
 //!
-//! Owns the acknowledgement: a report is acknowledged once its fact is in the log, or once it is certain that there is
-//! none.
+//! Owns the acknowledgement: a delivery is acknowledged once the facts of all its reports are in the log, or once it is
+//! certain that there are none.
 
 use std::collections::HashSet;
 
 use anyhow::Context as _;
+use events::id::JobId;
+use events::report::Report;
 
 use crate::facts::Fact;
 use crate::outside::{ReportDelivery, time};
 use crate::reports::{Verdict, command_id, judge};
 use crate::service::Service;
 
+/// A delivery, and how many of its reports are done with.
+struct Opened {
+    delivery: ReportDelivery,
+    done: usize,
+}
+
+/// What is to be done about a delivery now.
+enum Next {
+    /// A fact of this job is to be appended.
+    Append(JobId, Box<Fact>),
+    /// Its next report comes after one on the same job that is under way.
+    Wait,
+    Finished,
+    Dead(String),
+}
+
 impl Service {
     /// Turns reports into facts.
     pub(crate) async fn take_reports(&mut self, deliveries: Vec<ReportDelivery>) -> anyhow::Result<()> {
-        let mut waiting = deliveries;
-        while !waiting.is_empty() {
-            let mut busy = HashSet::new();
-            let (round, later): (Vec<_>, Vec<_>) =
-                waiting.into_iter().partition(|delivery| match &delivery.report {
-                    Ok(report) => busy.insert(report.job),
-                    Err(_) => true,
-                });
-            // What met news goes first in the next round: the order of a job's reports is kept.
-            waiting = self.take_round(round).await?;
-            if !waiting.is_empty() {
-                self.take_next_events().await?;
-            }
-            waiting.extend(later);
+        let mut open: Vec<Opened> =
+            deliveries.into_iter().map(|delivery| Opened { delivery, done: 0 }).collect();
+        while !open.is_empty() {
+            open = self.take_round(open).await?;
         }
         Ok(())
     }
 
-    /// Takes at most one report of each job; returns those that met news.
-    async fn take_round(&mut self, round: Vec<ReportDelivery>) -> anyhow::Result<Vec<ReportDelivery>> {
+    /// Takes at most one new fact of each job; returns the deliveries that are not finished, in their order.
+    async fn take_round(&mut self, open: Vec<Opened>) -> anyhow::Result<Vec<Opened>> {
         let (mut facts, mut reported) = (Vec::new(), Vec::new());
-        for delivery in round {
-            match self.judge(&delivery) {
-                Judged::Fact(fact) => {
+        let mut busy = HashSet::new();
+        let mut left = Vec::new();
+        for mut opened in open {
+            match self.next(&mut opened, &busy) {
+                Next::Append(job, fact) => {
+                    busy.insert(job);
                     facts.push(*fact);
-                    reported.push(delivery);
+                    reported.push(left.len());
+                    left.push(opened);
                 }
-                Judged::Done => delivery.ack().await.context("acknowledging a report")?,
-                Judged::Dead(reason) => {
+                Next::Wait => left.push(opened),
+                Next::Finished => opened.delivery.ack().await.context("acknowledging reports")?,
+                Next::Dead(reason) => {
+                    let delivery = opened.delivery;
                     tracing::error!(runner = %delivery.runner, reason, "a report makes no sense and is set aside");
                     delivery.bury(&reason).await.context("setting a report aside")?;
                 }
             }
         }
         let news = self.try_append(facts).await?;
-        let mut again = Vec::new();
-        for (place, delivery) in reported.into_iter().enumerate() {
-            if news.contains(&place) {
-                again.push(delivery);
-            } else {
-                delivery.ack().await.context("acknowledging a report")?;
+        for (place, index) in reported.into_iter().enumerate() {
+            if !news.contains(&place) {
+                left[index].done += 1;
             }
         }
-        Ok(again)
+        if !news.is_empty() {
+            self.take_next_events().await?;
+        }
+        Ok(left)
     }
 
-    fn judge(&self, delivery: &ReportDelivery) -> Judged {
-        let report = match &delivery.report {
-            Ok(report) => report,
-            Err(error) => return Judged::Dead(error.to_string()),
+    /// Passes over what changes nothing, up to the next fact.
+    fn next(&self, opened: &mut Opened, busy: &HashSet<JobId>) -> Next {
+        let reports = match &opened.delivery.reports {
+            Ok(reports) => reports,
+            Err(error) => return Next::Dead(error.to_string()),
         };
-        let job = self.fold.job(report.execution, report.job).map(|tracked| &tracked.state);
-        match judge(job, &delivery.runner, report, time()) {
-            Verdict::Fact(event) => {
-                let fact = self.job_fact((report.execution, report.job), command_id(report), event);
-                Judged::Fact(Box::new(fact))
+        while let Some(report) = reports.get(opened.done) {
+            if busy.contains(&report.job) {
+                return Next::Wait;
             }
-            Verdict::Done => Judged::Done,
-            Verdict::Dead(reason) => Judged::Dead(reason),
+            match self.judge(&opened.delivery, report) {
+                Verdict::Fact(event) => {
+                    let fact = self.job_fact((report.execution, report.job), command_id(report), event);
+                    return Next::Append(report.job, Box::new(fact));
+                }
+                Verdict::Done => opened.done += 1,
+                Verdict::Dead(reason) => return Next::Dead(reason),
+            }
         }
+        Next::Finished
     }
-}
 
-enum Judged {
-    Fact(Box<Fact>),
-    Done,
-    Dead(String),
+    fn judge(&self, delivery: &ReportDelivery, report: &Report) -> Verdict {
+        let job = self.fold.job(report.execution, report.job).map(|tracked| &tracked.state);
+        judge(job, &delivery.runner, report, time())
+    }
 }

@@ -122,18 +122,18 @@ async fn a_runner_has_no_part_in_flow_control_and_the_system() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_cannot_guess_the_ids_of_anothers_messages() {
     let world = World::new().await;
-    let report = Report {
+    let reports = [Report {
         execution: ExecutionId::from_uuid(Uuid::from_u128(1)),
         job: JobId::from_uuid(Uuid::from_u128(2)),
         attempt: 1,
         number: 1,
         time: chrono::Utc::now(),
         what: What::Started,
-    };
+    }];
     let runner = "south".parse().unwrap();
     // Everything that north can know of the report is the same; only the connection differs.
     for _ in 0..2 {
-        world.runner("south").await.report(&runner, &report).await.unwrap();
+        world.runner("south").await.report(&runner, &reports).await.unwrap();
     }
     let ids = world.message_ids("REPORTS").await;
     assert_eq!(ids.len(), 2, "the second was dropped: {ids:?}");

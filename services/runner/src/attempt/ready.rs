@@ -134,7 +134,7 @@ impl<'a> Setup<'a> {
             limits: self.limits,
             image: &image,
             files: &Workspace::reserve(&workspace_of(&self.begun.folder))?,
-            scratch: &self.begun.folder.join("scratch"),
+            scratch: &self.begun.folder,
             workdir: if path.is_empty() { WORK.to_owned() } else { format!("{WORK}/{path}") },
             cache_dirs: &cache_dirs,
             read_only_files: &read_only_files,

@@ -4,27 +4,28 @@
 //! a ticket that comes again is known. Invariant: an attempt's folder goes away only after the broker has its end, or its
 //! scheduler wants to hear nothing of it.
 
-use std::collections::VecDeque;
-use std::fs::{File, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+mod ended;
 
 use anyhow::{Context as _, Result, bail};
 use events::beat::Running;
 use events::ticket::Ticket;
 use rustix::fs::FlockOperation;
+use std::fs::{File, Permissions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
-/// How many ended attempts are remembered: far more than the scheduler can have forgotten to have sent.
-const REMEMBERED: usize = 1_000;
+use ended::Ended;
 
-const TICKET: &str = "ticket.json";
+/// The name of the file in an attempt's folder that says all there is to know of it after a crash: its ticket, and below
+/// it what it reports, a JSON document a line. One file, because a file system takes longer to make a file than to write
+/// a line.
+pub(crate) const ATTEMPT: &str = "attempt.jsonl";
 
 /// A runner's folder, for as long as this lives.
 pub(crate) struct Journal {
     root: PathBuf,
-    ended: Mutex<VecDeque<String>>,
+    ended: Ended,
     _lock: File,
 }
 
@@ -50,9 +51,7 @@ impl Journal {
     /// When it cannot be written, or another process has it.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let written = || format!("the runner's folder {} cannot be written", root.display());
-        for folder in ["attempts", "ended"] {
-            std::fs::create_dir_all(root.join(folder)).with_context(written)?;
-        }
+        std::fs::create_dir_all(root.join("attempts")).with_context(written)?;
         let lock = File::options().create(true).append(true).open(root.join("lock")).with_context(written)?;
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             bail!(
@@ -64,15 +63,7 @@ impl Journal {
         std::fs::set_permissions(root, Permissions::from_mode(0o700)).with_context(written)?;
         // An engine wants to be told absolute paths.
         let root = root.canonicalize().with_context(written)?;
-        let mut ended = Vec::new();
-        for entry in std::fs::read_dir(root.join("ended")).context("the journal cannot be read")? {
-            let entry = entry.context("the journal cannot be read")?;
-            let time =
-                entry.metadata().and_then(|meta| meta.modified()).context("the journal cannot be read")?;
-            ended.push((time, entry.file_name().to_string_lossy().into_owned()));
-        }
-        ended.sort();
-        let ended = Mutex::new(ended.into_iter().map(|(_, name)| name).collect());
+        let ended = Ended::open(&root).context("the journal cannot be read")?;
         Ok(Self { root, ended, _lock: lock })
     }
 
@@ -88,8 +79,7 @@ impl Journal {
 
     /// Whether an attempt has ended here.
     pub(crate) fn has_ended(&self, attempt: &Running) -> bool {
-        let name = name(attempt);
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains(&name)
+        self.ended.contains(&name(attempt))
     }
 
     /// Takes an attempt on: a process that is started after a crash finds it. It is not synced, as nothing of an attempt
@@ -99,9 +89,9 @@ impl Journal {
         let folder = self.folder(&attempt_of(ticket));
         let write = || -> io::Result<()> {
             std::fs::create_dir_all(&folder)?;
-            let next = folder.join("ticket.next");
-            std::fs::write(&next, serde_json::to_vec(ticket)?)?;
-            std::fs::rename(&next, folder.join(TICKET))
+            let mut line = serde_json::to_vec(ticket)?;
+            line.push(b'\n');
+            File::create(folder.join(ATTEMPT))?.write_all(&line)
         };
         write().with_context(|| format!("the ticket cannot be written below {}", self.root.display()))?;
         Ok(folder)
@@ -109,18 +99,9 @@ impl Journal {
 
     /// Forgets an attempt whose end is told, except its name. Its workspace must be gone.
     pub(crate) fn end(&self, attempt: &Running) -> Result<()> {
-        let name = name(attempt);
         // A full disk costs the memory of this attempt: its ticket coming again would run it again, for nobody.
-        if let Err(error) = File::create(self.root.join("ended").join(&name)) {
+        if let Err(error) = self.ended.add(name(attempt)) {
             tracing::warn!(%error, "the end of an attempt cannot be noted");
-        }
-        let outdated = {
-            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            ended.push_back(name);
-            if ended.len() > REMEMBERED { ended.pop_front() } else { None }
-        };
-        if let Some(outdated) = outdated {
-            gone(std::fs::remove_file(self.root.join("ended").join(outdated)))?;
         }
         let folder = self.folder(attempt);
         gone(std::fs::remove_dir_all(&folder)).with_context(|| format!("cannot remove {}", folder.display()))
@@ -132,8 +113,7 @@ impl Journal {
         let mut leftovers = Vec::new();
         for entry in std::fs::read_dir(self.root.join("attempts")).context("the journal cannot be read")? {
             let folder = entry.context("the journal cannot be read")?.path();
-            let ticket = std::fs::read(folder.join(TICKET)).ok();
-            match ticket.and_then(|text| serde_json::from_slice::<Ticket>(&text).ok()) {
+            match ticket(&folder.join(ATTEMPT)) {
                 Some(ticket)
                     if self.folder(&attempt_of(&ticket)) == folder
                         && !self.has_ended(&attempt_of(&ticket)) =>
@@ -153,6 +133,13 @@ impl Journal {
         let entries = std::fs::read_dir(self.root.join("attempts")).context("the journal cannot be read")?;
         entries.map(|entry| Ok(entry.context("the journal cannot be read")?.path())).collect()
     }
+}
+
+/// The ticket of an attempt that was taken on.
+fn ticket(path: &Path) -> Option<Ticket> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path).ok()?).read_until(b'\n', &mut line).ok()?;
+    serde_json::from_slice(line.strip_suffix(b"\n")?).ok()
 }
 
 fn gone(result: io::Result<()>) -> io::Result<()> {
@@ -197,21 +184,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
         let folder = journal.begin(&ticket_for(1)).unwrap();
-        std::fs::write(folder.join(TICKET), "{").unwrap();
-        assert!(journal.leftovers().unwrap().is_empty());
-        assert!(!folder.exists());
-    }
-
-    #[test]
-    fn the_memory_of_ended_attempts_is_bounded() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path()).unwrap();
-        for number in 1..=REMEMBERED as u32 + 5 {
-            journal.end(&attempt_of(&ticket_for(number))).unwrap();
+        let whole = std::fs::read(folder.join(ATTEMPT)).unwrap();
+        for cut in [0, 1, whole.len() - 1] {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(ATTEMPT), &whole[..cut]).unwrap();
+            assert!(journal.leftovers().unwrap().is_empty(), "cut at {cut}");
+            assert!(!folder.exists());
         }
-        assert!(!journal.has_ended(&attempt_of(&ticket_for(5))));
-        assert!(journal.has_ended(&attempt_of(&ticket_for(6))));
-        assert_eq!(std::fs::read_dir(dir.path().join("ended")).unwrap().count(), REMEMBERED);
     }
 
     #[test]

@@ -5,8 +5,7 @@
 //! noted down is behind stored chunks only.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use broker::{Broker, Connection};
@@ -16,13 +15,13 @@ use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 use tokio::sync::watch;
 
-use super::spool::{Place, read};
+use super::spool::{self, Place};
 
 /// How many chunks may be under way: 4 MiB at most.
 const IN_FLIGHT: usize = 64;
 
 /// How far the spool is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) end: Place,
     /// Nothing more will come.
@@ -48,20 +47,19 @@ enum Stretch {
 
 impl Shipper {
     /// Sends what the broker does not have yet, until the spool is complete and all of it is stored.
-    pub(super) async fn run(mut self, spool: PathBuf) -> Result<()> {
-        let file = File::open(&spool).context("the log's spool cannot be read")?;
-        let mut note = Note::open(&spool.with_extension("sent")).context("the log's spool cannot be read")?;
-        if note.stored.chunks > self.found.chunks {
-            // It outlived a power failure that the records before it did not.
-            note.stored = Place::default();
+    pub(super) async fn run(mut self, spool: &Path) -> Result<()> {
+        let first = self.written.wait_for(|written| written.complete || written.end != Place::START).await;
+        if first.context("the log's writer is gone")?.end == Place::START {
+            return Ok(());
         }
+        let mut sent = Sent::open(spool, self.found).context("the log's spool cannot be read")?;
         let mut connection = self.broker.connection();
         loop {
             // Chunks that wait for a broker that is away belong on disk, not into the client's memory.
             if connection.wait_for(|connection| connection.up).await.is_err() {
                 anyhow::bail!("the connection to the broker is closed for good");
             }
-            if let Stretch::Complete = self.stretch(&file, &mut note, &mut connection).await? {
+            if let Stretch::Complete = self.stretch(&mut sent, &mut connection).await? {
                 return Ok(());
             }
         }
@@ -69,16 +67,15 @@ impl Shipper {
 
     async fn stretch(
         &mut self,
-        file: &File,
-        note: &mut Note,
+        sent: &mut Sent,
         connection: &mut watch::Receiver<Connection>,
     ) -> Result<Stretch> {
         let mut under_way = FuturesOrdered::new();
-        let mut next = note.stored;
+        let mut next = sent.stored;
         loop {
             let written = *self.written.borrow_and_update();
             while next.chunks < written.end.chunks && under_way.len() < IN_FLIGHT {
-                let (chunk, after) = read(file, next)?.context("the log's spool is damaged")?;
+                let (chunk, after) = spool::read(&sent.file, next)?.context("the log's spool is damaged")?;
                 let sending = self.broker.send_chunk(&self.runner, &self.attempt, &chunk).await;
                 under_way.push_back(async move { sending.stored().await.map(|()| after) });
                 next = after;
@@ -87,7 +84,7 @@ impl Shipper {
                 return Ok(Stretch::Complete);
             }
             tokio::select! {
-                Some(stored) = under_way.next() => note.advance(stored?),
+                Some(stored) = under_way.next() => sent.advance(stored?),
                 changed = self.written.changed(), if under_way.len() < IN_FLIGHT && !written.complete => {
                     changed.context("the log's writer is gone")?;
                 }
@@ -97,33 +94,24 @@ impl Shipper {
     }
 }
 
-/// How far the broker has the log, for the next process. A note that is behind costs chunks that are sent twice.
-struct Note {
+/// How far the broker has the log.
+struct Sent {
     file: File,
     stored: Place,
 }
 
-impl Note {
-    fn open(path: &Path) -> std::io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut bytes = [0; 16];
-        let stored = match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => {
-                let [chunks, offset] = [&bytes[..8], &bytes[8..]]
-                    .map(|half| half.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)));
-                Place { chunks, offset }
-            }
-            Err(_) => Place::default(),
-        };
+impl Sent {
+    fn open(spool: &Path, found: Place) -> std::io::Result<Self> {
+        let file = File::options().read(true).write(true).open(spool)?;
+        let stored = spool::stored(&file)?;
+        // A note may outlive a power failure that the records before it did not.
+        let stored = if stored.chunks > found.chunks { Place::START } else { stored };
         Ok(Self { file, stored })
     }
 
     fn advance(&mut self, stored: Place) {
         self.stored = stored;
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&stored.chunks.to_le_bytes());
-        bytes[8..].copy_from_slice(&stored.offset.to_le_bytes());
-        if let Err(error) = self.file.write_all_at(&bytes, 0) {
+        if let Err(error) = spool::note_stored(&self.file, stored) {
             tracing::debug!(%error, "how far the log is sent cannot be noted");
         }
     }

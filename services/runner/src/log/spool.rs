@@ -1,13 +1,14 @@
 //! The spool: an attempt's whole log in one file, written before anything of it is sent.
 //!
-//! Owns the file's format: one record a chunk, a fixed head and the bytes. It is not synced: a crash of the process loses
-//! nothing that was written, and a power failure loses only attempts that it ends anyway. Invariant: a record that was
-//! appended reads back whole; a torn one at the end is as if it had never been.
+//! Owns the file's format: how far the broker has the log, and then one record a chunk, a fixed head and the bytes. There is
+//! no file before the first chunk. It is not synced: a crash of the process loses nothing that was written, and a power
+//! failure loses only attempts that it ends anyway. Invariant: a record that was appended reads back whole; a torn one at
+//! the end is as if it had never been.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use events::Timestamp;
 use events::log::{CHUNK_BYTES, Chunk, Stream};
@@ -17,8 +18,11 @@ use super::chunker::Tally;
 /// Number, first line, time in milliseconds, step, length, stream; little-endian.
 const HEAD_BYTES: usize = 8 + 8 + 8 + 4 + 4 + 1;
 
+/// How many bytes before the first record say how far the broker has the log: chunks and offset, little-endian.
+const NOTE_BYTES: usize = 8 + 8;
+
 /// A place between two records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// How many chunks are before it.
     pub(super) chunks: u64,
@@ -26,10 +30,17 @@ pub(super) struct Place {
     pub(super) offset: u64,
 }
 
+impl Place {
+    /// Before the first record.
+    pub(super) const START: Self = Self { chunks: 0, offset: NOTE_BYTES as u64 };
+}
+
 /// The end that is written to.
 #[derive(Debug)]
 pub(super) struct Spool {
-    file: File,
+    path: PathBuf,
+    /// None before the first chunk.
+    file: Option<File>,
     end: Place,
     record: Vec<u8>,
 }
@@ -37,25 +48,33 @@ pub(super) struct Spool {
 impl Spool {
     /// Opens the spool behind its last whole record, and says what is in it.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Tally)> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut tally = Tally::default();
-        let mut end = Place::default();
-        while let Some((chunk, next)) = read(&file, end)? {
-            tally.add(&chunk);
-            end = next;
+        let mut end = Place::START;
+        let file = match File::options().read(true).write(true).open(path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(file) = &file {
+            while let Some((chunk, next)) = read(file, end)? {
+                tally.add(&chunk);
+                end = next;
+            }
+            file.set_len(end.offset)?;
         }
-        file.set_len(end.offset)?;
-        Ok((Self { file, end, record: Vec::new() }, tally))
+        Ok((Self { path: path.to_owned(), file, end, record: Vec::new() }, tally))
     }
 
     /// Appends a chunk. After an error the spool ends before it.
     pub(super) fn append(&mut self, chunk: &Chunk) -> io::Result<Place> {
         self.record.clear();
         encode(chunk, &mut self.record);
-        let written = io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.end.offset))
-            .and_then(|_| self.file.write_all(&self.record));
-        if let Err(error) = written {
-            self.file.set_len(self.end.offset)?;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::create_new(&self.path)?),
+        };
+        if let Err(error) = file.write_all_at(&self.record, self.end.offset) {
+            file.set_len(self.end.offset)?;
             return Err(error);
         }
         self.end = Place { chunks: chunk.number, offset: self.end.offset + self.record.len() as u64 };
@@ -66,6 +85,25 @@ impl Spool {
     pub(super) const fn end(&self) -> Place {
         self.end
     }
+}
+
+/// Notes how far the broker has the log, for the next process. A note that is behind costs chunks that are sent twice.
+pub(super) fn note_stored(file: &File, stored: Place) -> io::Result<()> {
+    let mut note = [0; NOTE_BYTES];
+    note[..8].copy_from_slice(&stored.chunks.to_le_bytes());
+    note[8..].copy_from_slice(&stored.offset.to_le_bytes());
+    file.write_all_at(&note, 0)
+}
+
+/// How far the broker has the log, as the last process noted.
+pub(super) fn stored(file: &File) -> io::Result<Place> {
+    let mut note = [0; NOTE_BYTES];
+    if !fill(file, &mut note, 0)? {
+        return Ok(Place::START);
+    }
+    let [chunks, offset] = [&note[..8], &note[8..]]
+        .map(|half| half.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)));
+    Ok(if chunks == 0 { Place::START } else { Place { chunks, offset } })
 }
 
 /// Reads the record at a place, and says where the next one is; none at the end, and where a record is torn.
@@ -154,7 +192,7 @@ mod tests {
 
     fn all(path: &Path) -> Vec<Chunk> {
         let file = File::open(path).unwrap();
-        let mut place = Place::default();
+        let mut place = Place::START;
         let mut chunks = Vec::new();
         while let Some((chunk, next)) = read(&file, place).unwrap() {
             chunks.push(chunk);
@@ -173,7 +211,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("log");
             let (mut spool, _) = Spool::open(&path).unwrap();
-            let mut ends = vec![0];
+            let mut ends = vec![Place::START.offset];
             let chunks: Vec<Chunk> =
                 lengths.iter().zip(1..).map(|(length, number)| chunk(number, vec![b'x'; *length])).collect();
             for chunk in &chunks {
@@ -181,12 +219,13 @@ mod tests {
             }
             let size = cut.index(*ends.last().unwrap() as usize + 1) as u64;
             let file = File::options().write(true).open(&path).unwrap();
+            note_stored(&file, Place { chunks: 1, offset: ends[1] }).unwrap();
             file.set_len(size).unwrap();
             if junk {
                 // What a power failure leaves: the length is there, the bytes are not.
                 file.set_len(size + 200).unwrap();
             }
-            let whole = ends.iter().filter(|end| **end <= size).count() - 1;
+            let whole = ends.iter().filter(|end| **end <= size).count().saturating_sub(1);
             let (mut spool, tally) = Spool::open(&path).unwrap();
             prop_assert_eq!(tally.chunks, spool.end().chunks);
             if !junk {

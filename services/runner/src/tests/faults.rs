@@ -1,5 +1,6 @@
 //! What dies, and what is true afterwards.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use rustix::process::Signal;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::world::{World, soon, stream};
-use crate::journal::{Journal, attempt_of};
+use crate::journal::{ATTEMPT, Journal, attempt_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_died_says_at_its_return_what_it_had() {
@@ -131,7 +132,8 @@ async fn an_end_that_was_written_down_is_told_and_not_replaced() {
         let report = Report { execution, job, attempt, number, time, what: what.clone() };
         format!("{}\n", serde_json::to_string(&report).unwrap())
     });
-    std::fs::write(folder.join("reports"), lines.collect::<String>()).unwrap();
+    let mut file = std::fs::File::options().append(true).open(folder.join(ATTEMPT)).unwrap();
+    file.write_all(lines.collect::<String>().as_bytes()).unwrap();
     drop(journal);
 
     let runner = world.start(world.config(1)).await;

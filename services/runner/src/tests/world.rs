@@ -201,10 +201,11 @@ impl World {
                     return report.what.clone();
                 }
                 for delivery in self.reports.next_batch().await {
-                    let report = delivery.report.as_ref().unwrap().clone();
                     delivery.ack().await.unwrap();
-                    let attempt = Running { job: report.job, attempt: report.attempt };
-                    self.heard.entry(attempt).or_default().push(report);
+                    for report in delivery.reports.as_ref().unwrap() {
+                        let attempt = Running { job: report.job, attempt: report.attempt };
+                        self.heard.entry(attempt).or_default().push(report.clone());
+                    }
                 }
             }
         })

@@ -128,8 +128,8 @@ impl Broker {
         servers.delivered = end;
         let delivery = |place: usize| {
             let stored = &servers.reports[place];
-            let (runner, report) = (stored.runner.clone(), Ok(stored.report.clone()));
-            ReportDelivery { runner, report, place, broker: self.clone() }
+            let (runner, reports) = (stored.runner.clone(), Ok(stored.reports.clone()));
+            ReportDelivery { runner, reports, place, broker: self.clone() }
         };
         places.map(delivery).collect()
     }
@@ -157,10 +157,10 @@ impl Broker {
     }
 }
 
-/// A report that waits for its fact.
+/// Reports that wait for their facts.
 pub(crate) struct ReportDelivery {
     pub(crate) runner: RunnerId,
-    pub(crate) report: serde_json::Result<Report>,
+    pub(crate) reports: serde_json::Result<Vec<Report>>,
     place: usize,
     broker: Broker,
 }

@@ -43,7 +43,7 @@ const HISTORIES: u64 = 100_000;
 type Seen = BTreeMap<&'static str, u64>;
 
 /// What has to happen in so many histories: a model in which it does not proves nothing about it.
-const EVERYTHING: [&str; 28] = [
+const EVERYTHING: [&str; 29] = [
     "assigned",
     "canceled",
     "completed",
@@ -65,6 +65,7 @@ const EVERYTHING: [&str; 28] = [
     "worn out",
     "an append met news",
     "a report came twice",
+    "reports came together",
     "a ticket came twice",
     "the scheduler died",
     "a snapshot was lost",

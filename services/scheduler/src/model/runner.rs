@@ -183,7 +183,7 @@ impl Runner {
         attempt.push(what);
     }
 
-    /// Sends the next report of an attempt, and forgets the attempt after the last one.
+    /// Sends some reports of an attempt, and forgets the attempt after the last one.
     pub(super) fn send(&mut self, servers: &mut Servers) {
         if !self.connected {
             return;
@@ -191,14 +191,18 @@ impl Runner {
         let full = self.hand.iter_mut().filter(|(_, attempt)| attempt.sent < attempt.reports.len());
         let Some((id, attempt)) = servers.rng.choose_multiple(full, 1).pop() else { return };
         let id = *id;
-        let report = attempt.reports[attempt.sent].clone();
-        attempt.sent += 1;
+        let together = servers.rng.usize(1..=attempt.reports.len() - attempt.sent);
+        let reports = attempt.reports[attempt.sent..attempt.sent + together].to_vec();
+        attempt.sent += together;
         let last = attempt.is_over() && attempt.sent == attempt.reports.len();
-        servers.report(&self.id, report.clone());
+        servers.report(&self.id, &reports);
+        if together > 1 {
+            servers.see("reports came together");
+        }
         if servers.one_in(20) {
             servers.forget_repetitions();
             servers.see("a report came twice");
-            servers.report(&self.id, report);
+            servers.report(&self.id, &reports);
         }
         if last {
             self.hand.remove(&id);

@@ -33,8 +33,9 @@ pub(super) struct Servers {
     pub(super) scopes: Vec<Scope>,
     pub(super) queues: BTreeMap<RunnerId, Queues>,
     pub(super) reports: Vec<Stored>,
-    known_reports: HashSet<(Running, u32)>,
-    /// How many reports were delivered to the scheduler.
+    /// Each attempt's first and last report in a message.
+    known_reports: HashSet<(Running, u32, u32)>,
+    /// How many messages were delivered to the scheduler.
     pub(super) delivered: usize,
     /// The newest heartbeat of each runner, with its place in the stream.
     pub(super) beats: BTreeMap<RunnerId, (u64, RunnerBeat)>,
@@ -62,10 +63,10 @@ pub(super) struct Waiting {
     delivered: Option<Instant>,
 }
 
-/// A report in its stream.
+/// Reports in their stream.
 pub(super) struct Stored {
     pub(super) runner: RunnerId,
-    pub(super) report: Report,
+    pub(super) reports: Vec<Report>,
     pub(super) acknowledged: bool,
 }
 
@@ -204,12 +205,19 @@ impl Servers {
         }
     }
 
-    /// Stores a report, once within the window.
-    pub(super) fn report(&mut self, runner: &RunnerId, report: Report) {
-        let attempt = Running { job: report.job, attempt: report.attempt };
-        if self.known_reports.insert((attempt, report.number)) {
-            self.tell(|| format!("{runner} reports {} {} {:?}", report.job, report.attempt, report.what));
-            self.reports.push(Stored { runner: runner.clone(), report, acknowledged: false });
+    /// Stores reports of one attempt, once within the window.
+    pub(super) fn report(&mut self, runner: &RunnerId, reports: &[Report]) {
+        let (first, last) = (&reports[0], &reports[reports.len() - 1]);
+        let attempt = Running { job: first.job, attempt: first.attempt };
+        if self.known_reports.insert((attempt, first.number, last.number)) {
+            for report in reports {
+                self.tell(|| format!("{runner} reports {} {} {:?}", report.job, report.attempt, report.what));
+            }
+            self.reports.push(Stored {
+                runner: runner.clone(),
+                reports: reports.to_vec(),
+                acknowledged: false,
+            });
         }
     }
 

@@ -249,7 +249,7 @@ impl Fake {
     pub(crate) async fn report(&self, ticket: &Ticket, number: u32, what: What) {
         let (execution, job, attempt) = (ticket.execution, ticket.job, ticket.attempt);
         let report = Report { execution, job, attempt, number, time: chrono::Utc::now(), what };
-        self.broker.report(&self.id, &report).await.unwrap();
+        self.broker.report(&self.id, &[report]).await.unwrap();
     }
 
     pub(crate) async fn control(&mut self) -> Control {
