@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::log::Log;
 use crate::mounted::Mounted;
 use crate::reach::Reach;
-use crate::sandbox::{Container, ContainerSpec, ImageSource, Main, Place, WORK};
+use crate::sandbox::{Container, ContainerSpec, Grant, ImageSource, Main, Place, WORK};
 use crate::secrets::Secrets;
 use crate::service::Shared;
 use crate::tree_cache::Commit;
@@ -124,7 +124,8 @@ impl<'a> Setup<'a> {
         let reach = Reach::granted(definition.settings.network, self.shared.most);
         let place = Place { slot: self.slot, reach };
         let log = self.log;
-        let image = engine.image(&source, place, &mut |line| log.mention(&line)).await;
+        let grant = Grant { place, limits: self.limits };
+        let image = engine.image(&source, grant, &mut |line| log.mention(&line)).await;
         let image = image.map_err(|trouble| of_step(trouble, number))?;
         let path = &self.begun.ticket.workspace.path;
         let spec = ContainerSpec {

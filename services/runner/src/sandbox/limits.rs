@@ -3,6 +3,7 @@
 //! Owns their translation for the engine, and the question whether memory ran out. What the kernel cannot bound, the space
 //! on a disk, is watched elsewhere.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -36,6 +37,20 @@ pub(super) fn limit(config: HostConfig, limits: &Limits) -> HostConfig {
         ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", OPEN_FILES), ulimit("fsize", file)]),
         ..config
     }
+}
+
+/// The same for a build, as parameters of the engine's address: those of its limits that hold for one.
+pub(super) fn build_parameters(limits: &Limits) -> String {
+    let memory = signed(limits.memory_bytes);
+    let ulimits = format!(
+        r#"[{{"Name":"core","Soft":0,"Hard":0}},{{"Name":"nofile","Soft":{OPEN_FILES},"Hard":{OPEN_FILES}}}]"#
+    );
+    // Each byte as a number: nothing in it means anything in an address.
+    let ulimits = ulimits.bytes().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "%{byte:02X}");
+        text
+    });
+    format!("memory={memory}&memswap={memory}&shmsize={SHARED_MEMORY}&ulimits={ulimits}")
 }
 
 fn ulimit(name: &str, value: i64) -> ResourcesUlimits {

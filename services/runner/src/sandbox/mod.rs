@@ -57,6 +57,15 @@ pub(crate) struct Place {
     pub(crate) reach: Reach,
 }
 
+/// What whoever asks for an image may use: an image may have to be built, which runs code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant<'a> {
+    /// Whose network it uses.
+    pub(crate) place: Place,
+    /// What it may use.
+    pub(crate) limits: &'a Limits,
+}
+
 /// A container for a run of steps.
 pub(crate) struct ContainerSpec<'a> {
     /// The execution, for the label.

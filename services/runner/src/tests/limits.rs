@@ -1,5 +1,6 @@
 //! Limits: what jobs that run away come to, and that the others go on.
 
+use events::action::Given;
 use events::job::{Failure, FailureKind, Limit, LimitName};
 use events::log::{LogEnd, Stream};
 use events::report::What;
@@ -169,6 +170,30 @@ async fn a_step_that_takes_too_long_ends_with_all_that_it_started() {
             format!("step {step} reached its time limit of {} s: everything was stopped", expected_ms / 1000);
         assert!(said.contains(&expected), "{said}");
     }
+    world.clean().await;
+    world.close(runner).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_ends_with_its_job() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(1)).await;
+    let mut ticket = world.scripts(&["true"]);
+    // It is never built, so the text may be the same each time.
+    ticket.definition.file_name = "action.json".to_owned();
+    ticket.definition.source = format!(
+        r#"{{"scopeQuery": "repo:x", "steps": [{{"type": "docker", "dockerfile": "FROM {IMAGE}\nRUN sleep 600", "args": ["true"]}}]}}"#
+    );
+    let text = |text: &str| Some(text.to_owned());
+    let (name, branch, title) = (text("a"), text("b"), text("T"));
+    ticket.definition.given = Given { name, branch, title, body: text("B"), message: text("M") };
+    ticket.timeout_ms = 3_000;
+    let attempt = world.send(&ticket).await;
+    let end = world.end(&attempt).await;
+    assert!(matches!(end, What::TimedOut { step: None, limit_ms: 3_000, .. }), "{end:?}");
+    // The one slot is free for the next job.
+    let next = world.send(&world.scripts(&["true"])).await;
+    assert!(matches!(world.end(&next).await, What::Succeeded { .. }));
     world.clean().await;
     world.close(runner).await;
 }

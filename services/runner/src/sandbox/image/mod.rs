@@ -11,11 +11,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use events::job::Failure;
+use events::job::{Failure, FailureKind};
 
 use super::shell::{self, Shell};
 use super::trouble::is;
-use super::{Engine, ImageSource, Place, Trouble};
+use super::{Engine, Grant, ImageSource, Trouble};
 
 /// For how long an image is believed to be there without asking again: an execution's many jobs ask once.
 const FRESH: Duration = Duration::from_secs(60);
@@ -89,12 +89,12 @@ impl Images {
 }
 
 impl Engine {
-    /// Makes an image ready: present, pulled, or built in the network of `place`. `note` is told of the progress, a line at
-    /// a time.
+    /// Makes an image ready: present, pulled, or built within what is granted. `note` is told of the progress, a line at a
+    /// time.
     pub(crate) async fn image(
         &self,
         source: &ImageSource,
-        place: Place,
+        grant: Grant<'_>,
         note: &mut (dyn FnMut(String) + Send),
     ) -> Result<Image, Trouble> {
         let asked = Instant::now();
@@ -113,9 +113,11 @@ impl Engine {
         {
             return Err(of(failure.clone()));
         }
-        let found = self.find_image(source, place, note).await;
+        let found = self.find_image(source, grant, note).await;
         *slot = match &found {
             Ok(image) => Slot { ready: Some((image.clone(), Instant::now())), failed: None },
+            // Whoever waited may have more to use.
+            Err(Trouble::User(failure)) if failure.kind == FailureKind::OutOfMemory => Slot::default(),
             Err(Trouble::User(failure)) => Slot::failed(failure, Trouble::User),
             Err(Trouble::Registry(failure)) => Slot::failed(failure, Trouble::Registry),
             Err(Trouble::Engine(_)) => Slot::default(),
@@ -126,7 +128,7 @@ impl Engine {
     async fn find_image(
         &self,
         source: &ImageSource,
-        place: Place,
+        grant: Grant<'_>,
         note: &mut (dyn FnMut(String) + Send),
     ) -> Result<Image, Trouble> {
         let name = match source {
@@ -142,7 +144,7 @@ impl Engine {
                 match source {
                     ImageSource::Reference(reference) => pull::pull(self, reference, note).await?,
                     ImageSource::Dockerfile(text) => {
-                        build::build(self, place, (&name, text), note).await?;
+                        build::build(self, grant, (&name, text), note).await?;
                     }
                 }
                 self.present(&name).await?.ok_or_else(|| {

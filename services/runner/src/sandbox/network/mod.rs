@@ -13,7 +13,7 @@ mod rules;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
@@ -48,6 +48,8 @@ const PIDS: i64 = 32;
 /// The containers that hold the networks.
 pub(super) struct Networks {
     held: Mutex<HashMap<Place, Arc<str>>>,
+    /// Those in which something may still run.
+    distrusted: std::sync::Mutex<Vec<Place>>,
     settings: NetworkSettings,
     names: Names,
     /// The settings with the names looked up.
@@ -57,17 +59,27 @@ pub(super) struct Networks {
 impl Networks {
     pub(super) fn new(settings: NetworkSettings, runner: &str, home: &str) -> Self {
         let names = Names::new(runner, home);
-        Self { held: Mutex::default(), settings, names, policy: OnceCell::new() }
+        let (held, distrusted) = Default::default();
+        Self { held, distrusted, settings, names, policy: OnceCell::new() }
     }
 
     /// Forgets a place's network, because a container could not join it.
     pub(super) async fn forget(&self, place: Place) {
-        self.held.lock().await.remove(&place);
+        self.lock().await.remove(&place);
+    }
+
+    /// Lets nobody else use a place's network, because something may still run in it that no attempt's end takes away.
+    pub(super) fn distrust(&self, place: Place) {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).push(place);
     }
 
     /// Keeps networks from coming and going.
     pub(super) async fn lock(&self) -> MutexGuard<'_, HashMap<Place, Arc<str>>> {
-        self.held.lock().await
+        let mut held = self.held.lock().await;
+        for place in self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            held.remove(&place);
+        }
+        held
     }
 
     async fn policy(&self) -> Result<&Policy> {

@@ -14,7 +14,7 @@ async fn bash_is_preferred_where_there_is_one() {
     file(&mut tar, "bin/sh", b"#!/bin/busybox sh\nexec /bin/busybox sh \"$@\"\n");
     file(&mut tar, "bin/bash", b"#!/bin/busybox sh\necho bash\nexec /bin/busybox sh \"$@\"\n");
     import(&world.engine, &name, tar.into_inner().unwrap()).await;
-    let image = world.engine.image(&ImageSource::Reference(name.clone()), PLACE, &mut |_| ()).await.unwrap();
+    let image = world.engine.image(&ImageSource::Reference(name.clone()), GRANT, &mut |_| ()).await.unwrap();
     let heard = Heard::default();
     let idle = world.container_of(&image, Main::Idle).await.unwrap();
     idle.start().await.unwrap();
@@ -34,7 +34,7 @@ async fn an_image_without_a_shell_runs_no_scripts() {
     let mut tar = tar::Builder::new(Vec::new());
     file(&mut tar, "readme", b"nothing to run\n");
     import(&world.engine, &name, tar.into_inner().unwrap()).await;
-    let image = world.engine.image(&ImageSource::Reference(name.clone()), PLACE, &mut |_| ()).await.unwrap();
+    let image = world.engine.image(&ImageSource::Reference(name.clone()), GRANT, &mut |_| ()).await.unwrap();
     for main in [Main::Idle, one("true")] {
         let failure = failure(world.container_of(&image, main).await);
         assert_eq!(failure.kind, FailureKind::Image);
@@ -63,7 +63,7 @@ async fn an_image_whose_registry_is_away_is_asked_for_once() {
     for _ in 0..5 {
         all.push(async {
             let mut note = |line: String| notes.lock().unwrap().push(line);
-            world.engine.image(&source, PLACE, &mut note).await
+            world.engine.image(&source, GRANT, &mut note).await
         });
     }
     for found in futures::future::join_all(all).await {
@@ -73,8 +73,11 @@ async fn an_image_whose_registry_is_away_is_asked_for_once() {
         assert!(failure.hint.contains("docker load"), "{failure:?}");
     }
     assert_eq!(*notes.lock().unwrap(), ["pulling the image 127.0.0.1:1/team/tool:9"], "pulled once");
-    let away = ImageSource::Dockerfile("FROM 127.0.0.1:1/none\n".to_owned());
-    assert!(out_of_reach(world.engine.image(&away, PLACE, &mut |_| ()).await).hint.contains("docker load"));
+    let away = ImageSource::Dockerfile("FROM 127.0.0.1:1/none AS base\n".to_owned());
+    let failure = out_of_reach(world.engine.image(&away, GRANT, &mut |_| ()).await);
+    let told = "the Dockerfile cannot be built: the image `127.0.0.1:1/none` is not on the runner's host";
+    assert!(failure.message.starts_with(told), "{failure:?}");
+    assert!(failure.hint.contains("docker save 127.0.0.1:1/none"), "{failure:?}");
 }
 
 /// The failure of what another attempt may be able to do.
@@ -90,7 +93,7 @@ async fn what_is_no_name_of_an_image_is_the_users_to_mend() {
     let world = World::new().await;
     for name in ["Upper/Case", "../containers/json", "a b", ""] {
         let source = ImageSource::Reference(name.to_owned());
-        let failure = failure(world.engine.image(&source, PLACE, &mut |_| ()).await);
+        let failure = failure(world.engine.image(&source, GRANT, &mut |_| ()).await);
         assert!(failure.message.contains("not the name of an image"), "{failure:?}");
     }
 }
@@ -102,11 +105,11 @@ async fn a_dockerfile_is_built_once() {
     let text = format!("FROM sandbox-test:busybox\nRUN echo {} > /made\n", world.runner);
     let source = ImageSource::Dockerfile(text);
     let mut notes = vec![];
-    let image = world.engine.image(&source, PLACE, &mut |line| notes.push(line)).await.unwrap();
+    let image = world.engine.image(&source, GRANT, &mut |line| notes.push(line)).await.unwrap();
     assert!(notes.iter().any(|line| line.contains("RUN echo")), "{notes:?}");
     // Another process of the runner finds it too.
     let again = Engine::connect(&EngineOptions::default(), &world.runner, world.dir.path()).await.unwrap();
-    assert_eq!(again.image(&source, PLACE, &mut |line| panic!("{line}")).await.unwrap().id, image.id);
+    assert_eq!(again.image(&source, GRANT, &mut |line| panic!("{line}")).await.unwrap().id, image.id);
     let mut heard = Heard::default();
     let container = world.container_of(&image, one("cat /made")).await.unwrap();
     assert_eq!(container.run_main(&mut heard).await.unwrap(), 0);
@@ -121,7 +124,7 @@ async fn a_dockerfile_is_built_once() {
         ("", "Dockerfile"),
     ] {
         let failure =
-            failure(world.engine.image(&ImageSource::Dockerfile(text.to_owned()), PLACE, &mut |_| ()).await);
+            failure(world.engine.image(&ImageSource::Dockerfile(text.to_owned()), GRANT, &mut |_| ()).await);
         assert_eq!(failure.kind, FailureKind::Image);
         assert!(format!("{} {}", failure.message, failure.hint).contains(says), "{failure:?}");
     }
@@ -135,10 +138,10 @@ async fn an_image_that_went_away_is_asked_for_again() {
     file(&mut tar, "bin/sh", world.runner.as_str().as_bytes());
     import(&world.engine, &name, tar.into_inner().unwrap()).await;
     let source = ImageSource::Reference(name.clone());
-    let image = world.engine.image(&source, PLACE, &mut |_| ()).await.unwrap();
+    let image = world.engine.image(&source, GRANT, &mut |_| ()).await.unwrap();
     forget(&world.engine, &name).await;
     assert!(matches!(world.container_of(&image, Main::Idle).await, Err(Trouble::Engine(_))));
     let mut notes = vec![];
-    assert!(world.engine.image(&source, PLACE, &mut |line| notes.push(line)).await.is_err());
+    assert!(world.engine.image(&source, GRANT, &mut |line| notes.push(line)).await.is_err());
     assert!(!notes.is_empty(), "the engine was asked for it");
 }

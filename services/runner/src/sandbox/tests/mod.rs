@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
 
+mod builds;
 mod ends;
 mod images;
 mod internet;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::limits::LogLimits;
+use crate::reach::NetworkSettings;
 
 /// Enough for all of these tests.
 const LIMITS: Limits = Limits {
@@ -39,10 +41,12 @@ const LIMITS: Limits = Limits {
     image_bytes: 1 << 30,
     log: LogLimits::OWN,
 };
-use crate::reach::NetworkSettings;
 
 /// Where containers are that need no network.
 const PLACE: Place = Place { slot: 0, reach: Reach::None };
+
+/// What they may use.
+const GRANT: Grant<'_> = Grant { place: PLACE, limits: &LIMITS };
 
 /// A runner, its engine and one attempt.
 struct World {
@@ -222,7 +226,7 @@ async fn busybox(engine: &Engine) -> Image {
         import(engine, name, image.into_inner().unwrap()).await;
     })
     .await;
-    engine.image(&ImageSource::Reference(name.to_owned()), PLACE, &mut |line| panic!("{line}")).await.unwrap()
+    engine.image(&ImageSource::Reference(name.to_owned()), GRANT, &mut |line| panic!("{line}")).await.unwrap()
 }
 
 fn file(image: &mut tar::Builder<Vec<u8>>, path: &str, bytes: &[u8]) {

@@ -101,6 +101,32 @@ async fn a_job_reaches_the_internet_and_nothing_private() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_build_reaches_what_its_job_does() {
+    let internet = Internet::new();
+    let on_host = listen(None, 0);
+    for most in [Reach::Unrestricted, Reach::Egress] {
+        let (world, address) = world(&internet, most).await;
+        let all = forbidden(on_host, &gateway_of(&address));
+        for reach in [most, Reach::None] {
+            let mut tries = String::new();
+            for (address, port) in all.iter().chain([&(PUBLIC.to_owned(), PORT)]) {
+                let _ = write!(
+                    tries,
+                    "([ \"$(nc -w 2 {address} {port} </dev/null 2>/dev/null)\" = reached ] && echo {address}) & "
+                );
+            }
+            let grant = Grant { place: Place { slot: 0, reach }, limits: &LIMITS };
+            let said = world.built(grant, &(tries + "wait")).await;
+            let reached = |address: &str| said.iter().any(|line| line == address);
+            assert_eq!(reached(PUBLIC), reach != Reach::None, "{reach:?}: {said:?}");
+            let private: Vec<_> = names(&all).into_iter().filter(|address| reached(address)).collect();
+            let wanted = if reach == Reach::Unrestricted { names(&all) } else { vec![] };
+            assert_eq!(private, wanted, "{reach:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_wall_holds_without_the_other() {
     let internet = Internet::new();
     let on_host = listen(None, 0);
@@ -212,17 +238,13 @@ async fn what_a_dead_runner_left_is_used_again_and_an_orderly_end_leaves_nothing
     let world = World::new().await;
     world.engine.open_networks().await.unwrap();
     let place = Place { slot: 0, reach: Reach::Egress };
-    let first = world.said_at(place, "readlink /proc/self/ns/net").await.unwrap();
+    let first = world.engine.network(place).await.unwrap();
     let device = world.engine.device();
     // The next process of the runner knows nothing of the first one's networks.
     let next = Engine::connect(&EngineOptions::default(), &world.runner, world.dir.path()).await.unwrap();
     assert_eq!(next.remove_leftovers(&HashSet::new()).await.unwrap(), 1);
     next.open_networks().await.unwrap();
-    let holder = next.network(place).await.unwrap();
-    let found = next.docker().inspect_container(&holder, None).await.unwrap();
-    let pid = found.state.unwrap().pid.unwrap();
-    let second = std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
-    assert_ne!(first.trim(), second.to_str().unwrap());
+    assert_ne!(next.network(place).await.unwrap(), first);
     let mentions = |device: &str| {
         let rules = run("iptables-save -t mangle") + &run("ip6tables-save -t mangle");
         rules.lines().filter(|rule| rule.contains(device)).count()

@@ -245,7 +245,7 @@ async fn what_an_image_runs_while_it_is_built_has_the_jobs_network() {
     busybox(&world.engine).await;
     let nonce = Uuid::now_v7();
     let text = format!("FROM sandbox-test:busybox\nRUN echo {nonce} && ls /sys/class/net >/interfaces\n");
-    let image = world.engine.image(&ImageSource::Dockerfile(text), PLACE, &mut |_| ()).await.unwrap();
+    let image = world.engine.image(&ImageSource::Dockerfile(text), GRANT, &mut |_| ()).await.unwrap();
     let container = world.container_of(&image, one("cat /interfaces")).await.unwrap();
     let heard = Heard::default();
     assert_eq!(container.run_main(&mut heard.clone()).await.unwrap(), 0);

@@ -112,7 +112,7 @@ async fn the_image_s_own_program_can_run_with_other_arguments() {
     busybox(&world.engine).await;
     let dockerfile = "FROM sandbox-test:busybox\nENTRYPOINT [\"echo\", \"own\"]\nCMD [\"words\"]\n";
     let source = ImageSource::Dockerfile(format!("{dockerfile}# {}\n", world.runner));
-    let image = world.engine.image(&source, PLACE, &mut |_| ()).await.unwrap();
+    let image = world.engine.image(&source, GRANT, &mut |_| ()).await.unwrap();
     let env = vec![("WORD".to_owned(), "w".to_owned())];
     let other = Some(vec!["-n".to_owned(), "other".to_owned()]);
     let command = ["sh", "-c", "echo $WORD"].map(str::to_owned).to_vec();
