@@ -31,6 +31,8 @@ CREATE TABLE action_revisions{g} (
     file_name TEXT NOT NULL,
     source TEXT NOT NULL,
     given TEXT NOT NULL, -- JSON, an events::action::Given
+    files_sha256 TEXT, -- the blob of kind `files`; nothing: no step mounts any
+    files_size BIGINT,
     actor TEXT NOT NULL,
     created_at TEXT NOT NULL,
     PRIMARY KEY (action_id, revision)

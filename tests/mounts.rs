@@ -66,6 +66,12 @@ impl Story {
         (said, self.world.ok(&["plan", "diff", &plan]))
     }
 
+    /// What is shown of the files of a revision.
+    fn shown(&self, options: &[&str]) -> Value {
+        let command = [&["action", "show", "mounts", "--json"], options].concat();
+        self.world.documents(&command).remove(0)["definition"]["files"].take()
+    }
+
     /// The digests of the archives that the broker holds to the end.
     fn stored(&self) -> BTreeSet<String> {
         let events = self.world.documents(&["events", "show", "--json", "ev.action.>"]);
@@ -104,6 +110,24 @@ fn a_script_beside_the_action_is_sent_mounted_and_run() {
     );
     assert!(diff.contains("+two") && !diff.contains("writable"), "{diff}");
 
+    // Whoever looks at the action sees what was sent, and only that.
+    let shown = story.world.ok(&["action", "show", "mounts", "--files"]);
+    assert!(shown.contains("files        2 of ") && !shown.contains("unrelated"), "{shown}");
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    for row in [
+        ["data", "folder", "0"],
+        ["data/words", "file", "4"],
+        ["scripts", "folder", "0"],
+        ["scripts/fix.sh", "executable", &FIX.len().to_string()],
+    ] {
+        assert!(rows.iter().any(|found| *found == row), "{row:?} in {shown}");
+    }
+    assert!(!story.world.ok(&["action", "show", "mounts"]).contains("executable"), "the list is asked for");
+    let first = story.shown(&[]);
+    assert_eq!(first["contents"]["bytes"], 4 + FIX.len());
+    assert_eq!(first["list"].as_array().unwrap().len(), 4, "{first:#}");
+    assert!(story.stored().contains(first["sha256"].as_str().unwrap()));
+
     let (said, _) = story.succeed();
     assert!(
         said.contains("revision 1 (as before)") && !said.contains("sent "),
@@ -121,6 +145,11 @@ fn a_script_beside_the_action_is_sent_mounted_and_run() {
     assert!(said.contains("revision 2 (new)") && said.contains("sent "), "{said}");
     assert!(diff.contains("+three"), "{diff}");
     assert_eq!(story.stored().len(), 2, "a revision each");
+    assert_eq!(story.shown(&["--revision", "1"]), first, "a revision keeps its files");
+    let second = story.shown(&[]);
+    assert_eq!(second["contents"]["bytes"], 6 + FIX.len());
+    assert_ne!(second["sha256"], first["sha256"]);
+    assert!(story.world.refused(&["action", "show", "mounts", "--revision", "3"]).contains("not-found"));
 
     // An earlier state is known still.
     story.write("data/words", "two\n", 0o644);

@@ -17,5 +17,5 @@ pub use choose::{Choice, LeftOut, Refusal};
 pub use error::Error;
 pub use limits::{DEFAULT_PACKED_BYTES, Limits};
 pub use pack::Packed;
-pub use read::{Contents, check};
+pub use read::{Contents, Listed, ListedKind, check, list};
 pub use unpack::unpack;

@@ -21,7 +21,7 @@ const WINDOW_LOG: u32 = 23;
 /// What an entry is.
 pub(crate) enum Kind {
     Folder,
-    File { executable: bool },
+    File { executable: bool, bytes: u64 },
     Link { target: PathBuf },
 }
 
@@ -34,6 +34,62 @@ pub struct Contents {
     pub bytes: u64,
     /// Which of the wanted paths are there, as a file or a folder.
     pub found: Vec<PathBuf>,
+}
+
+/// An entry as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Where it stands in the folder.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: ListedKind,
+    /// How many bytes a file has; 0 of anything else.
+    pub bytes: u64,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListedKind {
+    /// A folder.
+    Folder,
+    /// A file.
+    File,
+    /// A file that may be executed.
+    Executable,
+    /// A link.
+    Link,
+}
+
+impl ListedKind {
+    /// The name in lists.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::File => "file",
+            Self::Executable => "executable",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// Lists an archive, in the order of its paths.
+///
+/// # Errors
+/// As [`check`], and whatever `each` says, which ends the list.
+pub fn list(
+    archive: impl Read,
+    limits: &Limits,
+    mut each: impl FnMut(Listed) -> Result<(), Error>,
+) -> Result<Contents, Error> {
+    read(archive, limits, |entry, kind, _| {
+        let (kind, bytes) = match kind {
+            Kind::Folder => (ListedKind::Folder, 0),
+            Kind::File { executable: false, bytes } => (ListedKind::File, *bytes),
+            Kind::File { executable: true, bytes } => (ListedKind::Executable, *bytes),
+            Kind::Link { .. } => (ListedKind::Link, 0),
+        };
+        each(Listed { path: entry.to_path(), kind, bytes })
+    })
 }
 
 /// Checks an archive to its end, and looks for paths in it; the folder itself, an empty path, is always there.
@@ -123,7 +179,7 @@ fn identify<R: Read>(entry: &tar::Entry<'_, R>, long: LongNames) -> Result<(Entr
         EntryType::Directory => Kind::Folder,
         EntryType::Regular => {
             let mode = header.mode().map_err(|_| refuse("its mode is no number"))?;
-            return Ok((path, Kind::File { executable: mode & 0o111 != 0 }));
+            return Ok((path, Kind::File { executable: mode & 0o111 != 0, bytes: entry.size() }));
         }
         EntryType::Symlink => {
             let target = long.target.or_else(|| header.link_name_bytes().map(|name| name.into_owned()));

@@ -22,7 +22,7 @@ pub fn unpack(archive: impl Read, limits: &Limits, into: &Path) -> Result<Conten
         let path = into.join(entry.to_path());
         match kind {
             Kind::Folder => make_folder(&path),
-            Kind::File { executable } => write(&path, if *executable { 0o755 } else { 0o644 }, content),
+            Kind::File { executable, .. } => write(&path, if *executable { 0o755 } else { 0o644 }, content),
             Kind::Link { target } => symlink(target, &path).map_err(Error::file(&path)),
         }
     })

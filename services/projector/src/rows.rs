@@ -115,6 +115,8 @@ tables! {
         file_name: String,
         source: String,
         given: String,
+        files_sha256: Option<String>,
+        files_size: Option<u64>,
         actor: String,
         created_at: Timestamp,
     }

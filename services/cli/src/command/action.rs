@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{ListOptions, ShowOptions, moment, not_found, state};
-use crate::client::{Connection, pages};
+use crate::client::{Client, Connection, pages};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
 use crate::terminal::inert;
@@ -18,7 +18,7 @@ use crate::terminal::inert;
 pub(crate) enum Command {
     /// List the actions, the one that changed last first
     List(ListOptions),
-    /// Show an action with its newest definition
+    /// Show an action with a revision of its definition, and the files that were sent with it
     Show(Show),
 }
 
@@ -28,6 +28,14 @@ pub(crate) struct Show {
     /// The action's name or id
     action: String,
 
+    /// Which revision of its definition [default: the newest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    revision: Option<i32>,
+
+    /// List the files that the revision's steps mount; --json always does
+    #[arg(long)]
+    files: bool,
+
     #[command(flatten)]
     show: ShowOptions,
 }
@@ -35,9 +43,10 @@ pub(crate) struct Show {
 const LIST: &str = "query($first: Int!, $after: String) { actions(first: $first, after: $after) {
   nodes { id name description revision archived createdAt updatedAt } pageInfo { hasNextPage endCursor } } }";
 
-const SHOW: &str = "query($id: ID, $name: String) { action(id: $id, name: $name) {
+const SHOW: &str = "query($id: ID, $name: String, $revision: Int) { action(id: $id, name: $name) {
   id name description revision archived createdAt updatedAt
-  definition { fileName source given { name branch title body message } }
+  definition(revision: $revision) { fileName source given { name branch title body message }
+    files { sha256 size contents { files bytes } } }
   executions(first: 10) { nodes { id state revision requestedAt } } } }";
 
 #[derive(Deserialize)]
@@ -76,6 +85,34 @@ struct Definition {
     file_name: String,
     source: String,
     given: serde_json::Value,
+    /// Absent where no step mounts any.
+    files: Option<Files>,
+}
+
+/// The files that were sent with a revision.
+#[derive(Debug, Deserialize, Serialize)]
+struct Files {
+    /// The digest of their archive.
+    sha256: String,
+    /// The length of their archive.
+    size: u64,
+    contents: Contents,
+    /// The entries of the archive, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    list: Option<Vec<File>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Contents {
+    files: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct File {
+    path: String,
+    kind: String,
+    bytes: u64,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -132,18 +169,39 @@ async fn list(options: ListOptions, data: &DataDirOption) -> anyhow::Result<()> 
 
 async fn show(options: Show, data: &DataDirOption) -> anyhow::Result<()> {
     let client = options.show.client(data)?;
-    let variables = match options.action.parse::<ActionId>() {
-        Ok(id) => json!({ "id": id }),
-        Err(_) => json!({ "name": options.action }),
+    let (id, name) = match options.action.parse::<ActionId>() {
+        Ok(id) => (Some(id), None),
+        Err(_) => (None, Some(&options.action)),
     };
+    let variables = json!({ "id": id, "name": name, "revision": options.revision });
     let shown: Shown = client.graphql(SHOW, &variables).await?;
-    let whole = shown.action.ok_or_else(|| not_found("action", &options.action, "action list"))?;
-    if options.show.json { output::json(&whole) } else { output::line(&rendered(&whole)) }
+    let mut whole = shown.action.ok_or_else(|| not_found("action", &options.action, "action list"))?;
+    let revision = whole.shown_revision(options.revision);
+    if let Some(files) = whole.definition.files.as_mut().filter(|_| options.files || options.show.json) {
+        files.list = Some(listed(&client, &whole.action.id, &revision).await?);
+    }
+    if options.show.json { output::json(&whole) } else { output::line(&rendered(&whole, &revision)) }
 }
 
-fn rendered(whole: &Whole) -> String {
+impl Whole {
+    /// The number of the revision whose definition this is.
+    fn shown_revision(&self, asked: Option<i32>) -> String {
+        asked.map_or_else(|| self.action.revision.to_string(), |revision| revision.to_string())
+    }
+}
+
+/// What is in a revision's archive.
+async fn listed(client: &Client, action: &str, revision: &str) -> anyhow::Result<Vec<File>> {
+    let answer = client.get(&["actions", action, "revisions", revision, "files"], &[]).await?;
+    let lines = answer.bytes().await.map_err(reqwest::Error::without_url)?;
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| Ok(serde_json::from_slice(line)?)).collect()
+}
+
+fn rendered(whole: &Whole, revision: &str) -> String {
     let action = &whole.action;
-    let mut text = output::fields(&[
+    let files = whole.definition.files.as_ref();
+    let mut fields = vec![
         ("action", action.name.clone()),
         ("id", action.id.clone()),
         ("description", action.description.clone()),
@@ -151,8 +209,20 @@ fn rendered(whole: &Whole) -> String {
         ("archived", if action.archived { "yes" } else { "no" }.to_owned()),
         ("created", moment(&action.created_at)),
         ("changed", moment(&action.updated_at)),
-        ("file", whole.definition.file_name.clone()),
-    ]);
+        ("shown", format!("revision {revision}, {}", whole.definition.file_name)),
+    ];
+    if let Some(files) = files {
+        let Contents { files: count, bytes } = &files.contents;
+        fields.push(("files", format!("{count} of {bytes} bytes, packed {} bytes", files.size)));
+        fields.push(("digest", files.sha256.clone()));
+    }
+    let mut text = output::fields(&fields);
+    if let Some(list) = files.and_then(|files| files.list.as_ref()) {
+        let columns = [Column::Left("file"), Column::Left("kind"), Column::Right("bytes")];
+        let rows = list.iter().map(|file| vec![file.path.clone(), file.kind.clone(), file.bytes.to_string()]);
+        text.push_str("\n\n");
+        text.push_str(&output::table(&columns, rows));
+    }
     if !whole.executions.nodes.is_empty() {
         let rows = whole.executions.nodes.iter().map(|execution| {
             let revision = execution.revision.to_string();

@@ -33,8 +33,8 @@ impl IntoResponse for Fault {
     }
 }
 
-const HINT: &str = "POST /graphql, PUT /files/{sha256}, or GET /files, /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, \
-                    /plans/{id}/changesets/{position}/patch, /healthz.";
+const HINT: &str = "POST /graphql, PUT /files/{sha256}, or GET /files, /actions/{id}/revisions/{revision}/files, \
+                    /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, /plans/{id}/changesets/{position}/patch, /healthz.";
 
 pub(super) async fn no_such_path() -> Response {
     Fault::new(Code::NotFound, "there is nothing under this path", HINT).into_response()

@@ -52,7 +52,7 @@ impl Gateway {
     /// Over a projection and a log.
     pub(crate) fn new(projection: Projection, files: Files, broker: Broker, stop: CancellationToken) -> Self {
         let commands = Commands::new(broker.clone(), files.clone());
-        let graph = graph(&projection, Fleet::follow(&broker), commands);
+        let graph = graph(&projection, Fleet::follow(&broker), commands, files.clone());
         Self { graph, projection, broker, files, streams: Arc::new(Semaphore::new(STREAMS)), stop }
     }
 }
@@ -63,6 +63,7 @@ fn router(gateway: Gateway, loopback: bool) -> Router {
         .route("/files", get(files::limits))
         .route("/files/{sha256}", put(files::put))
         .route("/healthz", get(|| async { "ok" }))
+        .route("/actions/{id}/revisions/{revision}/files", get(streams::revision_files))
         .route("/executions/{id}/events", get(streams::events))
         .route("/jobs/{id}/log", get(streams::log))
         .route("/jobs/{id}/patch", get(streams::job_patch))

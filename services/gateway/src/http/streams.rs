@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use events::blob::{BlobKind, BlobRef};
-use events::id::{ExecutionId, InvalidId, JobId, PlanId};
+use events::id::{ActionId, ExecutionId, InvalidId, JobId, PlanId};
 use events::rejection::Code;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,11 +18,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Gateway;
 use crate::fault::Fault;
 use crate::projection::{Bound, Statement};
-use crate::schema::malformed;
+use crate::schema::{blob, files, malformed, no_revision};
 use crate::stream::{self, log};
 
 const BYTES: &str = "application/octet-stream";
-const EVENTS: &str = "application/x-ndjson";
+const LINES: &str = "application/x-ndjson";
 
 /// Which attempt a log or a patch is of.
 const ATTEMPT: HeaderName = HeaderName::from_static("patchwave-attempt");
@@ -45,7 +45,7 @@ pub(super) async fn events(
     let permit = permit(&gateway)?;
     let events = stream::events::read(&gateway.broker, execution, after).await?;
     let body = stream::body(events, gateway.stop, permit);
-    Ok(([(header::CONTENT_TYPE, EVENTS)], body).into_response())
+    Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
 }
 
 #[derive(Deserialize)]
@@ -159,6 +159,38 @@ async fn attempt_row(
     Ok(gateway.projection.select(statement).await?.pop())
 }
 
+/// `GET /actions/{id}/revisions/{revision}/files`
+pub(super) async fn revision_files(
+    State(gateway): State<Gateway>,
+    Path((id, revision)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    let action: ActionId = read_id(&id)?;
+    let number: i32 = revision.parse().map_err(|_| {
+        Fault::invalid(format!("`{revision}` is no revision"), "Revisions are numbered from 1.")
+    })?;
+    let statement = || {
+        Statement::new("SELECT files_sha256, files_size FROM action_revisions WHERE action_id = ")
+            .text(action.to_string())
+            .sql(" AND revision = ")
+            .bind(Bound::Int(number.into()))
+    };
+    let row = newest::<FilesRow>(&gateway, statement).await?;
+    let FilesRow(blob) = row.ok_or_else(|| no_revision(&id, number))?;
+    let Some(blob) = blob else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let permit = permit(&gateway)?;
+    let lines = gateway.files.list(&blob).await?;
+    let body = stream::body(lines, gateway.stop, permit);
+    Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
+}
+
+struct FilesRow(Option<BlobRef>);
+
+impl FromRow<'_, AnyRow> for FilesRow {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self(files(row)?))
+    }
+}
+
 /// `GET /plans/{id}/changesets/{position}/patch`
 pub(super) async fn changeset_patch(
     State(gateway): State<Gateway>,
@@ -202,12 +234,7 @@ struct PatchRow(Option<BlobRef>);
 
 impl FromRow<'_, AnyRow> for PatchRow {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
-        let sha256: Option<String> = row.try_get("patch_sha256")?;
-        let Some(sha256) = sha256 else { return Ok(Self(None)) };
-        let sha256 = sha256.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let size: i64 = row.try_get("patch_size")?;
-        let size = u64::try_from(size).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        Ok(Self(Some(BlobRef { kind: BlobKind::Patch, sha256, size })))
+        Ok(Self(blob(row, BlobKind::Patch, ["patch_sha256", "patch_size"])?))
     }
 }
 

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use events::blob::{BlobKind, BlobRef};
+use events::rejection::Code;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use super::execution::Execution;
-use super::scalar::{Connection, DateTime, int};
+use super::scalar::{Connection, DateTime, Sequence, blob, int};
 use super::{page, page_cost};
 use crate::fault::Fault;
+use crate::files::{Counted, Files};
 use crate::projection::{Bound, Cursor, Listed, Projection, Statement};
 
 /// What to change, and how.
@@ -61,13 +64,13 @@ impl Listed for Action {
 
 #[ComplexObject]
 impl Action {
-    /// The newest revision's text, as its user wrote it.
+    /// A revision as its user wrote it; the newest one unless another is asked for.
     #[graphql(complexity = "DEFINITION_COST + child_complexity")]
-    async fn definition(&self, ctx: &Context<'_>) -> Result<Definition> {
-        let key = RevisionKey(self.id.0.clone(), self.revision);
-        let found = ctx.data::<DataLoader<Definitions>>()?.load_one(key).await?;
-        let missing = || anyhow::anyhow!("{} has no revision {}", self.id.0, self.revision);
-        Ok(found.ok_or_else(|| Fault::ours(missing()))?)
+    async fn definition(&self, ctx: &Context<'_>, revision: Option<i32>) -> Result<Definition> {
+        let revision = revision.unwrap_or(self.revision);
+        let found =
+            ctx.data::<DataLoader<Definitions>>()?.load_one(RevisionKey(self.id.0.clone(), revision)).await?;
+        Ok(found.ok_or_else(|| no_revision(&self.id.0, revision))?)
     }
 
     /// Its executions, newest first.
@@ -82,6 +85,15 @@ impl Action {
     }
 }
 
+/// The rejection of a revision that is not there.
+pub(crate) fn no_revision(action: &str, revision: i32) -> Fault {
+    let hint = "Revisions are numbered from 1; `patchwave action show` says which is the newest.";
+    Fault::new(Code::NotFound, format!("{action} has no revision {revision}"), hint)
+}
+
+/// An archive may have to be fetched and read to its end.
+const CONTENTS_COST: usize = 5_000;
+
 /// A definition may have 256 KiB: as much as hundreds of other fields.
 const DEFINITION_COST: usize = 200;
 
@@ -94,6 +106,45 @@ pub(crate) struct Definition {
     source: String,
     /// What was given beside it.
     given: Given,
+    /// The files that its steps mount, as they were sent with it; absent where none mounts any.
+    files: Option<RevisionFiles>,
+}
+
+/// The files of a revision, in one archive. `GET /actions/{id}/revisions/{revision}/files` lists them.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct RevisionFiles {
+    /// The archive's digest, as 64 hexadecimal digits.
+    sha256: String,
+    /// The archive's length in bytes.
+    size: Sequence,
+    #[graphql(skip)]
+    blob: BlobRef,
+}
+
+/// How much an archive holds.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct FilesContents {
+    /// How many files and links.
+    files: Sequence,
+    /// How many bytes the files have.
+    bytes: Sequence,
+}
+
+#[ComplexObject]
+impl RevisionFiles {
+    /// How much is in it.
+    #[graphql(complexity = "CONTENTS_COST + child_complexity")]
+    async fn contents(&self, ctx: &Context<'_>) -> Result<FilesContents> {
+        let Counted { files, bytes } = ctx.data::<Files>()?.count(&self.blob).await?;
+        Ok(FilesContents { files: Sequence(files), bytes: Sequence(bytes) })
+    }
+}
+
+impl From<BlobRef> for RevisionFiles {
+    fn from(blob: BlobRef) -> Self {
+        Self { sha256: blob.sha256.to_string(), size: Sequence(blob.size), blob }
+    }
 }
 
 /// What was given beside the definition's file; only legacy action files need it.
@@ -123,9 +174,15 @@ impl FromRow<'_, AnyRow> for Revision {
             file_name: row.try_get("file_name")?,
             source: row.try_get("source")?,
             given: Given { name, branch, title, body, message },
+            files: files(row)?.map(RevisionFiles::from),
         };
         Ok(Self(key, definition))
     }
+}
+
+/// The archive of a revision's row.
+pub(crate) fn files(row: &AnyRow) -> sqlx::Result<Option<BlobRef>> {
+    blob(row, BlobKind::Files, ["files_sha256", "files_size"])
 }
 
 /// Loads the definitions of many actions at once.

@@ -21,9 +21,12 @@ use sqlx::any::AnyRow;
 
 use crate::command::Commands;
 use crate::fault::Fault;
+use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::projection::{Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement};
+pub(crate) use action::{files, no_revision};
 pub(crate) use query::malformed;
+pub(crate) use scalar::blob;
 use scalar::{Connection, Sequence};
 
 /// The schema with its resolvers.
@@ -47,7 +50,7 @@ fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscriptio
 }
 
 /// The schema over a projection.
-pub(crate) fn graph(projection: &Projection, fleet: Fleet, commands: Commands) -> Graph {
+pub(crate) fn graph(projection: &Projection, fleet: Fleet, commands: Commands, files: Files) -> Graph {
     fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
         DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
     }
@@ -58,6 +61,7 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, commands: Commands) -
         .data(projection.clone())
         .data(fleet)
         .data(commands)
+        .data(files)
         .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
         .data(pages::<action::Action>(projection))
         .data(pages::<execution::Execution>(projection))

@@ -3,7 +3,7 @@
 //! Owns how a value of a row is shown. What does not fit where GraphQL has 32 bits is shown as the largest that does.
 
 use async_graphql::{InputValueError, InputValueResult, OutputType, Scalar, ScalarType, SimpleObject, Value};
-
+use events::blob::{BlobKind, BlobRef};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -54,6 +54,15 @@ pub(crate) fn sequence(value: i64) -> Sequence {
 /// A count of a row as GraphQL's `Int`.
 pub(crate) fn int(value: i64) -> i32 {
     i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })
+}
+
+/// A blob of a row, of which these two columns hold the digest and the length.
+pub(crate) fn blob(row: &AnyRow, kind: BlobKind, [sha256, size]: [&str; 2]) -> sqlx::Result<Option<BlobRef>> {
+    let Some(sha256) = row.try_get::<Option<String>, _>(sha256)? else { return Ok(None) };
+    let sha256 = sha256.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let size: i64 = row.try_get(size)?;
+    let size = u64::try_from(size).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(Some(BlobRef { kind, sha256, size }))
 }
 
 /// Where a page ends.

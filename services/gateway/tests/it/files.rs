@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use events::blob::{BlobKind, BlobRef, Sha256};
+use events::id::ActionId;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use tar::{Builder, EntryType, Header};
@@ -88,6 +89,64 @@ async fn files_are_taken_once_and_belong_to_a_revision() {
     put(&world, &other).await;
     assert_eq!(apply(&blob(&other)).await, json!({ "changed": true, "action": { "revision": 2 } }));
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_says_what_was_sent_with_it() {
+    for world in World::on_both().await {
+        let action = ActionId::named("mounts");
+        let list = async |revision: &str| {
+            let answer = world.get(&format!("/actions/{action}/revisions/{revision}/files")).await;
+            let status = answer.status().as_u16();
+            let text = answer.text().await.unwrap();
+            (status, text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>())
+        };
+        assert_eq!(list("1").await.0, 404);
+        let many = archive(|tar| {
+            entry(tar, EntryType::Directory, "scripts", "", b"");
+            entry(tar, EntryType::Symlink, "scripts/link", "run.sh", b"");
+            // As many as take several parts of the answer.
+            for number in 0..3_000 {
+                entry(tar, EntryType::Regular, &format!("scripts/n{number:04}"), "", b"12");
+            }
+            entry(tar, EntryType::Regular, "scripts/run.sh", "", b"one");
+        });
+        for bytes in [&many, &scripts("other")] {
+            put(&world, bytes).await;
+            world.data(APPLY, input(&mounting("scripts"), Some(&blob(bytes)))).await;
+        }
+
+        let query = "query($name: String, $revision: Int) { action(name: $name) {
+            definition(revision: $revision) { files { sha256 size contents { files bytes } } } } }";
+        let files = async |revision: Option<i32>| {
+            let variables = json!({ "name": "mounts", "revision": revision });
+            world.data(query, variables).await["action"]["definition"]["files"].take()
+        };
+        let (first, newest) = (blob(&many), blob(&scripts("other")));
+        let shown = |blob: &BlobRef, files: u64, bytes: u64| json!({ "sha256": blob.sha256, "size": blob.size, "contents": { "files": files, "bytes": bytes } });
+        for _ in 0..2 {
+            assert_eq!(files(Some(1)).await, shown(&first, 3_002, 6_003));
+            assert_eq!(files(None).await, shown(&newest, 1, 5));
+        }
+        let unknown = world.error(query, json!({ "name": "mounts", "revision": 3 })).await;
+        assert_eq!(unknown["extensions"]["code"], "not-found", "{unknown:#}");
+
+        let (status, lines) = list("1").await;
+        assert_eq!((status, lines.len()), (200, 3_003));
+        assert_eq!(lines[0], json!({ "path": "scripts", "kind": "folder", "bytes": 0 }));
+        assert_eq!(lines[1], json!({ "path": "scripts/link", "kind": "link", "bytes": 0 }));
+        assert_eq!(lines[2], json!({ "path": "scripts/n0000", "kind": "executable", "bytes": 2 }));
+        assert_eq!(lines[3_002], json!({ "path": "scripts/run.sh", "kind": "executable", "bytes": 3 }));
+        assert_eq!(list("2").await.1.len(), 2);
+        for (revision, status) in [("3", 404), ("0", 404), ("x", 400)] {
+            assert_eq!(list(revision).await.0, status, "{revision}");
+        }
+
+        let plain = world.apply(crate::world::DEFINITION, None).await["action"]["id"].take();
+        let answer = world.get(&format!("/actions/{}/revisions/1/files", plain.as_str().unwrap())).await;
+        assert_eq!(answer.status(), 204, "no step mounts any");
+        world.end().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,8 @@ impl Fold {
             file_name: definition.file_name.clone(),
             source: definition.source.clone(),
             given: json(&definition.given),
+            files_sha256: definition.files.as_ref().map(|files| files.sha256.to_string()),
+            files_size: definition.files.as_ref().map(|files| files.size),
             actor: recorded.actor.to_string(),
             created_at: recorded.time,
         });

@@ -124,7 +124,10 @@ impl History {
             number => {
                 let file_name = "a.batch.yaml".to_owned();
                 let source = format!("name: {name}\ndescription: number {number}\n");
-                let definition = Definition { file_name, source, given: Given::default(), files: None };
+                let sha256 = Sha256::from_bytes(&[u8::try_from(number).unwrap(); 32]);
+                let files = (number % 2 == 0)
+                    .then(|| Box::new(BlobRef { kind: BlobKind::Files, sha256, size: number as u64 }));
+                let definition = Definition { file_name, source, given: Given::default(), files };
                 action::Command::Apply { name: name.to_owned(), definition }
             }
         };
