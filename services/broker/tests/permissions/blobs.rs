@@ -33,16 +33,18 @@ async fn get(raw: &Raw, api: &str, name: &str, payload: &str) -> Option<Vec<u8>>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_runners_need_is_read_by_its_name_alone() {
     let world = World::new().await;
-    let (runner, north) = (world.runner("north").await, world.north().await);
+    let (runner, norths) = (world.runner("north").await, world.norths().await);
     for (kind, writer) in [(BlobKind::Source, "catalog"), (BlobKind::Files, "gateway")] {
         let blob = world.service(writer).await.put_blob(kind, b"secret code").await.unwrap();
         assert_eq!(runner.get_blob(&blob).await.unwrap(), b"secret code");
         assert!(world.service(writer).await.has_blob(&blob).await.unwrap());
         let name = subject::blob_chunk_by_name(&blob, 0);
-        assert_eq!(get(&north, "WORKJS.", &name, "").await.as_deref(), Some(b"secret code".as_slice()));
-        for (guess, payload) in GUESSES {
-            let guess = guess.replace("source", kind.token());
-            assert_eq!(get(&north, "WORKJS.", &guess, payload).await, None, "{guess} {payload}");
+        for north in &norths {
+            assert_eq!(get(north, "WORKJS.", &name, "").await.as_deref(), Some(b"secret code".as_slice()));
+            for (guess, payload) in GUESSES {
+                let guess = guess.replace("source", kind.token());
+                assert_eq!(get(north, "WORKJS.", &guess, payload).await, None, "{guess} {payload}");
+            }
         }
     }
 }
@@ -63,9 +65,11 @@ async fn without_shelves_a_wildcard_would_bring_the_newest_source() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_runner_made_is_read_by_no_runner() {
     let world = World::new().await;
-    let (north, control) = (world.north().await, world.anything().await);
+    let (norths, control) = (world.norths().await, world.anything().await);
     for name in OTHERS {
-        assert_eq!(get(&north, "WORKJS.", name, "").await, None, "{name}");
+        for north in &norths {
+            assert_eq!(get(north, "WORKJS.", name, "").await, None, "{name}");
+        }
         assert!(get(&control, "$JS.API.", name, "").await.is_some(), "the control: {name}");
     }
 }

@@ -21,8 +21,14 @@ pub(crate) struct Raw {
 impl Raw {
     /// Connects as a user, with the prefix of its inbox.
     pub(crate) async fn connect(url: &str, (user, password): (&str, &str), inbox: &str) -> Self {
+        let options = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned());
+        Self::connect_with(url, options, inbox).await
+    }
+
+    /// The same with whatever proves who it is.
+    pub(crate) async fn connect_with(url: &str, options: ConnectOptions, inbox: &str) -> Self {
         let (sender, refusals) = mpsc::unbounded_channel();
-        let client = ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+        let client = options
             .custom_inbox_prefix(inbox)
             .event_callback(move |event| {
                 if let Event::ServerError(ServerError::Other(what)) = event {

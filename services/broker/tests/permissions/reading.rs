@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 
-use crate::raw::{PATIENCE, Raw};
+use crate::raw::PATIENCE;
 use crate::world::{STREAMS, World};
 
 /// Whether an answer brings what was asked for.
@@ -54,9 +54,9 @@ fn questions() -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_reads_nothing_through_the_api() {
     let world = World::new().await;
-    let (north, anything) = (world.north().await, world.anything().await);
+    let (norths, anything) = (world.norths().await, world.anything().await);
     for (call, payload) in questions() {
-        for api in ["$JS.API.", "WORKJS."] {
+        for (north, api) in norths.iter().flat_map(|north| [(north, "$JS.API."), (north, "WORKJS.")]) {
             let answer = north.ask(&format!("{api}{call}"), &payload).await;
             assert!(answer.is_none(), "{api}{call} {payload} answers {answer:?}");
         }
@@ -87,16 +87,18 @@ const LISTENING: [&str; 15] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_listens_to_nobody() {
     let world = World::new().await;
-    let (north, anything) = (world.north().await, world.anything_there().await);
+    let (norths, anything) = (world.norths().await, world.anything_there().await);
     for subject in LISTENING {
-        assert!(north.subscribe(subject).await.is_none(), "{subject} can be subscribed to");
-        assert!(
-            north.subscribe_in_group(subject).await.is_none(),
-            "{subject} can be subscribed to in a group"
-        );
+        for north in &norths {
+            assert!(north.subscribe(subject).await.is_none(), "{subject} can be subscribed to");
+            let in_group = north.subscribe_in_group(subject).await;
+            assert!(in_group.is_none(), "{subject} can be subscribed to in a group");
+        }
         assert!(anything.subscribe(subject).await.is_some(), "the control: {subject}");
     }
-    assert!(north.subscribe("_INBOX_runner_north.mine").await.is_some());
+    for north in &norths {
+        assert!(north.subscribe("_INBOX_runner_north.mine").await.is_some());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,8 +117,10 @@ async fn with_a_wider_right_a_runner_would_hear_what_another_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_reads_its_own_queue() {
     let world = World::new().await;
-    let north: Raw = world.north().await;
-    let ticket =
-        north.ask("WORKJS.CONSUMER.MSG.NEXT.WORK.north-ticket", r#"{"batch":1,"no_wait":true}"#).await;
-    assert_eq!(ticket.unwrap().payload.as_ref(), b"a ticket of north");
+    for north in world.norths().await {
+        world.fill().await;
+        let ticket =
+            north.ask("WORKJS.CONSUMER.MSG.NEXT.WORK.north-ticket", r#"{"batch":1,"no_wait":true}"#).await;
+        assert_eq!(ticket.unwrap().payload.as_ref(), b"a ticket of north");
+    }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
-use broker::door::DoorKeys;
+use async_nats::{ConnectOptions, jetstream};
+use broker::door::{Door, DoorKeys};
 use broker::server::{Passwords, Rights, ServerConfig, Sync, locate, render, runner_rights};
-use broker::{Broker, Proof};
+use broker::{Broker, MachineKey, Proof};
 
 use crate::raw::{PATIENCE, Raw};
 
@@ -50,7 +50,7 @@ pub(crate) struct World {
     pub(crate) eye: jetstream::Context,
     scheduler: Broker,
     provisioner: Broker,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// A message that is stored, or a queue that is there.
@@ -86,7 +86,7 @@ impl World {
         let service = async |user: &str| connect(&url, &passwords, user).await;
         let (scheduler, provisioner) = (service("scheduler").await, service("provisioner").await);
         let eye = jetstream::new(eye.client);
-        let world = Self { url, passwords, _process: process, eye, scheduler, provisioner, _folder: folder };
+        let world = Self { url, passwords, _process: process, eye, scheduler, provisioner, folder };
         world.fill().await;
         world
     }
@@ -105,6 +105,26 @@ impl World {
         for (subject, payload) in STORED {
             self.eye.publish(subject, payload.into()).await.unwrap().await.unwrap();
         }
+    }
+
+    /// The runner north as a hostile client, twice: as `nats.conf` has it, and with a key that was enrolled.
+    pub(crate) async fn norths(&self) -> [Raw; 2] {
+        [self.north().await, self.enrolled_north().await]
+    }
+
+    async fn enrolled_north(&self) -> Raw {
+        let folder = self.folder.path();
+        let key = MachineKey::load_or_create(&folder.join("north")).unwrap();
+        let registrar = config(&self.url, &self.passwords, "registrar");
+        let mut door = Door::open(&registrar, DoorKeys::load_or_create(folder).unwrap()).await.unwrap();
+        let admit = async {
+            let knock = door.next().await.unwrap();
+            assert_eq!(knock.public_key, key.public_key);
+            door.admit(&knock, &"north".parse().unwrap()).await.unwrap();
+        };
+        let Proof::Key(seed) = key.proof() else { panic!("a machine proves itself by its key") };
+        let connect = Raw::connect_with(&self.url, ConnectOptions::with_nkey(seed), "_INBOX_runner_north");
+        tokio::join!(connect, admit).0
     }
 
     /// The runner north, as `nats.conf` has it, as a hostile client.
@@ -182,15 +202,18 @@ impl World {
 }
 
 async fn connect(url: &str, passwords: &Passwords, user: &str) -> Broker {
-    let config = broker::Config {
+    Broker::connect(&config(url, passwords, user)).await.unwrap()
+}
+
+fn config(url: &str, passwords: &Passwords, user: &str) -> broker::Config {
+    broker::Config {
         url: url.to_owned(),
         user: user.to_owned(),
         proof: Proof::Password(passwords.get(user).unwrap().to_owned()),
         role: user.to_owned(),
         runner: user.strip_prefix("runner-").map(|name| name.parse().unwrap()),
         connect_timeout: PATIENCE,
-    };
-    Broker::connect(&config).await.unwrap()
+    }
 }
 
 /// The project's configuration, and the users for the controls beside its own.

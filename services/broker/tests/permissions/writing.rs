@@ -49,11 +49,12 @@ fn deeds() -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_changes_nothing_but_its_own() {
     let world = World::new().await;
-    let north = world.north().await;
+    let norths = world.norths().await;
     for (subject, payload) in deeds() {
         let before = world.contents().await;
-        for subject in [subject.clone(), subject.replace("$JS.API.", "WORKJS.")] {
-            north.publish(&subject, None, &payload).await;
+        let names = [subject.clone(), subject.replace("$JS.API.", "WORKJS.")];
+        for (north, subject) in norths.iter().flat_map(|north| names.iter().map(move |name| (north, name))) {
+            north.publish(subject, None, &payload).await;
             assert!(!north.accepted().await, "{subject} is not refused");
         }
         assert_eq!(world.contents().await, before, "{subject}");
@@ -85,12 +86,14 @@ async fn take(south: &Raw) -> String {
 async fn a_runner_says_nothing_of_anothers_ticket() {
     let world = World::new().await;
     let south = world.user("runner-south", "_INBOX_runner_south").await;
-    let north = world.north().await;
+    let norths = world.norths().await;
     for word in WORDS {
         let acknowledge = take(&south).await;
         let before = world.contents().await;
-        north.publish(&acknowledge, None, word).await;
-        assert!(!north.accepted().await, "{word} on {acknowledge} is not refused");
+        for north in &norths {
+            north.publish(&acknowledge, None, word).await;
+            assert!(!north.accepted().await, "{word} on {acknowledge} is not refused");
+        }
         assert_eq!(world.contents().await, before, "{word}");
 
         let control = world.anything().await;
@@ -108,12 +111,14 @@ async fn a_runner_says_nothing_of_anothers_ticket() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_has_no_part_in_flow_control_and_the_system() {
     let world = World::new().await;
-    let (north, control) = (world.north().await, world.anything().await);
+    let (norths, control) = (world.norths().await, world.anything().await);
     for subject in
         ["$JS.FC.EVENTS.x.y", "$JS.SNAPSHOT.ACK.EVENTS.x", "$SYS.REQ.SERVER.PING", "$SYS.REQ.USER.INFO"]
     {
-        north.publish(subject, None, "").await;
-        assert!(!north.accepted().await, "{subject} is not refused");
+        for north in &norths {
+            north.publish(subject, None, "").await;
+            assert!(!north.accepted().await, "{subject} is not refused");
+        }
         control.publish(subject, None, "").await;
         assert!(control.accepted().await, "the control: {subject}");
     }
