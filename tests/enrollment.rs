@@ -1,10 +1,10 @@
-//! Enrolling: other machines become runners with a token each, and one of them loses the right again.
+//! Enrolling: other machines become runners with a token each, whatever dies meanwhile, and one loses the right again.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::world::{Followed, Process, Role, World, engine, script_definition, wait_for};
+use crate::world::{Followed, Process, Role, World, engine, kill, script_definition, wait_for};
 
 /// Waits until the scenario says that it may go on.
 const SCRIPT: &str = "while [ ! -e /tmp/go ]; do sleep 0.05; done; echo changed >>name";
@@ -121,5 +121,69 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
     assert_eq!((state(&world, "east").as_str(), enrollment(&world, "east").as_str()), ("REVOKED", "REVOKED"));
     world.ok(&["projection", "verify"]);
     south.stop();
+    world.end();
+}
+
+#[test]
+fn the_registrar_dies_in_the_middle_of_an_enrollment() {
+    let mut world = World::services();
+    let registrar = world.process(Role::Registrar);
+    // It takes the request, and is dead before it has answered.
+    registrar.signal("STOP");
+    let token = token(&world, "north");
+    let mut north = join(&world, "north", &token);
+    wait_for("north to have no answer", || north.log_text().contains("waiting for the registrar"));
+    world.process(Role::Registrar).restart();
+    wait_for("north to be registered", || state(&world, "north") == "REGISTERED");
+
+    // The token counted once, and for north: whoever else has it is refused.
+    let mut thief = join(&world, "thief", &token);
+    assert_eq!(thief.wait(), Some(1));
+    assert!(thief.log_text().contains("the token was redeemed by another machine"), "{}", thief.log_text());
+
+    // The registrar is gone while north lives on, and nobody minds but those who want in.
+    world.process(Role::Registrar).kill();
+    let repository = world.repository("one").file("name", "one\n").commit();
+    world.run_script("echo changed >>name", &[&repository]).expect(0);
+    world.process(Role::Registrar).restart();
+    north.restart();
+    let next = world.repository("two").file("name", "two\n").commit();
+    world.run_script("echo changed >>name", &[&next]).expect(0);
+    north.stop();
+    world.end();
+}
+
+#[test]
+fn nats_server_restarts_under_enrolled_runners() {
+    let mut world = World::services();
+    let mut north = join(&world, "north", &token(&world, "north"));
+    let mut south = join(&world, "south", &token(&world, "south"));
+    for runner in ["north", "south"] {
+        wait_for("both to be registered", || state(&world, runner) == "REGISTERED");
+    }
+    let repositories = ["one", "two"].map(|name| world.repository(name).file("name", "text\n").commit());
+    let definition = world.definition("slow.batch.yaml", &script_definition("slow", SCRIPT));
+    let mut run = Followed::begin(world.run_command(&definition, &repositories.each_ref()));
+    run.until(2, "job.step_started");
+
+    let server = world.process(Role::Broker).nats_server().expect("nats-server runs");
+    kill(server);
+    for (runner, process) in [("north", &north), ("south", &south)] {
+        wait_for("the runner to notice", || process.log_text().contains("lost the broker"));
+        engine::touch_in_container(&machine(&world, runner), "/tmp/go");
+    }
+    // Their keys let them in again, and what they did meanwhile is told.
+    let run = run.end().expect(0);
+    assert_eq!(run.of_type("job.succeeded").len(), 2);
+    for runner in ["north", "south"] {
+        assert_eq!(state(&world, runner), "REGISTERED");
+    }
+
+    // Whom the new server let in is cut off by it, too.
+    world.ok(&["runner", "revoke", "south"]);
+    wait_for("south to be cut off", || south.log_text().matches("lost the broker").count() > 1);
+    south.kill();
+    engine::remove_containers_over(&machine(&world, "south"));
+    north.stop();
     world.end();
 }

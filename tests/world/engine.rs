@@ -70,17 +70,35 @@ pub fn containers_over(folder: &Path) -> Vec<String> {
     ids.iter().filter(sees).map(|id| (*id).to_owned()).collect()
 }
 
-/// Removes what a killed runner left in the engine.
+/// Removes what a killed runner left in the engine, and the rules of its network in the host's firewall.
 pub fn remove_containers_over(folder: &Path) {
     for id in containers_over(folder) {
         docker(&["rm", "--force", &id]);
     }
     let networks = docker(&["network", "ls", "--quiet", "--filter", "label=patchwave.home"]);
     for id in networks.lines() {
-        let home = docker(&["network", "inspect", "--format", "{{index .Labels \"patchwave.home\"}}", id]);
-        if Path::new(home.trim()).starts_with(folder) {
+        let format = "{{.Name}} {{index .Labels \"patchwave.home\"}}";
+        let found = docker(&["network", "inspect", "--format", format, id]);
+        let Some((name, home)) = found.trim().split_once(' ') else { continue };
+        if Path::new(home).starts_with(folder) {
             docker(&["network", "rm", id]);
+            remove_rules(name.strip_prefix("patchwave-").expect("a runner's network"));
         }
+    }
+}
+
+/// Removes the rules that go with a network. Those that are gone already are no failure.
+fn remove_rules(network: &str) {
+    let (device, chain) = (format!("pw-{network}"), format!("PATCHWAVE-{network}"));
+    let rules: [(&str, &[&str]); 4] = [
+        ("iptables", &["-D", "PREROUTING", "-i", &device, "-j", &chain]),
+        ("iptables", &["-F", &chain]),
+        ("iptables", &["-X", &chain]),
+        ("ip6tables", &["-D", "PREROUTING", "-i", &device, "-j", "DROP"]),
+    ];
+    for (program, rule) in rules {
+        let output = Command::new(program).args(["-w", "10", "-t", "mangle"]).args(rule).output();
+        output.expect("iptables runs");
     }
 }
 
