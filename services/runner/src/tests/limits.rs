@@ -6,6 +6,7 @@ use events::log::{LogEnd, Stream};
 use events::report::What;
 use events::ticket::Ticket;
 
+use super::secrets::until_logged;
 use super::world::{IMAGE, World, stream};
 
 impl World {
@@ -213,6 +214,48 @@ async fn what_runs_away_does_not_keep_the_others_from_their_ends() {
         // The shell of a fork bomb may give up by itself when it cannot fork.
         let end = world.end(&bad).await;
         assert!(matches!(end, What::TimedOut { step: Some(1), .. } | What::Failed { .. }), "{end:?}");
+    }
+    world.clean().await;
+    world.close(runner).await;
+}
+
+/// Opens files without end in two processes, says how many each has open when it gets no more, and holds them.
+const DESCRIPTORS: &str = "files=$(yes /dev/null | head -n 20000)
+for n in 1 2; do
+tail -q -f $files 2>said-$n & pid=$!
+until grep -q 'Too many open files' said-$n; do kill -0 $pid || exit 9; sleep 0.1; done
+ls /proc/$pid/fd | wc -l
+done
+echo full; wait";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn descriptors_without_end_stay_the_matter_of_their_process() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(2)).await;
+    let ticket = world.limited("stepTimeout: 20s", &[DESCRIPTORS]);
+    let bad = world.send(&ticket).await;
+    until_logged(&world, &bad, "full").await;
+    let good = world.send(&world.scripts(&["tail -n 1 file sub/inner; cp file copy"])).await;
+    assert!(matches!(world.end(&good).await, What::Succeeded { .. }));
+    let What::TimedOut { step: Some(1), log, .. } = world.end(&bad).await else {
+        panic!("{:?}", world.heard(&bad));
+    };
+    assert_eq!(world.said(&ticket, &log).await.0, "16384\n16384\nfull\n");
+    world.clean().await;
+    world.close(runner).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_stops_itself_ends_at_its_limit() {
+    let mut world = World::new().await;
+    let runner = world.start(world.config(2)).await;
+    for script in ["kill -STOP $$; echo went on", "sleep 600 & kill -STOP -1; kill -STOP $$; echo went on"] {
+        let ticket = world.limited("stepTimeout: 1s", &[script]);
+        let attempt = world.send(&ticket).await;
+        let What::TimedOut { step: Some(1), log, .. } = world.end(&attempt).await else {
+            panic!("{script}: {:?}", world.heard(&attempt));
+        };
+        assert_eq!(world.said(&ticket, &log).await.0, "", "{script}");
     }
     world.clean().await;
     world.close(runner).await;

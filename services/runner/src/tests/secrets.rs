@@ -155,7 +155,7 @@ async fn a_value_is_in_the_containers_own_environment_and_nowhere_else() {
 }
 
 /// Waits until a line with this text is stored.
-async fn until_logged(world: &World, attempt: &events::beat::Running, text: &str) {
+pub(super) async fn until_logged(world: &World, attempt: &events::beat::Running, text: &str) {
     let mut follower = world.reader.follow_log(attempt, 0);
     let mut seen = Vec::new();
     soon(text, async {

@@ -98,6 +98,8 @@ async fn a_step_has_no_more_rights_than_it_needs() {
 const ATTACKS: &str = r#"
     for socket in /run/docker.sock /var/run/docker.sock /run/containerd; do [ -e $socket ] && echo engine; done
     [ -e /proc/1/root/$CANARY ] && echo host files
+    [ -e /proc/$FOREIGN/mem ] && echo foreign process
+    kill -0 $FOREIGN 2>/dev/null && echo foreign signal
     mount -t tmpfs x /tmp 2>/dev/null && echo mounted
     mount -o bind / /tmp 2>/dev/null && echo bound
     mount -o remount,rw /proc/sys 2>/dev/null && echo remounted
@@ -131,7 +133,10 @@ async fn a_step_does_nothing_to_the_host() {
     let world = World::new().await;
     let canary = world.dir.path().join("canary");
     std::fs::write(&canary, "x").unwrap();
-    let env = vec![("CANARY".to_owned(), canary.display().to_string())];
+    let env = vec![
+        ("CANARY".to_owned(), canary.display().to_string()),
+        ("FOREIGN".to_owned(), std::process::id().to_string()),
+    ];
     let main = world.container(Main::Script { script: ATTACKS.to_owned(), env }).await;
     let heard = Heard::default();
     assert_eq!(main.run_main(&mut heard.clone()).await.unwrap(), 0);
@@ -158,6 +163,8 @@ async fn attacks_that_are_let_through_are_seen() {
             "/var/run/docker.sock:/var/run/docker.sock",
             "--env",
             "CANARY=proc",
+            "--env",
+            &format!("FOREIGN={}", std::process::id()),
             "sandbox-test:busybox",
             "sh",
             "-c",
@@ -167,7 +174,18 @@ async fn attacks_that_are_let_through_are_seen() {
         .output();
     let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    for attack in ["engine", "mounted", "bound", "device", "memory", "users", "mounts", "chroot"] {
+    for attack in [
+        "engine",
+        "foreign process",
+        "foreign signal",
+        "mounted",
+        "bound",
+        "device",
+        "memory",
+        "users",
+        "mounts",
+        "chroot",
+    ] {
         assert!(said.lines().any(|line| line == attack), "{attack} is not in {said}");
     }
 }
