@@ -109,7 +109,8 @@ impl Reports {
         let config = Config {
             durable_name: Some(CONSUMER.to_owned()),
             deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::Explicit,
+            // They are dealt with together, and acknowledged by the last of them.
+            ack_policy: AckPolicy::All,
             ack_wait: ACK_WAIT,
             max_ack_pending: 10_000,
             filter_subject: subject::ALL_REPORTS.to_owned(),
@@ -138,21 +139,21 @@ fn delivery(broker: &Broker, message: jetstream::Message) -> Option<ReportDelive
 }
 
 impl ReportDelivery {
-    /// Takes the reports off the queue. They come again if the broker does not get to hear it, and are no news then.
+    /// Takes these reports off the queue and all that were delivered before them. They come again if the broker does not
+    /// get to hear it, and are no news then.
     ///
     /// # Errors
     /// When the connection is closed for good.
-    pub async fn ack(&self) -> Result<(), ReadError> {
+    pub async fn ack_up_to(&self) -> Result<(), ReadError> {
         self.message.ack().await.map_err(ReadError::from_source)
     }
 
-    /// Sets the reports aside as a dead letter and takes them off the queue.
+    /// Sets the reports aside as a dead letter. They are still to be acknowledged.
     ///
     /// # Errors
     /// When it cannot be stored.
     pub async fn bury(&self, reason: &str) -> anyhow::Result<()> {
         let message = Message::delivered(self.message.clone()).map_err(ReadError::from_source)?.message;
-        self.broker.bury(CONSUMER, &message, reason).await?;
-        Ok(self.ack().await?)
+        Ok(self.broker.bury(CONSUMER, &message, reason).await?)
     }
 }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
+use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use events::id::RunnerId;
 use events::subject;
@@ -131,6 +131,7 @@ pub struct Queue<T> {
 pub struct Delivery<T> {
     /// What it says, if it can be read.
     pub value: Result<T, serde_json::Error>,
+    broker: Broker,
     message: jetstream::Message,
     consumer: String,
 }
@@ -164,7 +165,8 @@ impl<T: DeserializeOwned> Queue<T> {
             if let Some(Ok(message)) = received {
                 self.messages = Some(messages);
                 let value = serde_json::from_slice(&message.payload);
-                return Delivery { value, message, consumer: self.consumer.clone() };
+                let (broker, consumer) = (self.broker.clone(), self.consumer.clone());
+                return Delivery { value, broker, message, consumer };
             }
         }
     }
@@ -194,7 +196,10 @@ impl<T> Delivery<T> {
     /// # Errors
     /// When the broker does not answer: the message comes again.
     pub async fn ack(&self) -> Result<(), ReadError> {
-        self.message.double_ack().await.map_err(ReadError::from_source)
+        // The client's own way subscribes for each answer; a request uses what all requests share.
+        let Some(reply) = &self.message.reply else { return Ok(()) };
+        let asked = self.broker.client.request(reply.clone(), AckKind::Ack.into());
+        asked.await.map(drop).map_err(ReadError::from_source)
     }
 
     /// The name of the queue, for the log.

@@ -1,7 +1,7 @@
 //! The intake of reports: in order for each job, at once over jobs.
 //!
-//! Owns the acknowledgement: a delivery is acknowledged once the facts of all its reports are in the log, or once it is
-//! certain that there are none.
+//! Owns the acknowledgement: deliveries are acknowledged together, once the facts of all their reports are in the log, or
+//! it is certain that there are none.
 
 use std::collections::HashSet;
 
@@ -15,8 +15,8 @@ use crate::reports::{Verdict, command_id, judge};
 use crate::service::Service;
 
 /// A delivery, and how many of its reports are done with.
-struct Opened {
-    delivery: ReportDelivery,
+struct Opened<'a> {
+    delivery: &'a ReportDelivery,
     done: usize,
 }
 
@@ -33,16 +33,16 @@ enum Next {
 impl Service {
     /// Turns reports into facts.
     pub(crate) async fn take_reports(&mut self, deliveries: Vec<ReportDelivery>) -> anyhow::Result<()> {
-        let mut open: Vec<Opened> =
-            deliveries.into_iter().map(|delivery| Opened { delivery, done: 0 }).collect();
+        let Some(last) = deliveries.last() else { return Ok(()) };
+        let mut open: Vec<Opened> = deliveries.iter().map(|delivery| Opened { delivery, done: 0 }).collect();
         while !open.is_empty() {
             open = self.take_round(open).await?;
         }
-        Ok(())
+        last.ack_up_to().await.context("acknowledging reports")
     }
 
     /// Takes at most one new fact of each job; returns the deliveries that are not finished, in their order.
-    async fn take_round(&mut self, open: Vec<Opened>) -> anyhow::Result<Vec<Opened>> {
+    async fn take_round<'a>(&mut self, open: Vec<Opened<'a>>) -> anyhow::Result<Vec<Opened<'a>>> {
         let (mut facts, mut reported) = (Vec::new(), Vec::new());
         let mut busy = HashSet::new();
         let mut left = Vec::new();
@@ -55,7 +55,7 @@ impl Service {
                     left.push(opened);
                 }
                 Next::Wait => left.push(opened),
-                Next::Finished => opened.delivery.ack().await.context("acknowledging reports")?,
+                Next::Finished => {}
                 Next::Dead(reason) => {
                     let delivery = opened.delivery;
                     tracing::error!(runner = %delivery.runner, reason, "a report makes no sense and is set aside");
@@ -76,7 +76,7 @@ impl Service {
     }
 
     /// Passes over what changes nothing, up to the next fact.
-    fn next(&self, opened: &mut Opened, busy: &HashSet<JobId>) -> Next {
+    fn next(&self, opened: &mut Opened<'_>, busy: &HashSet<JobId>) -> Next {
         let reports = match &opened.delivery.reports {
             Ok(reports) => reports,
             Err(error) => return Next::Dead(error.to_string()),
@@ -85,7 +85,7 @@ impl Service {
             if busy.contains(&report.job) {
                 return Next::Wait;
             }
-            match self.judge(&opened.delivery, report) {
+            match self.judge(opened.delivery, report) {
                 Verdict::Fact(event) => {
                     let fact = self.job_fact((report.execution, report.job), command_id(report), event);
                     return Next::Append(report.job, Box::new(fact));

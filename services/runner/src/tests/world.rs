@@ -201,7 +201,7 @@ impl World {
                     return report.what.clone();
                 }
                 for delivery in self.reports.next_batch().await {
-                    delivery.ack().await.unwrap();
+                    delivery.ack_up_to().await.unwrap();
                     for report in delivery.reports.as_ref().unwrap() {
                         let attempt = Running { job: report.job, attempt: report.attempt };
                         self.heard.entry(attempt).or_default().push(report.clone());

@@ -166,8 +166,11 @@ pub(crate) struct ReportDelivery {
 }
 
 impl ReportDelivery {
-    pub(crate) async fn ack(&self) -> Result<(), ReadError> {
-        self.broker.step(|servers| servers.reports[self.place].acknowledged = true).await;
+    pub(crate) async fn ack_up_to(&self) -> Result<(), ReadError> {
+        let acknowledge = |servers: &mut Servers| {
+            servers.reports[..=self.place].iter_mut().for_each(|stored| stored.acknowledged = true);
+        };
+        self.broker.step(acknowledge).await;
         Ok(())
     }
 
