@@ -23,6 +23,10 @@ mod world;
 
 use figure::Figure;
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A benchmark.
 type Benchmark = fn() -> Vec<Figure>;
 
