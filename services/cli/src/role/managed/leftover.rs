@@ -61,24 +61,30 @@ fn running(folder: &Path) -> Option<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+
     use super::*;
 
     #[tokio::test]
     async fn only_a_server_of_this_very_folder_is_ended() {
         let folder = tempfile::tempdir().unwrap();
         let configuration = folder.path().join("nats.conf");
-        // A shell that waits for a word that never comes stands for a server: a signal ends it.
+        // A shell that waits for a word that never comes stands for a server: a signal ends it. Like a server it writes its
+        // file itself: whoever has only been spawned may have no command line yet, which is set last.
         let start = |configuration: &Path| {
             let mut command = std::process::Command::new("sh");
-            command.args(["-c", "read word", "sh"]).arg(configuration).stdin(std::process::Stdio::piped());
-            command.spawn().unwrap()
+            let script = ": >\"$2/nats-server_$$.ports\"; echo ready; read word";
+            command.args(["-c", script, "sh"]).arg(configuration).arg(folder.path());
+            let mut server = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut said = String::new();
+            BufReader::new(server.stdout.take().unwrap()).read_line(&mut said).unwrap();
+            assert_eq!(said, "ready\n");
+            server
         };
         let mut ours = start(&configuration);
         let mut other = start(Path::new("/elsewhere/nats.conf"));
         let stdin = ours.stdin.take();
-        for id in [ours.id(), other.id()] {
-            std::fs::write(folder.path().join(format!("nats-server_{id}.ports")), "").unwrap();
-        }
         assert_eq!(
             running(folder.path()).map(|pid| pid.as_raw_nonzero().get().cast_unsigned()),
             Some(ours.id())
