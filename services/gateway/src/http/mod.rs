@@ -7,6 +7,7 @@ mod files;
 mod graphql;
 mod guard;
 mod streams;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,7 @@ fn router(gateway: Gateway, loopback: bool) -> Router {
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .layer(middleware::from_fn(move |request, next| guard::check(loopback, request, next)))
+        .layer(middleware::from_fn(unread::read_to_end))
         .with_state(gateway)
 }
 

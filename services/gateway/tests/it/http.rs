@@ -1,5 +1,8 @@
 //! What holds for every request.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -32,6 +35,58 @@ async fn other_sites_and_other_forms_are_refused() {
     let health = world.get("/healthz").await;
     assert_eq!(health.headers()["x-content-type-options"], "nosniff");
     assert_eq!(health.text().await.unwrap(), "ok");
+    world.end().await;
+}
+
+/// Reads one answer whose end its head tells, and returns its status.
+fn status(connection: &mut BufReader<TcpStream>) -> u16 {
+    let (mut status, mut length) = (String::new(), 0);
+    connection.read_line(&mut status).expect("the connection stays");
+    loop {
+        let mut line = String::new();
+        connection.read_line(&mut line).unwrap();
+        match line.trim().split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().unwrap();
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    std::io::copy(&mut connection.by_ref().take(length), &mut std::io::sink()).unwrap();
+    status.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {status:?}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_refused_before_it_has_sent_everything_may_go_on() {
+    let world = World::new().await;
+    let address = world.url.strip_prefix("http://").unwrap().to_owned();
+    let query = json!({ "query": "{ runners { id } }" }).to_string();
+    let head = |origin: &str, length: usize| {
+        format!(
+            "POST /graphql HTTP/1.1\r\nhost: {address}\r\norigin: {origin}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        )
+    };
+    let large = "x".repeat(5 << 20);
+    tokio::task::block_in_place(|| {
+        let mut connection = BufReader::new(TcpStream::connect(&address).unwrap());
+        connection.get_ref().set_read_timeout(Some(crate::world::PATIENCE)).unwrap();
+        // Whoever comes from another site is refused by the head alone, what is too large once too much of it was read.
+        for (origin, body, at_first, refusal) in
+            [("https://example.org", &query, 0, 403), (&world.url, &large, (4 << 20) + 1, 413)]
+        {
+            let (first, rest) = body.split_at(at_first);
+            let mut send = |text: &str| connection.get_mut().write_all(text.as_bytes()).unwrap();
+            send(&head(origin, body.len()));
+            send(first);
+            assert_eq!(status(&mut connection), refusal);
+            let mut send = |text: &str| connection.get_mut().write_all(text.as_bytes()).unwrap();
+            send(rest);
+            send(&(head(&world.url, query.len()) + &query));
+            assert_eq!(status(&mut connection), 200, "after {refusal}");
+        }
+    });
     world.end().await;
 }
 
