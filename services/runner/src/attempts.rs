@@ -98,10 +98,9 @@ impl Attempts {
         self.list.borrow().values().for_each(|entry| entry.halt(halt));
     }
 
-    /// Those whose containers are theirs.
-    pub(crate) fn live(&self) -> HashSet<Running> {
-        let attempts = self.list.borrow();
-        attempts.iter().filter(|(_, entry)| entry.is_live).map(|(attempt, _)| attempt.clone()).collect()
+    /// Whether an attempt is in hand and may have containers.
+    pub(crate) fn is_live(&self, attempt: &Running) -> bool {
+        self.list.borrow().get(attempt).is_some_and(|entry| entry.is_live)
     }
 
     /// All of them.
@@ -164,11 +163,8 @@ mod tests {
         let mut second = attempts.take_leftover(&attempt(2)).unwrap();
         assert!(attempts.take(&attempt(1)).is_none());
         assert_eq!(attempts.all(), [attempt(1), attempt(2)].into());
-        assert_eq!(
-            attempts.live(),
-            [attempt(1)].into(),
-            "what an earlier process left running is not to be kept"
-        );
+        assert!(attempts.is_live(&attempt(1)));
+        assert!(!attempts.is_live(&attempt(2)), "what an earlier process left running is not to be kept");
         assert!(attempts.abandon(&attempt(2)));
         attempts.halt_all(Halt::Drain);
         assert_eq!((first.halt().await, second.halt().await), (Halt::Drain, Halt::Abandon));

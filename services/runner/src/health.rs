@@ -96,10 +96,9 @@ impl Health {
     /// Removes the containers that belong to no attempt in hand but the one that has just ended.
     pub(crate) async fn sweep(&self, attempts: &Attempts, ended: &Running) {
         let engine = self.state.borrow().engine.clone();
-        let mut keep = attempts.live();
-        keep.remove(ended);
+        let keep = |attempt: &Running| attempt != ended && attempts.is_live(attempt);
         if let Some(engine) = engine
-            && let Err(error) = engine.remove_leftovers(&keep).await
+            && let Err(error) = engine.remove_leftovers(keep).await
         {
             tracing::warn!(
                 error = format!("{error:#}"),
@@ -202,7 +201,7 @@ async fn examine(engine: Option<Engine>, patient: &Patient, was_well: bool) -> R
         .await
         .context("the container engine does not answer: is it overloaded? `docker info` tells")??;
     if !was_well {
-        let removed = engine.remove_leftovers(&patient.attempts.live()).await?;
+        let removed = engine.remove_leftovers(|attempt| patient.attempts.is_live(attempt)).await?;
         if removed > 0 {
             tracing::info!(removed, "removed containers that ended attempts had left");
         }

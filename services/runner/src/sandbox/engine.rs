@@ -4,7 +4,7 @@
 //! that comes back is found by the next request. Invariant: a container of another runner, or of another data folder's
 //! runner of the same name, is never removed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,8 +126,9 @@ impl Engine {
         self.0.shares_pipes
     }
 
-    /// Removes the containers of this runner's attempts that are not in `keep`, and says how many it removed.
-    pub(crate) async fn remove_leftovers(&self, keep: &HashSet<Running>) -> Result<usize> {
+    /// Removes the containers of this runner's attempts that need not be kept, and says how many it removed. `keep` is asked
+    /// once the containers are known: an attempt that begins meanwhile has none among them, or is known to it.
+    pub(crate) async fn remove_leftovers(&self, keep: impl Fn(&Running) -> bool) -> Result<usize> {
         let _nobody_looks = self.0.looking.lock().await;
         let mut networks = self.networks().lock().await;
         let labels = vec![format!("{RUNNER}={}", self.0.runner), format!("{HOME}={}", self.0.home)];
@@ -146,9 +147,7 @@ impl Engine {
         for container in found {
             let of = container.labels.as_ref().and_then(attempt);
             let Some(id) = container.id else { continue };
-            if of.is_some_and(|attempt| keep.contains(&attempt))
-                || networks.values().any(|kept| **kept == *id)
-            {
+            if of.is_some_and(|attempt| keep(&attempt)) || networks.values().any(|kept| **kept == *id) {
                 continue;
             }
             self.remove(&id).await?;
@@ -160,7 +159,7 @@ impl Engine {
     /// Removes all that is this runner's: nothing runs any more.
     pub(crate) async fn close(&self) -> Result<()> {
         self.networks().lock().await.clear();
-        self.remove_leftovers(&HashSet::new()).await?;
+        self.remove_leftovers(|_| false).await?;
         self.close_networks().await
     }
 

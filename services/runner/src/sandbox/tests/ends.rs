@@ -1,5 +1,6 @@
 //! How containers end: killed, left over, or with their engine.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -100,15 +101,31 @@ async fn only_this_runners_leftovers_are_removed() {
     let namesake = Engine::connect(&EngineOptions::default(), &world.runner, elsewhere.path()).await.unwrap();
     let other = World::new().await;
     let (kept, left) = (world.idle().await, other.idle().await);
-    let keep = HashSet::from([world.attempt.clone()]);
-    assert_eq!(namesake.remove_leftovers(&HashSet::new()).await.unwrap(), 0);
-    assert_eq!(world.engine.remove_leftovers(&keep).await.unwrap(), 0);
-    assert_eq!(other.engine.remove_leftovers(&keep).await.unwrap(), 1);
+    let keep = |attempt: &Running| *attempt == world.attempt;
+    assert_eq!(namesake.remove_leftovers(|_| false).await.unwrap(), 0);
+    assert_eq!(world.engine.remove_leftovers(keep).await.unwrap(), 0);
+    assert_eq!(other.engine.remove_leftovers(keep).await.unwrap(), 1);
     assert_eq!(kept.run_script("true", &[], &mut Heard::default()).await.unwrap(), 0);
     assert_eq!(processes(&left), 0);
     let gone = left.run_script("true", &[], &mut Heard::default()).await;
     assert!(matches!(gone, Err(Trouble::Engine(_))), "{gone:?}");
-    assert_eq!(world.engine.remove_leftovers(&HashSet::new()).await.unwrap(), 1);
+    assert_eq!(world.engine.remove_leftovers(|_| false).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_attempt_that_begins_while_leftovers_are_looked_for_keeps_its_container() {
+    let world = World::new().await;
+    let container = world.idle().await;
+    let begun = AtomicBool::new(false);
+    let busy = world.engine.networks().lock().await;
+    let sweep = world.engine.remove_leftovers(|_| begun.load(Ordering::Relaxed));
+    let begin = async {
+        begun.store(true, Ordering::Relaxed);
+        drop(busy);
+    };
+    let (removed, ()) = tokio::join!(sweep, begin);
+    assert_eq!(removed.unwrap(), 0);
+    assert_eq!(container.run_script("true", &[], &mut Heard::default()).await.unwrap(), 0);
 }
 
 /// The options for an engine at this address.

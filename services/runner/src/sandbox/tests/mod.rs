@@ -12,7 +12,6 @@ mod reach;
 mod rights;
 mod scripts;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 

@@ -31,12 +31,12 @@ async fn the_jobs_of_a_slot_have_one_network_and_those_of_another_have_another()
     let first = world.network_of(0).await.unwrap();
     assert_eq!(world.network_of(0).await.unwrap(), first);
     assert_ne!(world.network_of(1).await.unwrap(), first);
-    assert_eq!(world.engine.remove_leftovers(&HashSet::new()).await.unwrap(), 0, "they are in use");
+    assert_eq!(world.engine.remove_leftovers(|_| false).await.unwrap(), 0, "they are in use");
     let other = Place { slot: 0, reach: Reach::Egress };
     world.engine.open_networks().await.unwrap();
     assert_ne!(world.said_at(other, WHICH).await.unwrap(), first, "another reach is another network");
     world.engine.close().await.unwrap();
-    assert_eq!(world.engine.remove_leftovers(&HashSet::new()).await.unwrap(), 0, "nothing is left");
+    assert_eq!(world.engine.remove_leftovers(|_| false).await.unwrap(), 0, "nothing is left");
 }
 
 #[tokio::test]
@@ -47,5 +47,5 @@ async fn a_network_that_went_away_costs_one_attempt_and_no_more() {
     world.engine.docker().kill_container(&holder, None).await.unwrap();
     assert!(matches!(world.network_of(0).await, Err(Trouble::Engine(_))));
     world.network_of(0).await.unwrap();
-    assert_eq!(world.engine.remove_leftovers(&HashSet::new()).await.unwrap(), 1, "what is left of the first");
+    assert_eq!(world.engine.remove_leftovers(|_| false).await.unwrap(), 1, "what is left of the first");
 }

@@ -246,7 +246,7 @@ async fn what_a_dead_runner_left_is_used_again_and_an_orderly_end_leaves_nothing
     let device = world.engine.device();
     // The next process of the runner knows nothing of the first one's networks.
     let next = Engine::connect(&EngineOptions::default(), &world.runner, world.dir.path()).await.unwrap();
-    assert_eq!(next.remove_leftovers(&HashSet::new()).await.unwrap(), 1);
+    assert_eq!(next.remove_leftovers(|_| false).await.unwrap(), 1);
     next.open_networks().await.unwrap();
     assert_ne!(next.network(place).await.unwrap(), first);
     let mentions = |device: &str| {
