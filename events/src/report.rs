@@ -1,6 +1,6 @@
 //! What a runner says happened: reports.
 //!
-//! Owns the shape of the REPORTS stream. A report is not a fact: the scheduler checks it against the attempt that it
+//! Owns the shape of the REPORTS stream, of which a message is a list of reports on one attempt. A report is not a fact: the scheduler checks it against the attempt that it
 //! gave out and appends the fact, or drops what comes too late.
 
 use schemars::JsonSchema;

@@ -5,7 +5,7 @@
 //! went out under a number that is used again is the one that counts.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -16,7 +16,7 @@ use events::report::{Report, What};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::journal::ATTEMPT;
+use crate::journal::{self, ATTEMPT};
 
 /// How many reports go out at once. They are small, and a message may have 1 MiB.
 const TOGETHER: usize = 64;
@@ -85,14 +85,10 @@ impl Outbox {
         let _ = self.queue.send(report);
     }
 
-    fn append(&mut self, report: &Report) -> io::Result<()> {
+    fn append(&self, report: &Report) -> io::Result<()> {
         let mut line = serde_json::to_vec(report)?;
         line.push(b'\n');
-        let end = self.file.metadata()?.len();
-        (&self.file).write_all(&line).inspect_err(|_| {
-            // Half a line would hide what comes after it.
-            let _ = self.file.set_len(end);
-        })
+        journal::append(&self.file, &line)
     }
 
     /// Waits until the broker has all reports.

@@ -311,9 +311,9 @@ async fn begin(
     halted: Halted,
 ) {
     let id = attempt_of(&ticket);
-    let journal = Arc::clone(&shared);
+    let runner = Arc::clone(&shared);
     let begun = tokio::task::spawn_blocking(move || {
-        let folder = journal.journal.begin(&ticket)?;
+        let folder = runner.journal.begin(&ticket)?;
         Ok::<_, anyhow::Error>(Leftover { folder, ticket })
     });
     match begun.await.map_err(anyhow::Error::from).flatten() {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -60,11 +60,7 @@ impl Ended {
             return Ok(());
         }
         list.written += 1;
-        let end = list.file.metadata()?.len();
-        list.file.write_all(line.as_bytes()).inspect_err(|_| {
-            // Half a name would spoil the next one.
-            let _ = list.file.set_len(end);
-        })
+        super::append(&list.file, line.as_bytes())
     }
 }
 

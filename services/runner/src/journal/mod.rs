@@ -6,14 +6,15 @@
 
 mod ended;
 
-use anyhow::{Context as _, Result, bail};
-use events::beat::Running;
-use events::ticket::Ticket;
-use rustix::fs::FlockOperation;
 use std::fs::{File, Permissions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use events::beat::Running;
+use events::ticket::Ticket;
+use rustix::fs::FlockOperation;
 
 use ended::Ended;
 
@@ -140,6 +141,14 @@ fn ticket(path: &Path) -> Option<Ticket> {
     let mut line = Vec::new();
     BufReader::new(File::open(path).ok()?).read_until(b'\n', &mut line).ok()?;
     serde_json::from_slice(line.strip_suffix(b"\n")?).ok()
+}
+
+/// Appends a line, or nothing: half a line would spoil the next one.
+pub(crate) fn append(mut file: &File, line: &[u8]) -> io::Result<()> {
+    let end = file.metadata()?.len();
+    file.write_all(line).inspect_err(|_| {
+        let _ = file.set_len(end);
+    })
 }
 
 fn gone(result: io::Result<()>) -> io::Result<()> {

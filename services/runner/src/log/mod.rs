@@ -96,7 +96,7 @@ impl Log {
             failure,
             full,
             writer: AbortOnDropHandle::new(tokio::spawn(writer.run(queue))),
-            shipper: AbortOnDropHandle::new(tokio::spawn(async move { shipper.run(&path).await })),
+            shipper: AbortOnDropHandle::new(tokio::spawn(shipper.run(path))),
         })
     }
 

@@ -5,7 +5,7 @@
 //! noted down is behind stored chunks only.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use broker::{Broker, Connection};
@@ -47,12 +47,12 @@ enum Stretch {
 
 impl Shipper {
     /// Sends what the broker does not have yet, until the spool is complete and all of it is stored.
-    pub(super) async fn run(mut self, spool: &Path) -> Result<()> {
+    pub(super) async fn run(mut self, spool: PathBuf) -> Result<()> {
         let first = self.written.wait_for(|written| written.complete || written.end != Place::START).await;
         if first.context("the log's writer is gone")?.end == Place::START {
             return Ok(());
         }
-        let mut sent = Sent::open(spool, self.found).context("the log's spool cannot be read")?;
+        let mut sent = Sent::open(&spool, self.found).context("the log's spool cannot be read")?;
         let mut connection = self.broker.connection();
         loop {
             // Chunks that wait for a broker that is away belong on disk, not into the client's memory.

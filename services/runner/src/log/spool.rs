@@ -89,20 +89,16 @@ impl Spool {
 
 /// Notes how far the broker has the log, for the next process. A note that is behind costs chunks that are sent twice.
 pub(super) fn note_stored(file: &File, stored: Place) -> io::Result<()> {
-    let mut note = [0; NOTE_BYTES];
-    note[..8].copy_from_slice(&stored.chunks.to_le_bytes());
-    note[8..].copy_from_slice(&stored.offset.to_le_bytes());
-    file.write_all_at(&note, 0)
+    file.write_all_at(&[stored.chunks, stored.offset].map(u64::to_le_bytes).concat(), 0)
 }
 
 /// How far the broker has the log, as the last process noted.
 pub(super) fn stored(file: &File) -> io::Result<Place> {
-    let mut note = [0; NOTE_BYTES];
-    if !fill(file, &mut note, 0)? {
+    let (mut chunks, mut offset) = ([0; 8], [0; 8]);
+    if !fill(file, &mut chunks, 0)? || !fill(file, &mut offset, 8)? {
         return Ok(Place::START);
     }
-    let [chunks, offset] = [&note[..8], &note[8..]]
-        .map(|half| half.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)));
+    let (chunks, offset) = (u64::from_le_bytes(chunks), u64::from_le_bytes(offset));
     Ok(if chunks == 0 { Place::START } else { Place { chunks, offset } })
 }
 
