@@ -197,8 +197,9 @@ impl<T> Delivery<T> {
     /// When the broker does not answer: the message comes again.
     pub async fn ack(&self) -> Result<(), ReadError> {
         // The client's own way subscribes for each answer; a request uses what all requests share.
-        let Some(reply) = &self.message.reply else { return Ok(()) };
-        let asked = self.broker.client.request(reply.clone(), AckKind::Ack.into());
+        let reply = self.message.reply.clone();
+        let reply = reply.ok_or_else(|| ReadError::from_source("the message came from no queue"))?;
+        let asked = self.broker.client.request(reply, AckKind::Ack.into());
         asked.await.map(drop).map_err(ReadError::from_source)
     }
 
