@@ -3,12 +3,12 @@
 //! Owns their translation for the engine, and the question whether memory ran out. What the kernel cannot bound, the space
 //! on a disk, is watched elsewhere.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bollard::models::{HostConfig, ResourcesUlimits};
 use bollard::query_parameters::InspectContainerOptionsBuilder;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Container;
 use crate::limits::Limits;
@@ -26,6 +26,7 @@ const EXPENDABLE: i64 = 500;
 pub(super) fn limit(config: HostConfig, limits: &Limits) -> HostConfig {
     // One file can be no larger than what all of them may take.
     let file = signed(limits.workspace_bytes.max(limits.image_bytes));
+    let [core, files] = of_a_process();
     HostConfig {
         memory: Some(signed(limits.memory_bytes)),
         // Memory and swap together: there is none.
@@ -34,23 +35,25 @@ pub(super) fn limit(config: HostConfig, limits: &Limits) -> HostConfig {
         pids_limit: Some(limits.pids.into()),
         shm_size: Some(SHARED_MEMORY),
         oom_score_adj: Some(EXPENDABLE),
-        ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", OPEN_FILES), ulimit("fsize", file)]),
+        ulimits: Some(vec![core, files, ulimit("fsize", file)]),
         ..config
     }
 }
 
 /// The same for a build, as parameters of the engine's address: those of its limits that hold for one.
-pub(super) fn build_parameters(limits: &Limits) -> String {
+///
+/// # Errors
+/// When they cannot be written as JSON.
+pub(super) fn build_parameters(limits: &Limits) -> serde_json::Result<String> {
     let memory = signed(limits.memory_bytes);
-    let ulimits = format!(
-        r#"[{{"Name":"core","Soft":0,"Hard":0}},{{"Name":"nofile","Soft":{OPEN_FILES},"Hard":{OPEN_FILES}}}]"#
-    );
-    // Each byte as a number: nothing in it means anything in an address.
-    let ulimits = ulimits.bytes().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "%{byte:02X}");
-        text
-    });
-    format!("memory={memory}&memswap={memory}&shmsize={SHARED_MEMORY}&ulimits={ulimits}")
+    let ulimits = serde_json::to_string(&of_a_process())?;
+    let ulimits = utf8_percent_encode(&ulimits, NON_ALPHANUMERIC);
+    Ok(format!("memory={memory}&memswap={memory}&shmsize={SHARED_MEMORY}&ulimits={ulimits}"))
+}
+
+/// What each process may have, whatever the job may: no memory dumps, and so many open files.
+fn of_a_process() -> [ResourcesUlimits; 2] {
+    [ulimit("core", 0), ulimit("nofile", OPEN_FILES)]
 }
 
 fn ulimit(name: &str, value: i64) -> ResourcesUlimits {

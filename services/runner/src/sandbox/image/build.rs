@@ -48,10 +48,10 @@ pub(super) async fn build(
         .map_err(|error| Trouble::Engine(anyhow::Error::new(error).context("cannot pack the Dockerfile")))?;
     let began = seconds(SystemTime::now());
     let mut running = Running { engine, place: grant.place, is_over: false };
-    let parameters = format!("&{}", limits::build_parameters(grant.limits));
+    let parameters = limits::build_parameters(grant.limits).map_err(|error| Trouble::Engine(error.into()))?;
     let docker = engine.docker().clone().with_request_modifier(move |mut request| {
         // The library's own options hold less than 2 GiB of memory, and know no bounds of a process.
-        if let Ok(address) = format!("{}{parameters}", request.uri()).parse() {
+        if let Ok(address) = format!("{}&{parameters}", request.uri()).parse() {
             *request.uri_mut() = address;
         }
         request
