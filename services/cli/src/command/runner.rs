@@ -40,15 +40,20 @@ pub(crate) struct One {
     pub(super) show: ShowOptions,
 }
 
-const LIST: &str = "{ runners { id state pool slots labels version since reason
-  enrollment { state since tokenExpiresAt } now { slots running { jobId attempt } trouble } } }";
+const LIST: &str = "{ runners { ...Shown } }";
 
-const SHOW: &str = "query($id: ID!) { runner(id: $id) { id state pool slots labels version since reason
-  enrollment { state since tokenExpiresAt } now { slots running { jobId attempt } trouble } } }";
+const SHOW: &str = "query($id: ID!) { runner(id: $id) { ...Shown } }";
 
-const DRAIN: &str =
-    "mutation($id: ID!) { drainRunner(input: { id: $id }) { runner { id state pool slots labels version since reason
-  enrollment { state since tokenExpiresAt } now { slots running { jobId attempt } trouble } } } }";
+const DRAIN: &str = "mutation($id: ID!) { drainRunner(input: { id: $id }) { runner { ...Shown } } }";
+
+/// What is asked of a runner.
+const SHOWN: &str = "fragment Shown on Runner { id state pool slots labels version since reason
+  enrollment { state since tokenExpiresAt } now { slots running { jobId attempt } trouble } }";
+
+/// A request with what it asks of a runner.
+fn asking(request: &str) -> String {
+    format!("{request} {SHOWN}")
+}
 
 #[derive(Deserialize)]
 struct Listed {
@@ -124,7 +129,7 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
 }
 
 async fn list(options: ShowOptions, data: &DataDirOption) -> anyhow::Result<()> {
-    let listed: Listed = options.client(data)?.graphql(LIST, &json!({})).await?;
+    let listed: Listed = options.client(data)?.graphql(&asking(LIST), &json!({})).await?;
     if options.json {
         return listed.runners.iter().try_for_each(output::json);
     }
@@ -148,13 +153,14 @@ async fn list(options: ShowOptions, data: &DataDirOption) -> anyhow::Result<()> 
 }
 
 async fn show(one: One, data: &DataDirOption) -> anyhow::Result<()> {
-    let shown: Shown = one.show.client(data)?.graphql(SHOW, &json!({ "id": one.runner })).await?;
+    let shown: Shown = one.show.client(data)?.graphql(&asking(SHOW), &json!({ "id": one.runner })).await?;
     let runner = shown.runner.ok_or_else(|| not_found("runner", one.runner.as_str(), "runner list"))?;
     if one.show.json { output::json(&runner) } else { output::line(&rendered(&runner, chrono::Utc::now())) }
 }
 
 async fn drain(one: One, data: &DataDirOption) -> anyhow::Result<()> {
-    let drained: Drained = one.show.client(data)?.graphql(DRAIN, &json!({ "id": one.runner })).await?;
+    let drained: Drained =
+        one.show.client(data)?.graphql(&asking(DRAIN), &json!({ "id": one.runner })).await?;
     let runner = drained.drain_runner.runner;
     if one.show.json {
         return output::json(&runner);
