@@ -217,10 +217,9 @@ fn a_runner_that_starts_again_has_the_files_still() {
 fn a_gateway_that_is_killed_while_files_arrive_keeps_nothing_of_them() {
     let mut story = Story::new(World::apart());
     let half = 4 << 20;
-    let gateway: Value =
-        serde_json::from_slice(&std::fs::read(story.world.data().join("gateway.json")).unwrap()).unwrap();
-    let address = gateway["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-    let mut connection = std::net::TcpStream::connect(&address).unwrap();
+    let (url, process) = story.world.gateway().expect("the gateway is ready");
+    let address = url.strip_prefix("http://").expect("plain HTTP");
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
     let head = format!(
         "PUT /files/{} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n",
         "a".repeat(64),
@@ -228,9 +227,8 @@ fn a_gateway_that_is_killed_while_files_arrive_keeps_nothing_of_them() {
     );
     connection.write_all(head.as_bytes()).unwrap();
     connection.write_all(&vec![7; half]).unwrap();
-    let process = story.world.process(Role::Gateway).id();
     wait_for("the half to arrive", || deleted_files(process).iter().any(|bytes| *bytes > 1 << 20));
-    story.world.process(Role::Gateway).restart();
+    story.world.restart_gateway();
     let mut rest = Vec::new();
     let _ = connection.read_to_end(&mut rest);
     assert!(rest.is_empty(), "there is no answer");

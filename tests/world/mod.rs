@@ -130,6 +130,20 @@ impl World {
         });
     }
 
+    /// Where the gateway answers, and the process that does; none before it is ready.
+    pub fn gateway(&self) -> Option<(String, u32)> {
+        let written = std::fs::read(self.data().join("gateway.json")).ok()?;
+        let written: Value = serde_json::from_slice(&written).ok()?;
+        Some((written["url"].as_str()?.to_owned(), written["pid"].as_u64()?.try_into().ok()?))
+    }
+
+    /// Kills the gateway, starts it again, and waits until it answers: the file that the dead one left does not say so.
+    pub fn restart_gateway(&mut self) {
+        self.process(Role::Gateway).restart();
+        let process = self.process(Role::Gateway).id();
+        wait_for("the gateway again", || self.gateway().is_some_and(|(_, answering)| answering == process));
+    }
+
     /// The folder of the scenario.
     pub fn folder(&self) -> &Path {
         self.folder.path()
