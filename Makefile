@@ -1,7 +1,7 @@
 # Everything a person runs. Each target is one script, so that it can be read and run without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak bench stop clean-demo
+.PHONY: help setup demo test soak fuzz bench stop clean-demo
 
 # Where rustup puts cargo, for shells that never read its settings.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -23,6 +23,9 @@ test: setup ## Checks format and lints, runs all tests
 
 soak: setup ## Runs the long tests that `make test` leaves out
 	@scripts/test.sh soak
+
+fuzz: ## Looks for a definition or template that breaks a property: make fuzz FOR=600 (seconds), or FOR=file to run one again
+	@scripts/fuzz.sh $(FOR)
 
 bench: setup ## Runs the benchmarks, or one: make bench ONLY=name; results go to target/bench.jsonl
 	@NATS_SERVER="$$(scripts/broker.sh path)" cargo bench -p cli --bench bench -- $(ONLY)

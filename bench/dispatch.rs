@@ -1,6 +1,7 @@
 //! Dispatch: how many jobs a second go through the whole, and how soon a job begins, where the jobs themselves do nothing.
 //!
-//! Scheduler, WORK, runner and projector are the real ones; the engine is a null engine.
+//! Scheduler, WORK, runner and projector are the real ones; the sandbox is a null sandbox: an engine that does nothing, and
+//! workspaces in memory. One figure has them on the disk, as a runner does.
 
 use std::time::Instant;
 
@@ -26,24 +27,22 @@ const SINGLE: usize = 200;
 
 /// The jobs a second.
 pub(crate) fn throughput() -> Vec<Figure> {
-    let measured = |sync| block_on(jobs_per_second(sync));
-    let relaxed = measured(Sync::EverySecond);
-    let always = measured(Sync::Always);
+    let memory = || tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let relaxed = block_on(jobs_per_second(Sync::EverySecond, memory()));
+    let always = block_on(jobs_per_second(Sync::Always, memory()));
+    let disk = block_on(jobs_per_second(Sync::EverySecond, tempfile::tempdir().expect("a folder")));
+    let beside =
+        |name, value| Figure::against(name, "jobs/s", value, ("`--sync 1s`", relaxed), Goal::AtLeast(0.0));
     vec![
         Figure::against("noop_jobs_per_second", "jobs/s", relaxed, ("the goal", 500.0), Goal::AtLeast(1.0)),
-        Figure::against(
-            "noop_jobs_per_second_always",
-            "jobs/s",
-            always,
-            ("`--sync 1s`", relaxed),
-            Goal::AtLeast(0.0),
-        ),
+        beside("noop_jobs_per_second_always", always),
+        beside("noop_jobs_per_second_workspaces_on_disk", disk),
     ]
 }
 
-async fn jobs_per_second(sync: Sync) -> f64 {
+async fn jobs_per_second(sync: Sync, workspaces: tempfile::TempDir) -> f64 {
     let jobs = std::env::var("PATCHWAVE_BENCH_JOBS").map_or(JOBS, |text| text.parse().expect("a number"));
-    let (runner, mut stage) = stage(sync).await;
+    let (runner, mut stage) = stage(sync, workspaces).await;
     let engine = NullEngine::start(stage.folder.path());
     stage.run_jobs(&runner, SLOTS, &engine).await;
     let people = People::of(&stage).await;
@@ -61,9 +60,9 @@ async fn jobs_per_second(sync: Sync) -> f64 {
     jobs as f64 / seconds
 }
 
-async fn stage(sync: Sync) -> (RunnerId, Stage) {
+async fn stage(sync: Sync, workspaces: tempfile::TempDir) -> (RunnerId, Stage) {
     let runner: RunnerId = "local".parse().expect("a runner's name");
-    let mut stage = Stage::open(sync, std::slice::from_ref(&runner)).await;
+    let mut stage = Stage::open_in(sync, std::slice::from_ref(&runner), workspaces).await;
     stage.schedule().await;
     stage.project().await;
     (runner, stage)
@@ -87,7 +86,7 @@ async fn completed(reader: &Broker, id: ExecutionId) -> u64 {
 /// From the admission of a job to the runner's first request to the engine for it, while nothing else is to be done.
 pub(crate) fn latency() -> Vec<Figure> {
     let mut milliseconds = block_on(async {
-        let (runner, mut stage) = stage(Sync::Always).await;
+        let (runner, mut stage) = stage(Sync::Always, tempfile::tempdir().expect("a folder")).await;
         let engine = NullEngine::start(stage.folder.path());
         stage.run_jobs(&runner, 1, &engine).await;
         let people = People::of(&stage).await;

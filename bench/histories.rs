@@ -22,7 +22,16 @@ pub(crate) fn job(number: u64) -> Vec<NewEvent> {
         Event::Job(Started { attempt }.into()),
         Event::Job(StepStarted { attempt, step: 1 }.into()),
         Event::Job(StepFinished { attempt, step: 1, exit_code: 0, duration_ms: 90_210 }.into()),
-        Event::Job(Succeeded { attempt, patch: None, diff_stat: DiffStat::default(), log: log() }.into()),
+        Event::Job(
+            Succeeded {
+                attempt,
+                patch: None,
+                diff_stat: DiffStat::default(),
+                outputs: Default::default(),
+                log: log(),
+            }
+            .into(),
+        ),
     ];
     let place = |(step, event): (usize, Event)| NewEvent {
         aggregate: Aggregate::Job(execution, job),

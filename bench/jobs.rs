@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::figure::{Figure, Goal, percentile};
+use crate::figure::{Figure, Goal, median};
 use crate::world::fleet;
 use crate::world::git::Repository;
 use crate::world::{Run, World, engine, path_text, script_definition};
 
 /// How many jobs run at once, on both sides.
-const PARALLEL: usize = 2;
+pub(crate) const PARALLEL: usize = 2;
 
 /// How many jobs one round has, and how many rounds there are.
 const ROUND: usize = 40;
@@ -27,13 +27,16 @@ pub(crate) fn one_step_job() -> Vec<Figure> {
     let repositories = fleet::repositories(&world.folder().join("repositories"), &fleet::sources(ROUND));
     let all: Vec<&Repository> = repositories.iter().collect();
     let checkouts = checkouts(&world, &repositories);
-    let definition = world.definition("one.batch.yaml", &script_definition("one", ONE_STEP));
+    // Each round says the same in other words: what ran before would not run again.
+    let definition = |round: usize| {
+        world.definition("one.batch.yaml", &script_definition("one", &format!("{ONE_STEP} # {round}")))
+    };
     // The first run fetches and unpacks the trees; every later one finds them, as `docker run` finds its checkouts.
-    world.run(&definition, &all).expect(0);
+    world.run(&definition(0), &all).expect(0);
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for round in 1..=ROUNDS {
         floor.push(docker_runs(&checkouts, ONE_STEP) / ROUND as f64 * 1_000.0);
-        ours.push(seconds_of_jobs(&world.run(&definition, &all).expect(0)) / ROUND as f64 * 1_000.0);
+        ours.push(seconds_of_jobs(&world.run(&definition(round), &all).expect(0)) / ROUND as f64 * 1_000.0);
     }
     world.end();
     let (ours, floor) = (median(ours), median(floor));
@@ -68,13 +71,18 @@ fn checkouts(world: &World, repositories: &[Repository]) -> Vec<PathBuf> {
 }
 
 /// From the first job that was queued to the last that ended, in seconds, as the events say.
-fn seconds_of_jobs(run: &Run) -> f64 {
+pub(crate) fn seconds_of_jobs(run: &Run) -> f64 {
+    seconds_between(run, "job.queued", "job.succeeded")
+}
+
+/// From the first event of a type to the last of another, in seconds.
+pub(crate) fn seconds_between(run: &Run, first: &str, last: &str) -> f64 {
     let time = |event: &serde_json::Value| {
         let text = event["time"].as_str().expect("a time");
         chrono::DateTime::parse_from_rfc3339(text).expect("a time").timestamp_micros() as f64 / 1e6
     };
-    let first = run.of_type("job.queued").into_iter().map(time).fold(f64::INFINITY, f64::min);
-    run.of_type("job.succeeded").into_iter().map(time).fold(0.0, f64::max) - first
+    let first = run.of_type(first).into_iter().map(time).fold(f64::INFINITY, f64::min);
+    run.of_type(last).into_iter().map(time).fold(0.0, f64::max) - first
 }
 
 /// The wall time of one `docker run --rm` for each folder, in seconds.
@@ -94,7 +102,7 @@ fn docker_runs(folders: &[PathBuf], script: &str) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn docker_run(folder: &str, script: &str) {
+pub(crate) fn docker_run(folder: &str, script: &str) {
     let volume = format!("{folder}:/work");
     let status = Command::new("docker")
         .args(["run", "--rm", "--volume", &volume, "--workdir", "/work", engine::IMAGE, "sh", "-c", script])
@@ -104,9 +112,4 @@ fn docker_run(folder: &str, script: &str) {
         .status();
     // The script may fail: that costs the engine the same. 125 is the engine's own failure.
     assert!(status.is_ok_and(|status| status.code() != Some(125)), "docker run fails");
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    percentile(&values, 0.5)
 }

@@ -9,6 +9,7 @@
     reason = "a failed expectation ends the benchmark"
 )]
 
+mod definitions;
 mod dispatch;
 mod figure;
 mod histories;
@@ -17,6 +18,7 @@ mod lost_runner;
 mod memory;
 mod null_engine;
 mod projection;
+mod reuse;
 mod stage;
 #[path = "../tests/world/mod.rs"]
 mod world;
@@ -31,7 +33,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Benchmark = fn() -> Vec<Figure>;
 
 /// The benchmarks by the names that `ONLY` knows; each may give more than one figure.
-const ALL: [(&str, Benchmark); 8] = [
+const ALL: [(&str, Benchmark); 11] = [
+    ("spec_5000_groups_ms", definitions::many_groups),
     ("one_step_job_vs_docker_run", jobs::one_step_job),
     ("publish_to_projected_p99_ms", projection::latency),
     ("dispatch_p50_ms", dispatch::latency),
@@ -40,6 +43,8 @@ const ALL: [(&str, Benchmark); 8] = [
     ("rebuild_vs_raw_consume", projection::rebuild),
     ("idle_memory_mib", memory::idle),
     ("fleet_200_seconds", jobs::fleet),
+    ("unchanged_rerun_ms_per_job", reuse::unchanged_rerun),
+    ("large_repo_job", reuse::large_repository),
 ];
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

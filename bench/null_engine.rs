@@ -112,7 +112,9 @@ fn answer(request: &Request) -> String {
         }
         ("GET", ["info"]) => json(r#"{"DefaultRuntime":"null","KernelVersion":"null"}"#),
         ("GET", ["containers", "json"]) => json("[]"),
-        ("GET", ["images", .., "json"]) => json(r#"{"Id":"sha256:null"}"#),
+        ("GET", ["images", .., "json"]) => {
+            json(r#"{"Id":"sha256:6e756c6c6e756c6c6e756c6c6e756c6c6e756c6c6e756c6c6e756c6c6e756c6c"}"#)
+        }
         ("POST", ["containers" | "networks", "create"]) => {
             let id = uuid::Uuid::new_v4().simple();
             with_status("201 Created", &format!(r#"{{"Id":"{id}","Warnings":[]}}"#))

@@ -24,14 +24,21 @@ use crate::world::script_definition;
 /// A broker, a folder, and what works there.
 pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
+    /// Where the runner works.
+    pub(crate) workspaces: tempfile::TempDir,
     pub(crate) server: Server,
     stop: CancellationToken,
     roles: JoinSet<anyhow::Result<()>>,
 }
 
 impl Stage {
-    /// A stage for these runners.
+    /// A stage for these runners, which work on a disk.
     pub(crate) async fn open(sync: Sync, runners: &[RunnerId]) -> Self {
+        Self::open_in(sync, runners, tempfile::tempdir().expect("a folder")).await
+    }
+
+    /// The same, but the runners work in this folder.
+    pub(crate) async fn open_in(sync: Sync, runners: &[RunnerId], workspaces: tempfile::TempDir) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let program = broker::server::locate(None).expect("a nats-server");
         let config = ServerConfig {
@@ -41,8 +48,14 @@ impl Stage {
             sync,
         };
         let server = Server::start(program, config).await.expect("nats-server starts");
-        let stage = Self { folder, server, stop: CancellationToken::new(), roles: JoinSet::new() };
-        stage.connect("provisioner").await.provision().await.expect("the streams");
+        let stage =
+            Self { folder, workspaces, server, stop: CancellationToken::new(), roles: JoinSet::new() };
+        stage
+            .connect("provisioner")
+            .await
+            .provision(&broker::CacheLimits::default())
+            .await
+            .expect("the streams");
         stage
     }
 
@@ -82,7 +95,7 @@ impl Stage {
     pub(crate) async fn run_jobs(&mut self, id: &RunnerId, slots: u32, engine: &NullEngine) {
         let config = runner::Config {
             id: id.clone(),
-            dir: self.folder.path().join("runner"),
+            dir: self.workspaces.path().join("runner"),
             slots,
             pool: events::runner::DEFAULT_POOL.to_owned(),
             labels: Default::default(),
@@ -90,6 +103,7 @@ impl Stage {
             runtime: None,
             // The engine that is not there has no networks to close.
             networks: runner::NetworkSettings { most: runner::Reach::None, ..Default::default() },
+            command_image: spec::DEFAULT_COMMAND_IMAGE.to_owned(),
             tree_cache_bytes: runner::DEFAULT_TREE_CACHE_BYTES,
             kept_bytes: u64::MAX,
             default_limits: spec::Limits::default(),
@@ -152,9 +166,11 @@ impl People {
             },
             repositories: Vec::new(),
             reason: Reason::Manual,
+            no_cache: false,
         };
         let sequence = append(&self.gateway, id, requested.into(), 0).await;
-        let place = |number: usize| Workspace { path: format!("folder-{number}"), ..self.workspace.clone() };
+        // No two jobs are the same: what ran before would not run again.
+        let place = |number: usize| Workspace { path: format!("{name}-{number}"), ..self.workspace.clone() };
         let scope = Scope { workspaces: (0..jobs).map(place).collect(), skipped: Vec::new() };
         let scope: BlobRef =
             self.catalog.put_document(BlobKind::Scope, &scope).await.expect("a scope is stored");

@@ -76,7 +76,7 @@ CREATE TABLE execution_skips{g} (
     execution_id TEXT NOT NULL,
     position BIGINT NOT NULL, -- from 1
     repository TEXT NOT NULL,
-    reason TEXT NOT NULL, -- unreachable, empty, no_branch, ignored
+    reason TEXT NOT NULL, -- unreachable, empty, no_branch, ignored, no_workspace, no_steps, two_rules
     message TEXT NOT NULL,
     PRIMARY KEY (execution_id, position)
 );
@@ -132,6 +132,7 @@ CREATE TABLE attempts{g} (
     files BIGINT,
     insertions BIGINT,
     deletions BIGINT,
+    outputs TEXT, -- JSON, events::job::Outputs: what its steps handed on
     log_chunks BIGINT, -- what the log amounts to: as the final report says, then as it was sealed
     log_bytes BIGINT,
     log_lines BIGINT,
@@ -139,6 +140,9 @@ CREATE TABLE attempts{g} (
     sealed_sha256 TEXT, -- the blob of kind `log`
     sealed_size BIGINT,
     secrets TEXT NOT NULL, -- JSON, a list of events::secret::SecretVersion: names and versions, never values
+    reused_step BIGINT, -- the last step that did not run again, because what it came to was taken from the step cache
+    reused_execution_id TEXT, -- where it ran
+    reused_job_id TEXT,
     PRIMARY KEY (job_id, number)
 );
 
@@ -146,7 +150,8 @@ CREATE TABLE steps{g} (
     job_id TEXT NOT NULL,
     attempt BIGINT NOT NULL,
     number BIGINT NOT NULL,
-    started_at TEXT NOT NULL,
+    started_at TEXT NOT NULL, -- or when it was skipped
+    skipped BIGINT NOT NULL,
     exit_code BIGINT,
     duration_ms BIGINT,
     PRIMARY KEY (job_id, attempt, number)
@@ -180,6 +185,8 @@ CREATE TABLE changeset_specs{g} (
     body TEXT NOT NULL,
     message TEXT NOT NULL,
     author TEXT,
+    fork BIGINT, -- absent: as the server does
+    publication TEXT NOT NULL,
     patch_sha256 TEXT NOT NULL,
     patch_size BIGINT NOT NULL,
     files BIGINT NOT NULL,
@@ -203,6 +210,14 @@ CREATE TABLE plan_unchanged{g} (
     job_id TEXT,
     repository TEXT NOT NULL,
     reason TEXT NOT NULL,
+    PRIMARY KEY (plan_id, position)
+);
+
+CREATE TABLE plan_imports{g} (
+    plan_id TEXT NOT NULL,
+    position BIGINT NOT NULL, -- from 1
+    repository TEXT NOT NULL,
+    external_id TEXT NOT NULL,
     PRIMARY KEY (plan_id, position)
 );
 
@@ -253,3 +268,27 @@ CREATE TABLE secrets{g} (
     set_at TEXT NOT NULL,
     PRIMARY KEY (id)
 );
+
+CREATE TABLE users{g} (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL, -- viewer, operator, admin
+    removed BIGINT NOT NULL,
+    actor TEXT NOT NULL, -- who made it
+    created_at TEXT NOT NULL,
+    password_set_at TEXT, -- nothing: there is no password, and nobody can sign in with one
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE tokens{g} (
+    id TEXT NOT NULL, -- derived from the token's digest: whoever shows it names its row
+    user_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL, -- access, session
+    role TEXT NOT NULL, -- the most that it may do: viewer, operator, admin
+    issued_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    revoked_at TEXT,
+    PRIMARY KEY (id)
+);
+CREATE INDEX tokens{g}_user ON tokens{g} (user_id, issued_at);

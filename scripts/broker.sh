@@ -13,6 +13,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib/say.sh
 source "$here/lib/say.sh"
+# shellcheck source=scripts/lib/pip.sh
+source "$here/lib/pip.sh"
 
 tools=${PATCHWAVE_TOOLS:-$(dirname "$here")/.tools}
 pins=${PATCHWAVE_BROKER_PINS:-$here/broker.pins}
@@ -111,18 +113,6 @@ fetch() {
   rm -rf "$work"
   show_tail "$tools/pip.log"
   say skipped "$requirement"
-  return 1
-}
-
-# Debian's own Python is asked too: that is where its pip goes, whichever python3 stands first on PATH.
-python_with_pip() {
-  local python
-  for python in python3 /usr/bin/python3; do
-    if "$python" -m pip --version >/dev/null 2>&1; then
-      printf '%s\n' "$python"
-      return
-    fi
-  done
   return 1
 }
 

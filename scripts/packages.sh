@@ -60,6 +60,10 @@ postgres_version() {
   "${found[-1]}" --version | awk '{ print $3 }'
 }
 
+registry_version() {
+  docker-registry --version | awk '{ print $3 }'
+}
+
 certificates() {
   [[ -s ${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} ]]
 }
@@ -77,6 +81,7 @@ look_for_all() {
   apparmor_parser_if_used || missing+=(apparmor)
   need "static busybox" static_busybox busybox-static
   need "PostgreSQL server" postgres_version postgresql
+  need "image registry" registry_version docker-registry
 }
 
 install() {
@@ -90,6 +95,10 @@ install() {
   if ! apt install -y --no-install-recommends "$@" >>"$log" 2>&1; then
     show_tail "$log"
     die "apt-get could not install $*" "see above; then try again"
+  fi
+  # Tests start registries of their own; the package's would serve everybody on port 5000.
+  if [[ " $* " == *" docker-registry "* ]] && command -v systemctl >/dev/null; then
+    as_root systemctl disable --now docker-registry >>"$log" 2>&1 || true
   fi
   say installed "$*"
 }

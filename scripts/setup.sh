@@ -27,5 +27,6 @@ flock 9
 check_rust
 "$here/packages.sh"
 "$here/broker.sh"
+"$here/python.sh"
 "$here/engine.sh" up
 "$here/image.sh"

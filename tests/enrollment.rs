@@ -61,7 +61,8 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
     let repository = world.repository("one").file("name", "one\n").commit();
 
     // North joins. Its token is worth nothing to anybody else.
-    let first = token(&world, "north");
+    let create = ["runner", "token", "create", "north", "--json", "--pool", "default", "--label", "zone=a"];
+    let first = world.documents(&create).remove(0)["token"].as_str().unwrap().to_owned();
     assert_eq!(state(&world, "north"), "INVITED");
     let list = world.ok(&["runner", "list"]);
     assert!(list.contains("its token can be redeemed until") && !list.contains(&first), "{list}");
@@ -72,6 +73,8 @@ fn two_machines_join_with_a_token_each_and_one_is_revoked() {
     assert!(thief.log_text().contains("the token was redeemed by another machine"), "{}", thief.log_text());
 
     assert_eq!(enrollment(&world, "north"), "ENROLLED");
+    let shown = world.ok(&["runner", "show", "north"]);
+    assert!(shown.contains("zone=a"), "its token says so: {shown}");
 
     // It dies and comes back without a token: its key is enough.
     let before = listed(&world, "north");

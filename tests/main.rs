@@ -9,21 +9,28 @@
     reason = "a failed expectation is the test's failure"
 )]
 
+mod access;
 mod admission;
 mod architecture;
 mod attacks;
 mod bad_input;
+mod definitions;
 mod documents;
 mod enrollment;
 mod faults;
 mod fleet;
+mod images;
 mod lifecycle;
 mod limits;
 mod logs;
 mod main_job;
+mod monorepo;
 mod mounts;
 mod operators;
 mod patches;
+mod previews;
 mod secrets;
 mod soak;
+mod step_cache;
+mod subscribers;
 mod world;

@@ -9,7 +9,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::world::git::Repository;
-use crate::world::{Role, World, engine, path_text, wait_for};
+use crate::world::{GatewayFile, Role, World, engine, path_text, wait_for};
 
 const FIX: &str =
     "#!/bin/sh\ncat /data/words >>\"$1\"\ntouch /scripts/x 2>/dev/null && echo writable >>\"$1\"\nexit 0\n";
@@ -217,17 +217,17 @@ fn a_runner_that_starts_again_has_the_files_still() {
 fn a_gateway_that_is_killed_while_files_arrive_keeps_nothing_of_them() {
     let mut story = Story::new(World::apart());
     let half = 4 << 20;
-    let (url, process) = story.world.gateway().expect("the gateway is ready");
+    let GatewayFile { url, pid, token } = story.world.gateway().expect("the gateway is ready");
     let address = url.strip_prefix("http://").expect("plain HTTP");
     let mut connection = std::net::TcpStream::connect(address).unwrap();
     let head = format!(
-        "PUT /files/{} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n",
+        "PUT /files/{} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n",
         "a".repeat(64),
         2 * half
     );
     connection.write_all(head.as_bytes()).unwrap();
     connection.write_all(&vec![7; half]).unwrap();
-    wait_for("the half to arrive", || deleted_files(process).iter().any(|bytes| *bytes > 1 << 20));
+    wait_for("the half to arrive", || deleted_files(pid).iter().any(|bytes| *bytes > 1 << 20));
     story.world.restart_gateway();
     let mut rest = Vec::new();
     let _ = connection.read_to_end(&mut rest);

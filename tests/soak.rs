@@ -80,7 +80,12 @@ impl Soak {
         let all: Vec<&Repository> = self.repositories.iter().collect();
         let output = self.world.folder().join(format!("run-{}.jsonl", self.begun));
         let mut command = self.world.run_command(&self.definition, &all);
-        let child = command.stdout(File::create(&output).expect("a file")).spawn().expect("patchwave runs");
+        // What ran before would not run again, and nothing would be there to be killed.
+        let child = command
+            .arg("--no-cache")
+            .stdout(File::create(&output).expect("a file"))
+            .spawn()
+            .expect("patchwave runs");
         self.following.push(Following { child, output });
         self.begun += 1;
     }

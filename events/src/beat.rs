@@ -34,7 +34,7 @@ pub struct RunnerBeat {
     /// Whether it takes jobs, ends, or has ended.
     #[serde(default)]
     pub stage: Stage,
-    /// What its operator says of it.
+    /// What its operator says of it: it gets the jobs that ask for nothing else.
     pub labels: BTreeMap<String, String>,
     /// The version of the runner.
     pub version: String,

@@ -21,17 +21,34 @@ pub enum BlobKind {
     Patch,
     /// The sealed log of one attempt.
     Log,
-    /// An execution's resolved scope: a [`crate::document::Scope`] as JSON.
+    /// A resolved scope: a [`crate::document::Scope`] of an execution or a [`crate::document::Preview`], as JSON.
     Scope,
     /// A plan's content: a [`crate::document::Plan`] as JSON.
     Plan,
     /// The files that an action's steps mount: a tar archive, compressed by zstd.
     Files,
+    /// The hash of a user's password, as a PHC string: only the gateway writes and reads it. Events name it by a
+    /// [`crate::user::PasswordRef`], so that no other event can.
+    #[schemars(skip)]
+    Password,
+    /// What steps came to, as runners write and read it. The only kind that is thrown away for want of room, and by age; so
+    /// no event names one.
+    #[schemars(skip)]
+    Result,
 }
 
 impl BlobKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Source, Self::Patch, Self::Log, Self::Scope, Self::Plan, Self::Files];
+    pub const ALL: [Self; 8] = [
+        Self::Source,
+        Self::Patch,
+        Self::Log,
+        Self::Scope,
+        Self::Plan,
+        Self::Files,
+        Self::Password,
+        Self::Result,
+    ];
 
     /// The subject token.
     pub const fn token(self) -> &'static str {
@@ -42,6 +59,8 @@ impl BlobKind {
             Self::Scope => "scope",
             Self::Plan => "plan",
             Self::Files => "files",
+            Self::Password => "password",
+            Self::Result => "result",
         }
     }
 }

@@ -20,6 +20,38 @@ pub struct Scope {
     pub skipped: Vec<Skipped>,
 }
 
+/// What a preview found: what would be an execution's scope, without anything that a job could start from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Preview {
+    /// Where jobs would work, each once.
+    pub places: Vec<Place>,
+    /// What was asked for and would get no job.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Where a job would work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Place {
+    /// The repository's name as users know it.
+    pub repository: String,
+    /// Where it is cloned from.
+    pub url: String,
+    /// The branch that a changeset would target.
+    pub base_ref: BranchRef,
+    /// The commit that the branch pointed at.
+    pub base_oid: Oid,
+    /// The folder inside the repository, without slashes at its ends; empty at the root.
+    pub path: String,
+}
+
+impl Place {
+    /// The workspace of a job that starts from the files in `source`.
+    pub fn with(self, source: BlobRef) -> Workspace {
+        let Self { repository, url, base_ref, base_oid, path } = self;
+        Workspace { repository, url, base_ref, base_oid, path, source }
+    }
+}
+
 /// A repository that gets no job, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Skipped {
@@ -43,12 +75,31 @@ pub enum SkipReason {
     NoBranch,
     /// A `.batchignore` at its root keeps it out.
     Ignored,
+    /// No folder holds the file at which `workspaces` puts the roots.
+    NoWorkspace,
+    /// The `if` of every step says that it does not run there.
+    NoSteps,
+    /// Two entries of `workspaces` claim it. Counts as failed: nobody can tell what is wanted.
+    TwoRules,
 }
 
 impl SkipReason {
+    /// The name in the API and in SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Empty => "empty",
+            Self::NoBranch => "no_branch",
+            Self::Ignored => "ignored",
+            Self::NoWorkspace => "no_workspace",
+            Self::NoSteps => "no_steps",
+            Self::TwoRules => "two_rules",
+        }
+    }
+
     /// Whether the execution counts it as failed.
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::Unreachable)
+        matches!(self, Self::Unreachable | Self::TwoRules)
     }
 }
 
@@ -61,6 +112,18 @@ pub struct Plan {
     pub missing: Vec<Missing>,
     /// Repositories where there was nothing to change.
     pub unchanged: Vec<Unchanged>,
+    /// Changesets that exist already and are to be tracked, in the order of the definition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Import>,
+}
+
+/// A changeset that exists already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Import {
+    /// The repository, as the definition names it.
+    pub repository: String,
+    /// Its name on the code host, as the number of a pull request.
+    pub external_id: String,
 }
 
 /// What one pull request would be.
@@ -86,10 +149,43 @@ pub struct ChangesetSpec {
     pub message: String,
     /// The commit's author, as `Name <email>`; absent: the one configured for publishing.
     pub author: Option<String>,
+    /// Whether it is pushed to a fork; absent: as the server does.
+    #[serde(default)]
+    pub fork: Option<bool>,
+    /// What happens to it by itself.
+    #[serde(default)]
+    pub publication: Publication,
     /// The changes.
     pub patch: BlobRef,
     /// Their size.
     pub diff_stat: DiffStat,
+}
+
+/// What happens to a changeset by itself: its `published` in the definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Publication {
+    /// Nobody said: decided by hand.
+    #[default]
+    Undecided,
+    /// It stays unpublished.
+    Unpublished,
+    /// It is published as a draft.
+    Draft,
+    /// It is published.
+    Published,
+}
+
+impl Publication {
+    /// The name in the API and in SQL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Undecided => "undecided",
+            Self::Unpublished => "unpublished",
+            Self::Draft => "draft",
+            Self::Published => "published",
+        }
+    }
 }
 
 /// A repository that should be in the plan and is not.

@@ -3,6 +3,8 @@
 //! Owns the one-time token, the key that it was redeemed with, and its withdrawal. Never holds a secret: of a token it knows
 //! the digest, of a key the public half. A name that was revoked stays so.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ use crate::rejection::{Code, Rejection};
 
 event_types! {
     /// Somebody may enroll a machine under this name, once.
-    TokenIssued = "token_issued" / 1,
+    TokenIssued = "token_issued" / 2,
     /// A machine redeemed the token; its key speaks for the runner from now on.
     Enrolled = "enrolled" / 1,
     /// No key speaks for the runner any more, for ever.
@@ -27,6 +29,12 @@ pub struct TokenIssued {
     pub token_sha256: Sha256,
     /// Until when it can be redeemed.
     pub expires_at: Timestamp,
+    /// The pool of the runner, whatever its machine says; absent: the one that it says.
+    #[serde(default)]
+    pub pool: Option<String>,
+    /// The labels of the runner, whatever its machine says; absent: those that it says.
+    #[serde(default)]
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// The payload of `enrollment.enrolled`.
@@ -43,14 +51,24 @@ pub struct Enrolled {
 pub struct Revoked {}
 
 /// What the history amounts to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrollment {
     /// The token that can be redeemed.
     pub token: Option<TokenIssued>,
-    /// What was redeemed last.
+    /// Who redeemed a token last.
     pub enrolled: Option<Enrolled>,
+    /// The token that was redeemed last.
+    pub redeemed: Option<TokenIssued>,
     /// Whether nothing counts any more.
     pub revoked: bool,
+}
+
+impl Enrollment {
+    /// The token that says what the runner is: the one that was redeemed, and before that the one that can be. Whoever reads
+    /// late of a redemption knows the same already.
+    pub fn says(&self) -> Option<&TokenIssued> {
+        self.redeemed.as_ref().or(self.token.as_ref())
+    }
 }
 
 /// What can be asked for.
@@ -116,11 +134,13 @@ pub fn evolve(mut enrollment: Enrollment, event: &Event) -> Enrollment {
     match event {
         Event::TokenIssued(issued) => enrollment.token = Some(issued.clone()),
         Event::Enrolled(enrolled) => {
-            enrollment.token = None;
+            enrollment.redeemed = enrollment.token.take();
             enrollment.enrolled = Some(enrolled.clone());
         }
         Event::Revoked(Revoked {}) => {
-            enrollment = Enrollment { revoked: true, ..Enrollment::default() };
+            // What its machine says counts no more than before until its connections are cut.
+            let redeemed = enrollment.redeemed;
+            enrollment = Enrollment { revoked: true, redeemed, ..Enrollment::default() };
         }
     }
     enrollment
@@ -159,8 +179,13 @@ mod tests {
         Timestamp::from_timestamp(seconds, 0).unwrap()
     }
 
-    fn issued(token: u8) -> Event {
-        TokenIssued { token_sha256: digest(token), expires_at: at(100) }.into()
+    fn token(token: u8, pool: Option<&str>) -> TokenIssued {
+        let (token_sha256, pool) = (digest(token), pool.map(str::to_owned));
+        TokenIssued { token_sha256, expires_at: at(100), pool, labels: None }
+    }
+
+    fn issued(number: u8) -> Event {
+        token(number, None).into()
     }
 
     fn redeem(token: u8, key: &str) -> Enrolled {
@@ -196,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_says_what_a_runner_is_until_another_is_redeemed() {
+        let says = |history: &[Event]| given(history).says().and_then(|token| token.pool.clone());
+        let of = |number, pool| Event::from(token(number, Some(pool)));
+        let mut history = vec![of(1, "gpu")];
+        assert_eq!(says(&history).as_deref(), Some("gpu"), "before anybody could read of its redemption");
+        history.extend([redeem(1, "UA").into(), of(2, "arm")]);
+        assert_eq!(says(&history).as_deref(), Some("gpu"), "the machine with the first one is connected");
+        history.push(redeem(2, "UB").into());
+        assert_eq!(says(&history).as_deref(), Some("arm"));
+        history.push(Revoked {}.into());
+        assert_eq!(says(&history).as_deref(), Some("arm"), "its last words are not its own pool's");
+        assert_eq!(says(&[issued(1), redeem(1, "UA").into()]), None);
+    }
+
+    #[test]
     fn what_is_revoked_stays_so() {
         let revoked = || Event::from(Revoked {});
         assert_eq!(verdict(&[], Command::Revoke, 1), Err(Code::NotFound));
@@ -203,7 +243,7 @@ mod tests {
         let history = [issued(1), redeem(1, "UA").into(), revoked()];
         assert_eq!(verdict(&history, Command::Revoke, 1), Ok(None));
         assert_eq!(verdict(&history, Command::Enroll(redeem(1, "UA")), 1), Err(Code::RunnerRevoked));
-        let again = Command::IssueToken(TokenIssued { token_sha256: digest(9), expires_at: at(100) });
+        let again = Command::IssueToken(token(9, None));
         assert_eq!(verdict(&history, again, 1), Err(Code::RunnerRevoked));
         assert_eq!(given(&history).enrolled, None);
     }

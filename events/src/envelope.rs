@@ -8,6 +8,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::id::{CommandId, EventId, ExecutionId};
 use crate::{Aggregate, Event, Timestamp, Undecodable, subject};
@@ -26,6 +27,57 @@ const CONTENT_TYPE: &str = "ce-datacontenttype";
 
 /// What the CloudEvents binding has percent-encoded in a header's value, beside what is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+
+/// Every header with the JSON Schema of its value, and whether it may be absent.
+fn described() -> [(&'static str, serde_json::Value, bool); 11] {
+    let ids = schemars::schema_for!(EventId);
+    let id = |what: &str| json!({ "type": "string", "pattern": ids.get("pattern"), "description": what });
+    let text = |what: &str| json!({ "type": "string", "description": what });
+    let one = |value: &str, what: &str| json!({ "const": value, "description": what });
+    let actor = json!({
+        "type": "string",
+        "pattern": "^(user|service):",
+        "description": "Who did it: `user:NAME` or `service:NAME`.",
+    });
+    let time = json!({ "type": "string", "format": "date-time", "description": "When it was decided." });
+    let version = json!({
+        "type": "string",
+        "pattern": "^[1-9][0-9]*$",
+        "description": "The version of the payload.",
+    });
+    [
+        (SPEC_VERSION, one("1.0", "The version of CloudEvents."), false),
+        (ID, id("The event's id: a command that is repeated makes the same event."), false),
+        (SOURCE, text("The aggregate's id."), false),
+        (TYPE, text("The aggregate's kind and the event's type: `job.succeeded`."), false),
+        (TIME, time, false),
+        (DATA_VERSION, version, false),
+        (CONTENT_TYPE, one("application/json", "The form of the payload."), false),
+        (ACTOR, actor, false),
+        (
+            CORRELATION,
+            text("What it all began with: the execution's id for all of an execution's story."),
+            false,
+        ),
+        (CAUSATION, id("The event that caused it."), true),
+        (TRACE_PARENT, text("The W3C trace context."), true),
+    ]
+}
+
+/// The JSON Schema of the headers of an event's message, as an object of texts. The broker adds headers of its own.
+pub fn header_schema() -> serde_json::Value {
+    let headers = described();
+    let required: Vec<&str> =
+        headers.iter().filter(|(_, _, optional)| !optional).map(|(name, ..)| *name).collect();
+    json!({
+        "type": "object",
+        "description": "CloudEvents attributes in binary mode, percent-encoded as the CloudEvents binding for NATS says.",
+        "required": required,
+        "properties": serde_json::Value::Object(
+            headers.into_iter().map(|(name, schema, _)| (name.to_owned(), schema)).collect(),
+        ),
+    })
+}
 
 /// Who did it: `user:NAME` or `service:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

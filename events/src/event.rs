@@ -7,8 +7,13 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
-use crate::{action, enrollment, execution, job, plan, repository, runner, sealing_key, secret};
+use crate::id::{
+    ActionId, ExecutionId, JobId, PlanId, PreviewId, RepositoryId, RunnerId, SealingKeyId, SecretId, TokenId,
+    UserId,
+};
+use crate::{
+    action, enrollment, execution, job, plan, preview, repository, runner, sealing_key, secret, token, user,
+};
 
 /// One thing with a history of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +26,8 @@ pub enum Aggregate {
     Job(ExecutionId, JobId),
     /// A plan.
     Plan(PlanId),
+    /// A preview.
+    Preview(PreviewId),
     /// A repository.
     Repository(RepositoryId),
     /// A runner.
@@ -31,6 +38,10 @@ pub enum Aggregate {
     Secret(SecretId),
     /// Who may connect as a runner.
     Enrollment(RunnerId),
+    /// A user.
+    User(UserId),
+    /// A token of a user.
+    Token(TokenId),
 }
 
 /// What kind of thing has the history.
@@ -44,6 +55,8 @@ pub enum AggregateKind {
     Job,
     /// See [`plan`].
     Plan,
+    /// See [`preview`].
+    Preview,
     /// See [`repository`].
     Repository,
     /// See [`runner`].
@@ -54,20 +67,27 @@ pub enum AggregateKind {
     Secret,
     /// See [`enrollment`].
     Enrollment,
+    /// See [`user`].
+    User,
+    /// See [`token`].
+    Token,
 }
 
 impl AggregateKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Action,
         Self::Execution,
         Self::Job,
         Self::Plan,
+        Self::Preview,
         Self::Repository,
         Self::Runner,
         Self::SealingKey,
         Self::Secret,
         Self::Enrollment,
+        Self::User,
+        Self::Token,
     ];
 
     /// Its name, as in subjects and in the documentation.
@@ -77,11 +97,14 @@ impl AggregateKind {
             Self::Execution => "execution",
             Self::Job => "job",
             Self::Plan => "plan",
+            Self::Preview => "preview",
             Self::Repository => "repository",
             Self::Runner => "runner",
             Self::SealingKey => "sealing_key",
             Self::Secret => "secret",
             Self::Enrollment => "enrollment",
+            Self::User => "user",
+            Self::Token => "token",
         }
     }
 
@@ -92,11 +115,14 @@ impl AggregateKind {
             Self::Execution => execution::Event::TYPES,
             Self::Job => job::Event::TYPES,
             Self::Plan => plan::Event::TYPES,
+            Self::Preview => preview::Event::TYPES,
             Self::Repository => repository::Event::TYPES,
             Self::Runner => runner::Event::TYPES,
             Self::SealingKey => sealing_key::Event::TYPES,
             Self::Secret => secret::Event::TYPES,
             Self::Enrollment => enrollment::Event::TYPES,
+            Self::User => user::Event::TYPES,
+            Self::Token => token::Event::TYPES,
         }
     }
 }
@@ -109,11 +135,14 @@ impl Aggregate {
             Self::Execution(_) => AggregateKind::Execution,
             Self::Job(..) => AggregateKind::Job,
             Self::Plan(_) => AggregateKind::Plan,
+            Self::Preview(_) => AggregateKind::Preview,
             Self::Repository(_) => AggregateKind::Repository,
             Self::Runner(_) => AggregateKind::Runner,
             Self::SealingKey(_) => AggregateKind::SealingKey,
             Self::Secret(_) => AggregateKind::Secret,
             Self::Enrollment(_) => AggregateKind::Enrollment,
+            Self::User(_) => AggregateKind::User,
+            Self::Token(_) => AggregateKind::Token,
         }
     }
 }
@@ -125,11 +154,14 @@ impl std::fmt::Display for Aggregate {
             Self::Execution(id) => id.fmt(f),
             Self::Job(_, id) => id.fmt(f),
             Self::Plan(id) => id.fmt(f),
+            Self::Preview(id) => id.fmt(f),
             Self::Repository(id) => id.fmt(f),
             Self::Runner(id) => write!(f, "runner {id}"),
             Self::SealingKey(id) => id.fmt(f),
             Self::Secret(id) => id.fmt(f),
             Self::Enrollment(id) => write!(f, "the enrollment of the runner {id}"),
+            Self::User(id) => id.fmt(f),
+            Self::Token(id) => id.fmt(f),
         }
     }
 }
@@ -157,6 +189,8 @@ pub enum Event {
     Job(job::Event),
     /// Of a plan.
     Plan(plan::Event),
+    /// Of a preview.
+    Preview(preview::Event),
     /// Of a repository.
     Repository(repository::Event),
     /// Of a runner.
@@ -167,6 +201,10 @@ pub enum Event {
     Secret(secret::Event),
     /// Of an enrollment.
     Enrollment(enrollment::Event),
+    /// Of a user.
+    User(user::Event),
+    /// Of a token of a user.
+    Token(token::Event),
 }
 
 /// Why an event of the log cannot be read by this build.
@@ -217,11 +255,14 @@ macro_rules! each_kind {
             Event::Execution($inner) => $body,
             Event::Job($inner) => $body,
             Event::Plan($inner) => $body,
+            Event::Preview($inner) => $body,
             Event::Repository($inner) => $body,
             Event::Runner($inner) => $body,
             Event::SealingKey($inner) => $body,
             Event::Secret($inner) => $body,
             Event::Enrollment($inner) => $body,
+            Event::User($inner) => $body,
+            Event::Token($inner) => $body,
         }
     };
 }
@@ -269,11 +310,14 @@ impl Event {
             AggregateKind::Execution => Self::Execution(execution::Event::from_json(name, json)?),
             AggregateKind::Job => Self::Job(job::Event::from_json(name, json)?),
             AggregateKind::Plan => Self::Plan(plan::Event::from_json(name, json)?),
+            AggregateKind::Preview => Self::Preview(preview::Event::from_json(name, json)?),
             AggregateKind::Repository => Self::Repository(repository::Event::from_json(name, json)?),
             AggregateKind::Runner => Self::Runner(runner::Event::from_json(name, json)?),
             AggregateKind::SealingKey => Self::SealingKey(sealing_key::Event::from_json(name, json)?),
             AggregateKind::Secret => Self::Secret(secret::Event::from_json(name, json)?),
             AggregateKind::Enrollment => Self::Enrollment(enrollment::Event::from_json(name, json)?),
+            AggregateKind::User => Self::User(user::Event::from_json(name, json)?),
+            AggregateKind::Token => Self::Token(token::Event::from_json(name, json)?),
         })
     }
 

@@ -3,6 +3,8 @@
 //! Owns what an execution was asked to do and how it ended. Its jobs are aggregates of their own; an execution never
 //! counts them, it is told.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +12,19 @@ use crate::action::Definition;
 use crate::blob::BlobRef;
 use crate::event::event_types;
 use crate::id::{ActionId, JobId};
+use crate::image::ImagePin;
 use crate::job;
 use crate::rejection::{Code, Rejection};
 
 event_types! {
     /// Somebody or something wants the action to run; its definition is pinned.
-    Requested = "requested" / 2,
+    Requested = "requested" / 3,
     /// It is known where it will work, with branches and commits pinned.
     Resolved = "resolved" / 1,
-    /// Its waiting jobs have nobody to run them: no runner of their pool takes jobs.
-    Starved = "starved" / 1,
+    /// Names of images mean these for all of its jobs from now on.
+    ImagesPinned = "images_pinned" / 1,
+    /// Its waiting jobs have nobody to run them: no runner of their pool with their labels takes jobs.
+    Starved = "starved" / 2,
     /// Its jobs wait in vain no more.
     StarvationEnded = "starvation_ended" / 1,
     /// It is to stop.
@@ -55,6 +60,9 @@ pub struct Requested {
     pub repositories: Vec<String>,
     /// Why it runs.
     pub reason: Reason,
+    /// Whether every step runs, whatever the step cache has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_cache: bool,
 }
 
 /// The payload of `execution.resolved`.
@@ -68,6 +76,13 @@ pub struct Resolved {
     pub skipped: u32,
     /// How many could not be reached.
     pub unreachable: u32,
+}
+
+/// The payload of `execution.images_pinned`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImagesPinned {
+    /// Each name once, and none that was pinned before.
+    pub images: Vec<ImagePin>,
 }
 
 /// The payload of `execution.starved`.
@@ -89,6 +104,8 @@ pub struct Starved {
 pub enum Lack {
     /// The pool has no runner.
     NoRunner,
+    /// It has runners, and none with all the labels that the jobs ask for.
+    Labels,
     /// Its runners finish what they run and take nothing new.
     Draining,
     /// Its runners take nothing for want of an engine, memory or disk.
@@ -100,6 +117,7 @@ impl Lack {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoRunner => "no_runner",
+            Self::Labels => "labels",
             Self::Draining => "draining",
             Self::Trouble => "trouble",
         }
@@ -222,6 +240,9 @@ pub struct Execution {
     pub requested: Option<Requested>,
     /// Where it works; absent while that is unknown.
     pub resolved: Option<Resolved>,
+    /// The digests that the names of its images mean, as far as one of its jobs has asked for them.
+    #[serde(default)]
+    pub images: BTreeMap<String, String>,
     /// Why its jobs wait in vain; absent while they do not.
     pub starved: Option<Starved>,
     /// Whether it is to stop.
@@ -243,6 +264,8 @@ pub enum Command {
     Request(Requested),
     /// Note where it works.
     Resolve(Resolved),
+    /// Note what names of images mean.
+    PinImages(Vec<ImagePin>),
     /// Note that its jobs wait in vain.
     Starve(Starved),
     /// Note that they no longer do.
@@ -273,6 +296,7 @@ pub fn decide(execution: &Execution, command: Command) -> Result<Option<Event>, 
         }
         // What was resolved first stands: jobs may run on it already. One that was canceled before needs no scope.
         Command::Resolve(_) => Ok(None),
+        Command::PinImages(images) => Ok(pin_images(execution, images)),
         Command::Starve(starved) => Ok(starve(execution, starved)),
         Command::EndStarvation => Ok(execution.starved.as_ref().map(|_| StarvationEnded {}.into())),
         Command::RequestCancel => request_cancel(execution),
@@ -280,6 +304,14 @@ pub fn decide(execution: &Execution, command: Command) -> Result<Option<Event>, 
         Command::RequestPlan => request_plan(execution),
         Command::Complete(counts) => complete(execution, counts),
     }
+}
+
+/// What was pinned first stands: jobs have run on it.
+fn pin_images(execution: &Execution, images: Vec<ImagePin>) -> Option<Event> {
+    let mut known = execution.images.clone();
+    let is_news = |pin: &ImagePin| known.insert(pin.reference.clone(), pin.digest.clone()).is_none();
+    let images: Vec<ImagePin> = images.into_iter().filter(is_news).collect();
+    (!images.is_empty() && execution.completed.is_none()).then(|| ImagesPinned { images }.into())
 }
 
 fn request_cancel(execution: &Execution) -> Result<Option<Event>, Rejection> {
@@ -353,6 +385,15 @@ fn complete(execution: &Execution, counts: Counts) -> Result<Option<Event>, Reje
 }
 
 impl Execution {
+    /// What the names of its images mean.
+    pub fn pins(&self) -> impl Iterator<Item = ImagePin> {
+        let pin = |(reference, digest): (&String, &String)| ImagePin {
+            reference: reference.clone(),
+            digest: digest.clone(),
+        };
+        self.images.iter().map(pin)
+    }
+
     /// Whether an end like this leaves jobs to try again. Jobs that a cancel came before still wait to be made.
     fn leaves(&self, completed: &Completed, jobs: Selection) -> bool {
         let workspaces = self.resolved.as_ref().map_or(0, |resolved| resolved.workspaces);
@@ -374,6 +415,11 @@ pub fn evolve(mut execution: Execution, event: &Event) -> Execution {
     match event {
         Event::Requested(requested) => execution.requested = Some(requested.clone()),
         Event::Resolved(resolved) => execution.resolved = Some(resolved.clone()),
+        Event::ImagesPinned(pinned) => {
+            for pin in &pinned.images {
+                execution.images.entry(pin.reference.clone()).or_insert_with(|| pin.digest.clone());
+            }
+        }
         Event::Starved(starved) => execution.starved = Some(starved.clone()),
         Event::StarvationEnded(StarvationEnded {}) => execution.starved = None,
         Event::CancelRequested(CancelRequested {}) => execution.cancel_requested = true,

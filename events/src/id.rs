@@ -163,6 +163,11 @@ typed_id!(
     "plan"
 );
 typed_id!(
+    /// A preview.
+    PreviewId,
+    "preview"
+);
+typed_id!(
     /// A repository. Derived from its clone URL.
     RepositoryId,
     "repository"
@@ -176,6 +181,16 @@ typed_id!(
     /// A secret. Derived from its scope and name.
     SecretId,
     "secret"
+);
+typed_id!(
+    /// A user. Derived from the name.
+    UserId,
+    "user"
+);
+typed_id!(
+    /// A token of a user. Derived from its digest.
+    TokenId,
+    "token"
 );
 typed_id!(
     /// An event. Derived from the command that it answers and the aggregate, so that a command that is repeated

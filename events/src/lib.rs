@@ -5,6 +5,7 @@
 //! message.
 
 pub mod action;
+pub mod asyncapi;
 pub mod beat;
 pub mod blob;
 pub mod document;
@@ -13,19 +14,25 @@ pub mod envelope;
 pub mod execution;
 pub mod git;
 pub mod id;
+pub mod image;
 pub mod job;
 pub mod location;
 pub mod log;
 pub mod path;
 pub mod plan;
+pub mod preview;
 pub mod rejection;
 pub mod report;
 pub mod repository;
 pub mod runner;
+pub mod schema;
 pub mod sealing_key;
 pub mod secret;
+pub mod step_cache;
 pub mod subject;
 pub mod ticket;
+pub mod token;
+pub mod user;
 
 mod event;
 

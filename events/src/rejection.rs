@@ -39,6 +39,10 @@ codes! {
     InvalidName = "invalid-name",
     /// The execution has no repositories to run over.
     NoRepositories = "no-repositories",
+    /// The preview cannot be made.
+    PreviewFailed = "preview-failed",
+    /// The preview is not there yet.
+    PreviewPending = "preview-pending",
     /// The scope needs what this server cannot do.
     UnsupportedScope = "unsupported-scope",
     /// The secret's value or name is none that can be kept.
@@ -79,6 +83,16 @@ codes! {
     TokenExpired = "token-expired",
     /// The runner may not connect any more.
     RunnerRevoked = "runner-revoked",
+    /// Nobody is known to ask: there is no token, or one that is worth nothing.
+    Unauthenticated = "unauthenticated",
+    /// The role of whoever asks is too low.
+    Forbidden = "forbidden",
+    /// There were too many attempts at signing in.
+    TooManyAttempts = "too-many-attempts",
+    /// The password is none that can be kept.
+    InvalidPassword = "invalid-password",
+    /// Nobody would be left who decides who may do what.
+    LastAdmin = "last-admin",
     /// A field of the request is wrong.
     InvalidRequest = "invalid-request",
 }

@@ -1,7 +1,8 @@
 //! What a runner says happened: reports.
 //!
-//! Owns the shape of the REPORTS stream, of which a message is a list of reports on one attempt. A report is not a fact: the scheduler checks it against the attempt that it
-//! gave out and appends the fact, or drops what comes too late.
+//! Owns the shape of the REPORTS stream, of which a message is a list of reports on one attempt. A report is not a
+//! fact: the scheduler checks it against the attempt that it gave out and appends the fact, or drops what comes too
+//! late.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::blob::BlobRef;
 use crate::id::{ExecutionId, JobId};
-use crate::job::{DiffStat, Failure, LossCause};
+use crate::image::ImagePin;
+use crate::job::{DiffStat, Failure, LossCause, Outputs};
 use crate::log::LogEnd;
+use crate::step_cache::StepResult;
 
 /// One thing that happened in one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +39,11 @@ pub struct Report {
 pub enum What {
     /// The runner began to work on it.
     Started,
+    /// The names of images that the ticket says nothing of mean these.
+    Images {
+        /// Each name once.
+        images: Vec<ImagePin>,
+    },
     /// A step began.
     StepStarted {
         /// From 1.
@@ -50,12 +58,32 @@ pub enum What {
         /// How long it ran, in milliseconds.
         duration_ms: u64,
     },
+    /// A step does not run: its `if` says so.
+    StepSkipped {
+        /// From 1.
+        step: u32,
+    },
+    /// Steps do not run again: they ran in an earlier job, and what they came to was taken from there.
+    Reused {
+        /// The last of them, from 1.
+        step: u32,
+        /// The execution in which they ran.
+        execution: ExecutionId,
+        /// The job.
+        job: JobId,
+    },
     /// All steps ended with 0.
     Succeeded {
         /// The changes; absent when there are none.
         patch: Option<BlobRef>,
         /// Their size.
         diff_stat: DiffStat,
+        /// What the steps hand on to the changeset template, by name.
+        #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+        outputs: Outputs,
+        /// What the steps came to, as far as it is kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        results: Vec<StepResult>,
         /// What the log must amount to.
         log: LogEnd,
     },
@@ -63,6 +91,9 @@ pub enum What {
     Failed {
         /// Why.
         failure: Failure,
+        /// What the steps before came to, as far as it is kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        results: Vec<StepResult>,
         /// What the log must amount to.
         log: LogEnd,
     },
@@ -72,6 +103,9 @@ pub enum What {
         limit_ms: u64,
         /// The step whose limit it was, from 1; absent: the whole attempt's.
         step: Option<u32>,
+        /// What the steps before came to, as far as it is kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        results: Vec<StepResult>,
         /// What the log must amount to.
         log: LogEnd,
     },
@@ -95,4 +129,16 @@ pub enum What {
         /// Why, in words for an operator.
         reason: String,
     },
+}
+
+impl What {
+    /// What the steps came to, where the end says so.
+    pub fn results(&self) -> &[StepResult] {
+        match self {
+            Self::Succeeded { results, .. }
+            | Self::Failed { results, .. }
+            | Self::TimedOut { results, .. } => results,
+            _ => &[],
+        }
+    }
 }

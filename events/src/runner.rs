@@ -3,7 +3,7 @@
 //! Owns when a runner came and went. Whether it lives right now is in its heartbeat and not in the log: the log would
 //! drown in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,39 @@ pub(crate) fn default_pool() -> String {
     DEFAULT_POOL.to_owned()
 }
 
+/// The longest name of a pool.
+pub const MAX_POOL: usize = 63;
+
+/// The longest label.
+pub const MAX_LABEL: usize = 127;
+
+/// Whether a text can be the name of a pool: ASCII letters, digits, `_` and `-`.
+pub fn is_pool(text: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    (1..=MAX_POOL).contains(&text.len()) && text.chars().all(valid)
+}
+
+/// Reads a label, `NAME` or `NAME=VALUE` in printable ASCII without blanks and commas; nothing if it is none.
+pub fn read_label(text: &str) -> Option<(String, String)> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => (name, value),
+        Some(_) => return None,
+        None => (text, ""),
+    };
+    let valid = |c: char| c.is_ascii_graphic() && c != ',';
+    let fits = (1..=MAX_LABEL).contains(&text.len()) && text.chars().all(valid);
+    fits.then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// A runner's labels as a definition asks for them: a name that has no value is a word by itself.
+pub fn label_words(labels: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let word = |(name, value): (&String, &String)| match value.is_empty() {
+        true => name.clone(),
+        false => format!("{name}={value}"),
+    };
+    labels.iter().map(word).collect()
+}
+
 /// The payload of `runner.registered`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Registered {
@@ -39,7 +72,7 @@ pub struct Registered {
     /// The pool that it belongs to: it gets the jobs that ask for this one.
     #[serde(default = "default_pool")]
     pub pool: String,
-    /// What its operator says of it.
+    /// What its operator says of it: it gets the jobs that ask for nothing else.
     pub labels: BTreeMap<String, String>,
     /// Its version.
     pub version: String,

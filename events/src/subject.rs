@@ -3,8 +3,11 @@
 //! Owns the address of every message. A subscriber filters by subject alone, so what a subject says never changes.
 
 use crate::beat::Running;
-use crate::blob::{BlobKind, BlobRef};
-use crate::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
+use crate::blob::{BlobKind, BlobRef, Sha256};
+use crate::id::{
+    ActionId, ExecutionId, JobId, PlanId, PreviewId, RepositoryId, RunnerId, SealingKeyId, SecretId, TokenId,
+    UserId,
+};
 use crate::{Aggregate, AggregateKind, Event};
 
 /// Every event.
@@ -44,11 +47,14 @@ fn prefix(aggregate: &Aggregate) -> String {
         Aggregate::Execution(id) => format!("ev.execution.{}", id.token()),
         Aggregate::Job(execution, id) => format!("ev.execution.{}.job.{}", execution.token(), id.token()),
         Aggregate::Plan(id) => format!("ev.plan.{}", id.token()),
+        Aggregate::Preview(id) => format!("ev.preview.{}", id.token()),
         Aggregate::Repository(id) => format!("ev.repository.{}", id.token()),
         Aggregate::Runner(id) => format!("ev.runner.{id}"),
         Aggregate::SealingKey(id) => format!("ev.sealing_key.{}", id.token()),
         Aggregate::Secret(id) => format!("ev.secret.{}", id.token()),
         Aggregate::Enrollment(id) => format!("ev.enrollment.{id}"),
+        Aggregate::User(id) => format!("ev.user.{}", id.token()),
+        Aggregate::Token(id) => format!("ev.token.{}", id.token()),
     }
 }
 
@@ -90,11 +96,14 @@ pub fn parse_event(subject: &str) -> Option<(Aggregate, &str)> {
             (Aggregate::Job(ExecutionId::from_token(execution)?, JobId::from_token(id)?), name)
         }
         ["ev", "plan", id, name] => (Aggregate::Plan(PlanId::from_token(id)?), name),
+        ["ev", "preview", id, name] => (Aggregate::Preview(PreviewId::from_token(id)?), name),
         ["ev", "repository", id, name] => (Aggregate::Repository(RepositoryId::from_token(id)?), name),
         ["ev", "runner", id, name] => (Aggregate::Runner(id.parse().ok()?), name),
         ["ev", "sealing_key", id, name] => (Aggregate::SealingKey(SealingKeyId::from_token(id)?), name),
         ["ev", "secret", id, name] => (Aggregate::Secret(SecretId::from_token(id)?), name),
         ["ev", "enrollment", id, name] => (Aggregate::Enrollment(id.parse().ok()?), name),
+        ["ev", "user", id, name] => (Aggregate::User(UserId::from_token(id)?), name),
+        ["ev", "token", id, name] => (Aggregate::Token(TokenId::from_token(id)?), name),
         _ => return None,
     };
     Some((aggregate, name))
@@ -156,8 +165,9 @@ pub fn beating_runner(subject: &str) -> Option<RunnerId> {
 pub fn blob_chunk(blob: &BlobRef, number: u64) -> String {
     let kind = blob.kind.token();
     match blob.kind {
-        BlobKind::Source | BlobKind::Files => {
-            format!("blob.{kind}.{}.{}.{number}", shelf(blob.sha256.as_str()), blob.sha256)
+        BlobKind::Source | BlobKind::Files | BlobKind::Result => {
+            let stream = stream_prefix(blob.kind);
+            format!("{stream}.{kind}.{}.{}.{number}", shelf(blob.sha256.as_str()), blob.sha256)
         }
         _ => format!("blob.{kind}.{}.{number}", blob.sha256),
     }
@@ -165,7 +175,25 @@ pub fn blob_chunk(blob: &BlobRef, number: u64) -> String {
 
 /// What a runner asks for to get a chunk of a blob: its name without the shelf.
 pub fn blob_chunk_by_name(blob: &BlobRef, number: u64) -> String {
-    format!("blob.{}.{}.{number}", blob.kind.token(), blob.sha256)
+    format!("{}.{}.{}.{number}", stream_prefix(blob.kind), blob.kind.token(), blob.sha256)
+}
+
+/// Where a kind of blob is kept: for ever, or as long as there is room.
+const fn stream_prefix(kind: BlobKind) -> &'static str {
+    match kind {
+        BlobKind::Result => "cache",
+        _ => "blob",
+    }
+}
+
+/// What the step cache knows of a key.
+pub fn cached_step(key: &Sha256) -> String {
+    format!("cache.step.{key}")
+}
+
+/// The digest that an image's name had last, for the runners of a pool.
+pub fn cached_image(name: &Sha256) -> String {
+    format!("cache.image.{name}")
 }
 
 /// The shelf of a name: nats-server's `partition(2147483647, …)`, which is FNV-1a of 32 bits.

@@ -10,7 +10,9 @@ use crate::action::Definition;
 use crate::blob::BlobRef;
 use crate::git::{BranchRef, Oid};
 use crate::id::{ExecutionId, JobId};
+use crate::image::ImagePin;
 use crate::secret::{Sealed, SecretName, SecretVersion};
+use crate::step_cache::Reuse;
 
 /// One attempt at one job, given to one runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +32,13 @@ pub struct Ticket {
     /// The secrets that its steps ask for, as far as they are set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<TicketSecret>,
+    /// What the names of images mean for the execution, as far as that is known. The runner uses these and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImagePin>,
+    /// The steps that need not run again, if there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Reuse")]
+    pub reuse: Option<Reuse>,
 }
 
 impl Ticket {

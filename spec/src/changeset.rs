@@ -3,6 +3,7 @@
 //! Owns the rules for titles, branches, messages and authors once they are rendered. Invariant: a [`Changeset`] never
 //! targets its own base and always has a title, a message and a branch that git accepts.
 
+use events::document::Publication;
 use events::git::BranchRef;
 
 use crate::context::Context;
@@ -38,7 +39,7 @@ pub struct Author {
 }
 
 /// `published`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Published {
     /// The same for every changeset.
     All(Publication),
@@ -47,27 +48,14 @@ pub enum Published {
 }
 
 /// One entry of a `published` list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PublicationRule {
-    /// A glob on the repository's name.
-    pub repository: String,
+    /// The repositories by their names.
+    pub repository: Glob,
     /// The head branch; absent: any.
     pub branch: Option<String>,
     /// What applies to them.
     pub publication: Publication,
-}
-
-/// What happens to a changeset by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Publication {
-    /// Nobody said: decided by hand.
-    Undecided,
-    /// It stays unpublished.
-    Unpublished,
-    /// It is published as a draft.
-    Draft,
-    /// It is published.
-    Published,
 }
 
 /// What a job's changes are published as.
@@ -132,7 +120,7 @@ impl Author {
 
 impl Published {
     /// What happens to the changeset of a repository and a head branch: the last rule that matches both decides.
-    fn decide(&self, repository: &str, branch: &BranchRef) -> Publication {
+    pub(crate) fn decide(&self, repository: &str, branch: &BranchRef) -> Publication {
         match self {
             Self::All(publication) => *publication,
             Self::Rules(rules) => rules
@@ -147,9 +135,7 @@ impl Published {
 impl PublicationRule {
     fn matches(&self, repository: &str, branch: &BranchRef) -> bool {
         let same_branch = |wanted: &String| without_prefix(wanted) == branch.short();
-        // A pattern that is no glob was refused when the definition was parsed.
-        self.branch.as_ref().is_none_or(same_branch)
-            && Glob::new(&self.repository).is_ok_and(|glob| glob.matches(repository))
+        self.branch.as_ref().is_none_or(same_branch) && self.repository.matches(repository)
     }
 }
 

@@ -3,9 +3,14 @@
 //! Owns the shapes; the names under which templates see them are in [`crate::template`]. Every list is in the order
 //! given here, so callers sort where order matters.
 
+use events::git::BranchRef;
+
+use crate::definition::Definition;
+use crate::output::Outputs;
+
 /// Everything that a template may name. What is not known in a field was refused when the definition was parsed, so
 /// the parts that do not apply are left at their defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Context {
     /// The job's repository.
     pub repository: Repository,
@@ -13,9 +18,34 @@ pub struct Context {
     pub batch_change: BatchChange,
     /// The last step that ran; empty before the first.
     pub previous_step: StepResult,
+    /// The step that has just ended; only for its own `outputs`.
+    pub step: StepResult,
     /// All steps so far.
     pub steps: Steps,
+    /// What steps so far handed on.
+    pub outputs: Outputs,
+    /// Where the batch change is seen; until that is known, [`BATCH_CHANGE_LINK`].
+    pub batch_change_link: String,
 }
+
+impl Context {
+    /// What is known of a workspace before anything runs there.
+    pub fn of(definition: &Definition, repository: &str, base_ref: &BranchRef, path: &str) -> Self {
+        let repository = Repository {
+            name: repository.to_owned(),
+            branch: base_ref.short().to_owned(),
+            search_result_paths: Vec::new(),
+        };
+        let batch_change =
+            BatchChange { name: definition.name.clone(), description: definition.description.clone() };
+        let steps = Steps { path: path.to_owned(), ..Steps::default() };
+        Self { repository, batch_change, steps, ..Self::default() }
+    }
+}
+
+/// What stands for `batch_change_link` in a rendered body until the changeset is created: what a definition would say, so
+/// that a reader of the plan knows what will come.
+pub const BATCH_CHANGE_LINK: &str = "${{ batch_change_link }}";
 
 /// `repository.*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +67,7 @@ pub struct BatchChange {
     pub description: String,
 }
 
-/// `previous_step.*`.
+/// `previous_step.*` and `step.*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepResult {
     /// What the step wrote to standard output.

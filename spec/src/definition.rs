@@ -10,8 +10,11 @@ use events::secret::SecretName;
 
 use crate::changeset::ChangesetTemplate;
 use crate::diagnostic::Diagnostic;
+use crate::output::Output;
 use crate::settings::Settings;
 use crate::template::Template;
+use crate::transform::TransformChanges;
+use crate::workspaces::WorkspaceRule;
 
 /// A definition without errors, and what its user should know about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +36,14 @@ pub struct Definition {
     pub description: String,
     /// Which repositories, in the order in which later entries replace earlier ones.
     pub on: Vec<Scope>,
+    /// Which folders of which repositories are workspaces of their own.
+    pub workspaces: Vec<WorkspaceRule>,
     /// What runs in each workspace, in order.
     pub steps: Vec<Step>,
+    /// Which changes become changesets of their own.
+    pub transform_changes: TransformChanges,
+    /// Changesets that exist already and are to be tracked, each once.
+    pub import_changesets: Vec<Import>,
     /// What becomes of the changes; always present where there are steps.
     pub changeset_template: Option<ChangesetTemplate>,
     /// Where and when its jobs run, and how much each may take.
@@ -47,9 +56,10 @@ impl Definition {
         self.steps.iter().flat_map(|step| &step.mounts)
     }
 
-    /// The secrets that its steps ask for, each once.
+    /// The secrets that its steps and the registries of their images ask for, each once.
     pub fn secrets(&self) -> BTreeSet<&SecretName> {
-        self.steps.iter().flat_map(|step| &step.secrets).collect()
+        let logins = self.settings.registries.iter().map(|registry| &registry.password);
+        self.steps.iter().flat_map(|step| &step.secrets).chain(logins).collect()
     }
 }
 
@@ -82,6 +92,15 @@ pub enum Scope {
     },
 }
 
+/// A changeset that exists already.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Import {
+    /// The repository as the definition names it.
+    pub repository: String,
+    /// Its name on the code host, as the number of a pull request.
+    pub external_id: String,
+}
+
 /// One step: a container and what runs in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -89,6 +108,10 @@ pub struct Step {
     pub container: Container,
     /// What runs.
     pub action: Action,
+    /// Whether it runs: what `if` says; absent: it does.
+    pub condition: Option<Template>,
+    /// What it hands on once it has ended, in the order of the definition, each name once.
+    pub outputs: Vec<Output>,
     /// Environment variables, each name once.
     pub env: Vec<(String, Template)>,
     /// Secrets that it finds as variables of their own names, each once and none of a name in `env`.
@@ -114,7 +137,7 @@ pub struct Mount {
 
 /// Why a mount is refused by whoever knows the files; its place in the text is found here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountRefusal {
+pub struct Refusal {
     /// What is wrong.
     pub message: String,
     /// What to do about it.

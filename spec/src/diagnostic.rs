@@ -78,6 +78,14 @@ codes! {
     VersionForm = "version-form",
     /// An environment variable that a later entry of the same list replaces. A warning.
     ReplacedVariable = "replaced-variable",
+    /// A step whose `if` is false wherever it would run. A warning.
+    NeverRuns = "never-runs",
+    /// A group of `transformChanges` that no file goes to. A warning.
+    UnusedGroup = "unused-group",
+    /// A branch that several changesets of one repository would share. A warning.
+    SharedBranch = "shared-branch",
+    /// A branch that differs from the one before: every changeset would be replaced. A warning.
+    ReplacedBranch = "replaced-branch",
 }
 
 /// How bad it is.

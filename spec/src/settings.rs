@@ -3,13 +3,18 @@
 //! Owns the shape only; every value in it is within the fixed bounds of the reading. What is absent here is the site's
 //! to choose, and what is present may still be lowered by it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use events::secret::SecretName;
 
 /// What holds for every job of an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The pool of runners that its jobs run on.
     pub pool: Option<String>,
+    /// The labels that such a runner must have, all of them.
+    pub labels: BTreeSet<String>,
     /// How many of its jobs may run at once.
     pub max_jobs: Option<u32>,
     /// How long one job may take by the wall clock.
@@ -20,8 +25,21 @@ pub struct Settings {
     pub queue_timeout: Option<Duration>,
     /// What the steps may reach.
     pub network: Option<Network>,
+    /// The registries of images that want a login, each host once.
+    pub registries: Vec<Registry>,
     /// How much of each thing a job may use.
     pub limits: Limits,
+}
+
+/// A registry of images that wants a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// Its host as the names of its images begin, with a port where they have one; `docker.io` is that of names without.
+    pub host: String,
+    /// Who logs in.
+    pub username: String,
+    /// The secret that is the password, or a token in place of one.
+    pub password: SecretName,
 }
 
 /// What the steps of a job may reach.
@@ -31,6 +49,16 @@ pub enum Network {
     Egress,
     /// Nothing.
     None,
+}
+
+impl Network {
+    /// The word in a definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Egress => "egress",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How much of each thing a job may use; absent: what the site says.

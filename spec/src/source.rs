@@ -4,6 +4,8 @@
 
 pub use events::action::Given;
 
+use crate::definition::{Definition, Mount, Refusal};
+
 /// The image in which a legacy `command` step runs where nobody chose another.
 pub const DEFAULT_COMMAND_IMAGE: &str = "ubuntu";
 
@@ -31,5 +33,20 @@ impl<'a> From<&'a events::action::Definition> for Source<'a> {
             given: &definition.given,
             command_image: DEFAULT_COMMAND_IMAGE,
         }
+    }
+}
+
+/// What whoever reads a definition knows beside its text.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// Says of each mount why it cannot be, if it cannot: for whoever knows the files.
+    pub mount: &'a dyn Fn(&Mount) -> Option<Refusal>,
+    /// What the definition takes the place of.
+    pub previous: Option<&'a Definition>,
+}
+
+impl Default for Beside<'_> {
+    fn default() -> Self {
+        Self { mount: &|_| None, previous: None }
     }
 }

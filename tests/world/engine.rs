@@ -102,6 +102,48 @@ fn remove_rules(network: &str) {
     }
 }
 
+/// Makes an image that says this in the file `/says`, and gives it the name in place of the one that had it.
+pub fn derive(name: &str, says: &str) {
+    prepare();
+    let build = ["build", "--quiet", "--network=none", "--tag", name, "-"];
+    let mut child = Command::new("docker")
+        .args(build)
+        .env("DOCKER_BUILDKIT", "0")
+        .stderr(Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("docker runs");
+    // The engine would take the same text for the same image, which another test may remove.
+    let unique = uuid::Uuid::now_v7();
+    let dockerfile = format!("FROM {IMAGE}\nLABEL unique={unique}\nRUN echo {says} >/says\n");
+    let mut stdin = child.stdin.take().expect("its input");
+    std::io::Write::write_all(&mut stdin, dockerfile.as_bytes()).expect("the Dockerfile");
+    drop(stdin);
+    assert!(child.wait().expect("docker ends").success(), "{name} cannot be made");
+}
+
+/// Removes an image.
+pub fn remove_image(name: &str) {
+    docker(&["image", "rm", "--force", name]);
+}
+
+/// The time, as the engine takes it.
+pub fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
+}
+
+/// How many containers of jobs have been made since, by runners whose own folder is below this one.
+pub fn created_over(folder: &Path, since: &str) -> usize {
+    let filters = ["--filter", "event=create", "--filter", "label=patchwave.job"];
+    let home = "{{index .Actor.Attributes \"patchwave.home\"}}";
+    let until = now();
+    let mut arguments = vec!["events", "--since", since, "--until", &until];
+    arguments.extend(filters);
+    arguments.extend(["--format", home]);
+    docker(&arguments).lines().filter(|home| Path::new(home).starts_with(folder)).count()
+}
+
 /// Runs the engine's own client. A container that goes away meanwhile is no failure.
 fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().expect("docker runs");

@@ -34,6 +34,17 @@ pub const PATCHWAVE: &str = env!("CARGO_BIN_EXE_patchwave");
 /// How long a condition may take to come true; reached only when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What a gateway writes for whoever may read the data directory.
+#[derive(Debug, serde::Deserialize)]
+pub struct GatewayFile {
+    /// The process that answers.
+    pub pid: u32,
+    /// Where it does.
+    pub url: String,
+    /// What opens it.
+    pub token: String,
+}
+
 /// A running system and what a scenario does with it.
 pub struct World {
     folder: tempfile::TempDir,
@@ -130,18 +141,17 @@ impl World {
         });
     }
 
-    /// Where the gateway answers, and the process that does; none before it is ready.
-    pub fn gateway(&self) -> Option<(String, u32)> {
+    /// What the gateway says of itself; nothing before it is ready.
+    pub fn gateway(&self) -> Option<GatewayFile> {
         let written = std::fs::read(self.data().join("gateway.json")).ok()?;
-        let written: Value = serde_json::from_slice(&written).ok()?;
-        Some((written["url"].as_str()?.to_owned(), written["pid"].as_u64()?.try_into().ok()?))
+        serde_json::from_slice(&written).ok()
     }
 
     /// Kills the gateway, starts it again, and waits until it answers: the file that the dead one left does not say so.
     pub fn restart_gateway(&mut self) {
         self.process(Role::Gateway).restart();
         let process = self.process(Role::Gateway).id();
-        wait_for("the gateway again", || self.gateway().is_some_and(|(_, answering)| answering == process));
+        wait_for("the gateway again", || self.gateway().is_some_and(|answering| answering.pid == process));
     }
 
     /// The folder of the scenario.

@@ -29,6 +29,8 @@ pub enum Role {
     CampaignPlan,
     /// A service of its own.
     Projector,
+    /// A service of somebody else.
+    Subscriber,
 }
 
 impl Role {
@@ -56,6 +58,7 @@ impl Role {
             Self::LogCollector => "log-collector",
             Self::CampaignPlan => "campaign-plan",
             Self::Projector => "projector",
+            Self::Subscriber => "subscriber",
         }
     }
 }

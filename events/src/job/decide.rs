@@ -30,6 +30,10 @@ pub enum Command {
     StartStep(StepStarted),
     /// Note that a step ended.
     FinishStep(StepFinished),
+    /// Note that a step does not run.
+    SkipStep(StepSkipped),
+    /// Note that steps do not run again.
+    ReuseSteps(StepsReused),
     /// Note that the attempt ended well.
     Succeed(Succeeded),
     /// Note that the attempt failed.
@@ -96,6 +100,8 @@ pub fn decide(job: &Job, command: Command) -> Result<Option<Event>, Rejection> {
         Command::Start { attempt } => start(job, attempt),
         Command::StartStep(step) => start_step(job, step),
         Command::FinishStep(step) => finish_step(job, step),
+        Command::SkipStep(step) => skip_step(job, step),
+        Command::ReuseSteps(steps) => reuse_steps(job, steps),
         Command::Succeed(end) => running(job, end.attempt, end),
         Command::Fail { attempt, failure, log } => {
             let origin = failure.kind.origin();
@@ -138,7 +144,7 @@ fn start_step(job: &Job, step: StepStarted) -> Result<Option<Event>, Rejection> 
         return Ok(None);
     }
     if runs(job, step.attempt) && step.step > job.step_finished.saturating_add(1) {
-        return Err(illegal(job, "skip a step"));
+        return Err(illegal(job, "leave out a step"));
     }
     running(job, step.attempt, step)
 }
@@ -152,6 +158,29 @@ fn finish_step(job: &Job, step: StepFinished) -> Result<Option<Event>, Rejection
         return Err(illegal(job, "finish a step that did not begin"));
     }
     running(job, step.attempt, step)
+}
+
+/// A step is skipped in its turn; one that was skipped already is no news.
+fn skip_step(job: &Job, step: StepSkipped) -> Result<Option<Event>, Rejection> {
+    if step.attempt == job.attempt && step.step <= job.step_finished {
+        return Ok(None);
+    }
+    let next = job.step_finished.saturating_add(1);
+    if runs(job, step.attempt) && (step.step != next || job.step_started == next) {
+        return Err(illegal(job, "skip a step that began or whose turn it is not"));
+    }
+    running(job, step.attempt, step)
+}
+
+/// Steps are reused before any other begins; told again it is no news.
+fn reuse_steps(job: &Job, steps: StepsReused) -> Result<Option<Event>, Rejection> {
+    if steps.attempt == job.attempt && steps.step <= job.step_finished {
+        return Ok(None);
+    }
+    if runs(job, steps.attempt) && job.step_started > 0 {
+        return Err(illegal(job, "reuse steps after one began"));
+    }
+    running(job, steps.attempt, steps)
 }
 
 /// Whether the order of steps matters: a straggler's earlier words were dropped, so its later ones need not fit.

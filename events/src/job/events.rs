@@ -1,5 +1,7 @@
 //! What can happen to a job.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +9,7 @@ use super::Limit;
 use crate::Timestamp;
 use crate::blob::BlobRef;
 use crate::event::event_types;
-use crate::id::RunnerId;
+use crate::id::{ExecutionId, JobId, RunnerId};
 use crate::log::LogEnd;
 use crate::secret::SecretVersion;
 use crate::ticket::Workspace;
@@ -23,8 +25,12 @@ event_types! {
     StepStarted = "step_started" / 1,
     /// A step of the attempt ended.
     StepFinished = "step_finished" / 1,
+    /// A step of the attempt does not run: its `if` says so.
+    StepSkipped = "step_skipped" / 1,
+    /// Steps of the attempt do not run again: what they came to in an earlier job was taken from there.
+    StepsReused = "steps_reused" / 1,
     /// The attempt ended well, and with it the job.
-    Succeeded = "succeeded" / 1,
+    Succeeded = "succeeded" / 2,
     /// The attempt failed, and with it the job.
     Failed = "failed" / 3,
     /// The attempt was lost through no fault of the job, which waits for the next.
@@ -93,6 +99,32 @@ pub struct StepFinished {
     pub duration_ms: u64,
 }
 
+/// The payload of `job.step_skipped`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepSkipped {
+    /// The attempt.
+    pub attempt: u32,
+    /// The step, from 1.
+    pub step: u32,
+}
+
+/// The payload of `job.steps_reused`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepsReused {
+    /// The attempt.
+    pub attempt: u32,
+    /// The last of them, from 1: it and those before it do not run.
+    pub step: u32,
+    /// The execution in which they ran.
+    pub execution: ExecutionId,
+    /// The job in which they ran.
+    pub job: JobId,
+}
+
+/// What the steps of a job hand on, by name: what `outputs` in the definition says, read as text, JSON or YAML. At most 64 KiB
+/// all together.
+pub type Outputs = BTreeMap<String, serde_json::Value>;
+
 /// The payload of `job.succeeded`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Succeeded {
@@ -102,6 +134,9 @@ pub struct Succeeded {
     pub patch: Option<BlobRef>,
     /// Their size.
     pub diff_stat: DiffStat,
+    /// What the steps hand on to the changeset template, by name.
+    #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+    pub outputs: Outputs,
     /// What the log must amount to.
     pub log: LogEnd,
 }

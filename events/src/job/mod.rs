@@ -54,10 +54,13 @@ pub struct Job {
     pub losses: u32,
     /// When the next attempt may begin after a loss; absent: at once.
     pub retry_at: Option<Timestamp>,
-    /// The last step of this attempt that began; 0 before the first.
+    /// The last step of this attempt that began, was skipped or reused; 0 before the first.
     pub step_started: u32,
-    /// The last step of this attempt that ended; 0 before the first.
+    /// The last step of this attempt that ended, was skipped or reused; 0 before the first.
     pub step_finished: u32,
+    /// Whether it is tried again although it had succeeded: then nothing is taken from the step cache.
+    #[serde(default)]
+    pub anew: bool,
     /// Whether somebody wants it to stop.
     pub cancel_requested: bool,
     /// The attempts whose log is sealed, and how many chunks each has.
@@ -142,6 +145,14 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         }
         Event::StepStarted(started) => job.step_started = started.step,
         Event::StepFinished(finished) => job.step_finished = finished.step,
+        Event::StepSkipped(skipped) => {
+            job.step_started = skipped.step;
+            job.step_finished = skipped.step;
+        }
+        Event::StepsReused(reused) => {
+            job.step_started = reused.step;
+            job.step_finished = reused.step;
+        }
         Event::Succeeded(_) => job.state = State::Ended { outcome: Outcome::Succeeded },
         Event::Failed(_) | Event::TimedOut(_) | Event::QueueTimedOut(_) => {
             job.state = State::Ended { outcome: Outcome::Failed };
@@ -155,6 +166,7 @@ pub fn evolve(mut job: Job, event: &Event) -> Job {
         Event::CancelRequested(CancelRequested {}) => job.cancel_requested = true,
         Event::Canceled(_) => job.state = State::Ended { outcome: Outcome::Canceled },
         Event::Retried(Retried {}) => {
+            job.anew = job.outcome() == Some(Outcome::Succeeded);
             job.losses = 0;
             job.retry_at = None;
             job.cancel_requested = false;

@@ -1,20 +1,30 @@
 //! Random values of the language: small ranges where values should meet, whole ranges where they should hurt.
 
+mod job;
+
 use std::collections::BTreeMap;
 
 use events::action::{self, Definition, Given};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::execution::{self, Counts, Reason};
 use events::git::{BranchRef, Oid};
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId};
-use events::job::{self, DiffStat, Failure, FailureKind, Limit, LimitName, LossCause};
+use events::id::{
+    ActionId, ExecutionId, JobId, PlanId, PreviewId, RepositoryId, RunnerId, SealingKeyId, SecretId, TokenId,
+    UserId,
+};
+use events::image::ImagePin;
+use events::job::{Failure, FailureKind, Limit, LimitName};
 use events::log::LogEnd;
 use events::secret::{self, Scope, Sealed, SecretName, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, Timestamp, enrollment, plan, repository, runner, sealing_key};
+use events::token::{self, TokenKind};
+use events::user::{self, PasswordRef, Role, UserName};
+use events::{Aggregate, Event, Timestamp, enrollment, plan, preview, repository, runner, sealing_key};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 use uuid::Uuid;
+
+pub(crate) use job::{job_command, job_event};
 
 /// Numbers that meet, and now and then one from the edge of the range.
 pub(crate) fn number() -> impl Strategy<Value = u32> + Clone {
@@ -152,14 +162,15 @@ pub(crate) fn action_command() -> impl Strategy<Value = action::Command> {
 }
 
 fn requested() -> impl Strategy<Value = execution::Requested> {
-    (uuid(), text(), number(), definition(), collection::vec(text(), 0..3)).prop_map(
-        |(action, action_name, revision, definition, repositories)| execution::Requested {
+    (uuid(), text(), number(), definition(), collection::vec(text(), 0..3), any::<bool>()).prop_map(
+        |(action, action_name, revision, definition, repositories, no_cache)| execution::Requested {
             action: ActionId::from_uuid(action),
             action_name,
             revision,
             definition,
             repositories,
             reason: Reason::Manual,
+            no_cache,
         },
     )
 }
@@ -171,9 +182,14 @@ fn resolved() -> impl Strategy<Value = execution::Resolved> {
 }
 
 fn starved() -> impl Strategy<Value = execution::Starved> {
-    use execution::Lack::{Draining, NoRunner, Trouble};
-    (text(), sample::select(vec![NoRunner, Draining, Trouble]), text(), text())
+    use execution::Lack::{Draining, Labels, NoRunner, Trouble};
+    (text(), sample::select(vec![NoRunner, Labels, Draining, Trouble]), text(), text())
         .prop_map(|(pool, lack, message, hint)| execution::Starved { pool, lack, message, hint })
+}
+
+fn images() -> impl Strategy<Value = Vec<ImagePin>> {
+    let pin = ("[ab]", text()).prop_map(|(reference, digest)| ImagePin { reference, digest });
+    collection::vec(pin, 0..3)
 }
 
 fn retry_request() -> impl Strategy<Value = execution::RetryRequested> {
@@ -190,6 +206,7 @@ pub(crate) fn execution_event() -> impl Strategy<Value = execution::Event> {
     prop_oneof![
         requested().prop_map(Into::into),
         resolved().prop_map(Into::into),
+        images().prop_map(|images| execution::ImagesPinned { images }.into()),
         starved().prop_map(Into::into),
         Just(execution::StarvationEnded {}.into()),
         Just(execution::CancelRequested {}.into()),
@@ -206,122 +223,13 @@ pub(crate) fn execution_command() -> impl Strategy<Value = execution::Command> {
     prop_oneof![
         requested().prop_map(execution::Command::Request),
         resolved().prop_map(execution::Command::Resolve),
+        images().prop_map(execution::Command::PinImages),
         starved().prop_map(execution::Command::Starve),
         Just(execution::Command::EndStarvation),
         Just(execution::Command::RequestCancel),
         retry_request().prop_map(execution::Command::RequestRetry),
         Just(execution::Command::RequestPlan),
         counts().prop_map(execution::Command::Complete),
-    ]
-}
-
-fn step_started() -> impl Strategy<Value = job::StepStarted> {
-    (number(), number()).prop_map(|(attempt, step)| job::StepStarted { attempt, step })
-}
-
-fn step_finished() -> impl Strategy<Value = job::StepFinished> {
-    (number(), number(), any::<i64>(), any::<u64>()).prop_map(|(attempt, step, exit_code, duration_ms)| {
-        job::StepFinished { attempt, step, exit_code, duration_ms }
-    })
-}
-
-fn succeeded() -> impl Strategy<Value = job::Succeeded> {
-    let diff_stat = (any::<u32>(), any::<u64>(), any::<u64>())
-        .prop_map(|(files, insertions, deletions)| DiffStat { files, insertions, deletions });
-    (number(), option::of(blob()), diff_stat, log_end())
-        .prop_map(|(attempt, patch, diff_stat, log)| job::Succeeded { attempt, patch, diff_stat, log })
-}
-
-fn timed_out() -> impl Strategy<Value = job::TimedOut> {
-    (number(), any::<u64>(), option::of(number()), log_end())
-        .prop_map(|(attempt, limit_ms, step, log)| job::TimedOut { attempt, limit_ms, step, log })
-}
-
-fn queue_timed_out() -> impl Strategy<Value = job::QueueTimedOut> {
-    (any::<u64>(), text()).prop_map(|(limit_ms, reason)| job::QueueTimedOut { limit_ms, reason })
-}
-
-fn assigned() -> impl Strategy<Value = job::Assigned> {
-    (number(), runner_id(), collection::vec(secret_version(), 0..3))
-        .prop_map(|(attempt, runner, secrets)| job::Assigned { attempt, runner, secrets })
-}
-
-fn canceled() -> impl Strategy<Value = job::Canceled> {
-    (option::of(number()), option::of(log_end())).prop_map(|(attempt, log)| job::Canceled { attempt, log })
-}
-
-fn loss_cause() -> impl Strategy<Value = LossCause> {
-    sample::select(vec![LossCause::Runner, LossCause::Infrastructure, LossCause::Drained])
-}
-
-/// A time, and now and then one from which nothing can be counted on.
-fn time() -> impl Strategy<Value = Timestamp> {
-    prop_oneof![
-        9 => (0..4_000_000_000_000_000i64).prop_map(|us| Timestamp::from_timestamp_micros(us).unwrap()),
-        1 => Just(Timestamp::MAX_UTC),
-    ]
-}
-
-/// Any event of a job.
-pub(crate) fn job_event() -> impl Strategy<Value = job::Event> {
-    prop_oneof![
-        workspace().prop_map(|workspace| job::Queued { workspace }.into()),
-        assigned().prop_map(Into::into),
-        number().prop_map(|attempt| job::Started { attempt }.into()),
-        step_started().prop_map(Into::into),
-        step_finished().prop_map(Into::into),
-        succeeded().prop_map(Into::into),
-        (number(), failure(), option::of(log_end())).prop_map(|(attempt, failure, log)| {
-            let origin = failure.kind.origin();
-            job::Failed { attempt, failure, origin, log }.into()
-        }),
-        (number(), runner_id(), loss_cause(), text(), option::of(time())).prop_map(
-            |(attempt, runner, cause, reason, retry_at)| {
-                job::Lost { attempt, runner, cause, reason, retry_at }.into()
-            }
-        ),
-        (number(), runner_id(), text()).prop_map(|(attempt, runner, reason)| job::Returned {
-            attempt,
-            runner,
-            reason
-        }
-        .into()),
-        timed_out().prop_map(Into::into),
-        queue_timed_out().prop_map(Into::into),
-        Just(job::CancelRequested {}.into()),
-        canceled().prop_map(Into::into),
-        Just(job::Retried {}.into()),
-        (number(), blob(), log_end())
-            .prop_map(|(attempt, blob, log)| job::LogSealed { attempt, blob, log }.into()),
-    ]
-    // Boxed: so many kinds by value are more than a test thread has stack for.
-    .boxed()
-}
-
-/// Any command to a job.
-pub(crate) fn job_command() -> impl Strategy<Value = job::Command> {
-    use job::{Command, Loss};
-    prop_oneof![
-        1 => workspace().prop_map(Command::Queue),
-        4 => assigned().prop_map(|job::Assigned { attempt, runner, secrets }| {
-            Command::Assign { attempt, runner, secrets }
-        }),
-        4 => number().prop_map(|attempt| Command::Start { attempt }),
-        2 => step_started().prop_map(Command::StartStep),
-        2 => step_finished().prop_map(Command::FinishStep),
-        1 => succeeded().prop_map(Command::Succeed),
-        1 => (number(), failure(), log_end())
-            .prop_map(|(attempt, failure, log)| Command::Fail { attempt, failure, log }),
-        1 => timed_out().prop_map(Command::TimeOut),
-        6 => (number(), loss_cause(), text(), time())
-            .prop_map(|(attempt, cause, reason, now)| Command::Lose(Loss { attempt, cause, reason, now })),
-        1 => (number(), text()).prop_map(|(attempt, reason)| Command::Return { attempt, reason }),
-        1 => queue_timed_out().prop_map(Command::TimeOutQueued),
-        1 => Just(Command::RequestCancel),
-        2 => canceled().prop_map(Command::Cancel),
-        1 => Just(Command::Retry),
-        1 => (number(), blob(), log_end())
-            .prop_map(|(attempt, blob, log)| Command::SealLog { attempt, blob, log }),
     ]
 }
 
@@ -351,6 +259,50 @@ pub(crate) fn plan_command() -> impl Strategy<Value = plan::Command> {
     prop_oneof![
         plan_content().prop_map(plan::Command::Create),
         plan_id().prop_map(|by| plan::Command::Supersede { by }),
+    ]
+}
+fn preview_request() -> impl Strategy<Value = preview::Requested> {
+    (text(), definition(), collection::vec(text(), 0..3)).prop_map(
+        |(action_name, definition, repositories)| preview::Requested {
+            action_name,
+            definition,
+            repositories,
+        },
+    )
+}
+
+fn preview_resolved() -> impl Strategy<Value = preview::Resolved> {
+    (blob(), number(), number(), number(), number()).prop_map(
+        |(scope, repositories, workspaces, skipped, unreachable)| preview::Resolved {
+            scope,
+            repositories,
+            workspaces,
+            skipped,
+            unreachable,
+        },
+    )
+}
+
+fn preview_failed() -> impl Strategy<Value = preview::Failed> {
+    (text(), text()).prop_map(|(message, hint)| preview::Failed { message, hint })
+}
+
+/// Any event of a preview.
+pub(crate) fn preview_event() -> impl Strategy<Value = preview::Event> {
+    prop_oneof![
+        preview_request().prop_map(Into::into),
+        preview_resolved().prop_map(Into::into),
+        preview_failed().prop_map(Into::into),
+    ]
+    .boxed()
+}
+
+/// Any command to a preview.
+pub(crate) fn preview_command() -> impl Strategy<Value = preview::Command> {
+    prop_oneof![
+        preview_request().prop_map(preview::Command::Request),
+        preview_resolved().prop_map(preview::Command::Resolve),
+        preview_failed().prop_map(preview::Command::Fail),
     ]
 }
 
@@ -397,10 +349,12 @@ pub(crate) fn runner_event() -> impl Strategy<Value = runner::Event> {
 
 fn enrollment_event() -> impl Strategy<Value = enrollment::Event> {
     prop_oneof![
-        (sha256(), 0..4_000_000_000i64).prop_map(|(token_sha256, seconds)| {
-            let expires_at = events::Timestamp::from_timestamp(seconds, 0).unwrap();
-            enrollment::TokenIssued { token_sha256, expires_at }.into()
-        }),
+        (sha256(), 0..4_000_000_000i64, option::of(text()), option::of(labels())).prop_map(
+            |(token_sha256, seconds, pool, labels)| {
+                let expires_at = events::Timestamp::from_timestamp(seconds, 0).unwrap();
+                enrollment::TokenIssued { token_sha256, expires_at, pool, labels }.into()
+            }
+        ),
         (sha256(), text()).prop_map(|(token_sha256, public_key)| enrollment::Enrolled {
             token_sha256,
             public_key
@@ -467,6 +421,70 @@ pub(crate) fn sealing_key_command() -> impl Strategy<Value = sealing_key::Comman
     text().prop_map(|public_key| sealing_key::Command::Announce { public_key })
 }
 
+fn user_name() -> impl Strategy<Value = UserName> {
+    "[ab]|[a-z0-9._@-]{1,64}".prop_filter_map("a name", |name| name.parse().ok())
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    sample::select(Role::ALL.to_vec())
+}
+
+fn password() -> impl Strategy<Value = PasswordRef> {
+    (sha256(), any::<u64>()).prop_map(|(sha256, size)| PasswordRef { sha256, size })
+}
+
+fn created() -> impl Strategy<Value = user::Created> {
+    (user_name(), role(), option::of(password())).prop_map(|(name, role, password)| user::Created {
+        name,
+        role,
+        password,
+    })
+}
+
+/// Any event of a user.
+pub(crate) fn user_event() -> impl Strategy<Value = user::Event> {
+    prop_oneof![
+        3 => created().prop_map(Into::into),
+        1 => role().prop_map(|role| user::RoleChanged { role }.into()),
+        1 => password().prop_map(|password| user::PasswordSet { password }.into()),
+        1 => Just(user::Removed {}.into()),
+    ]
+}
+
+/// Any command to a user.
+pub(crate) fn user_command() -> impl Strategy<Value = user::Command> {
+    prop_oneof![
+        3 => created().prop_map(user::Command::Create),
+        1 => role().prop_map(user::Command::ChangeRole),
+        1 => password().prop_map(user::Command::SetPassword),
+        1 => Just(user::Command::Remove),
+    ]
+}
+
+fn issued() -> impl Strategy<Value = token::Issued> {
+    let kind = sample::select(vec![TokenKind::Access, TokenKind::Session]);
+    (user_name(), text(), kind, sha256(), role(), 0..4i64).prop_map(
+        |(user, name, kind, token_sha256, role, hours)| token::Issued {
+            user,
+            name,
+            kind,
+            token_sha256,
+            role,
+            expires_at: Timestamp::from_timestamp(hours * 3_600, 0).unwrap(),
+        },
+    )
+}
+
+/// Any event of a token.
+pub(crate) fn token_event() -> impl Strategy<Value = token::Event> {
+    prop_oneof![3 => issued().prop_map(Into::into), 1 => Just(token::Revoked {}.into())]
+}
+
+/// Any command to a token.
+pub(crate) fn token_command() -> impl Strategy<Value = token::Command> {
+    prop_oneof![2 => issued().prop_map(token::Command::Issue), 1 => Just(token::Command::Revoke)]
+}
+
 /// Any event with an aggregate that it may belong to.
 pub(crate) fn any_event() -> impl Strategy<Value = (Aggregate, Event)> {
     prop_oneof![
@@ -481,6 +499,8 @@ pub(crate) fn any_event() -> impl Strategy<Value = (Aggregate, Event)> {
             (aggregate, Event::Job(event))
         }),
         (plan_id(), plan_event()).prop_map(|(id, event)| (Aggregate::Plan(id), Event::Plan(event))),
+        (uuid(), preview_event())
+            .prop_map(|(id, event)| (Aggregate::Preview(PreviewId::from_uuid(id)), Event::Preview(event))),
         (uuid(), repository_event()).prop_map(|(id, event)| {
             (Aggregate::Repository(RepositoryId::from_uuid(id)), Event::Repository(event))
         }),
@@ -491,5 +511,9 @@ pub(crate) fn any_event() -> impl Strategy<Value = (Aggregate, Event)> {
             .prop_map(|(id, event)| (Aggregate::Secret(SecretId::from_uuid(id)), Event::Secret(event))),
         (runner_id(), enrollment_event())
             .prop_map(|(id, event)| (Aggregate::Enrollment(id), Event::Enrollment(event))),
+        (uuid(), user_event())
+            .prop_map(|(id, event)| (Aggregate::User(UserId::from_uuid(id)), Event::User(event))),
+        (uuid(), token_event())
+            .prop_map(|(id, event)| (Aggregate::Token(TokenId::from_uuid(id)), Event::Token(event))),
     ]
 }

@@ -20,7 +20,8 @@ fn actor() -> impl Strategy<Value = Actor> {
         .prop_map(|(person, name)| if person { Actor::user(&name) } else { Actor::service(&name) })
 }
 
-fn new_event() -> impl Strategy<Value = NewEvent> {
+/// Any event with its envelope.
+pub(crate) fn new_event() -> impl Strategy<Value = NewEvent> {
     let origin = (any::<u128>(), actor(), text(), option::of(any::<u128>()), option::of(text())).prop_map(
         |(command, actor, correlation, causation, trace_parent)| Origin {
             command: CommandId::from_uuid(Uuid::from_u128(command)),

@@ -160,9 +160,27 @@ impl Broker {
     /// # Errors
     /// [`AppendError::Conflict`] when the aggregate has news and this event is not among it.
     pub async fn append(&self, event: &NewEvent, expected: u64) -> Result<Appended, AppendError> {
+        self.append_expecting(event, expecting(event, expected)).await
+    }
+
+    /// Appends an event if the log holds none under a filter, which must cover it: the first of many that are tried at once
+    /// is the only one. Waits as [`Self::append`] does.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] when there is one, and it is not this event.
+    pub async fn append_first(&self, event: &NewEvent, filter: &str) -> Result<Appended, AppendError> {
+        let mut headers = expecting(event, 0);
+        headers.insert(EXPECTED_FILTER, filter);
+        self.append_expecting(event, headers).await
+    }
+
+    async fn append_expecting(
+        &self,
+        event: &NewEvent,
+        mut headers: HeaderMap,
+    ) -> Result<Appended, AppendError> {
         let subject = event.subject();
         let payload = Bytes::from(event.event.to_json()?);
-        let mut headers = expecting(event, expected);
         headers.insert(MESSAGE_ID, event.id().to_string());
         let mut wait = Backoff::new();
         loop {
@@ -297,6 +315,14 @@ impl Broker {
             Some((Aggregate::Job(execution, _), _)) => Some(execution),
             _ => None,
         }))
+    }
+
+    /// Whether the log holds no event under a filter.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn has_none(&self, filter: &str) -> Result<bool, ReadError> {
+        Ok(self.get_last(EVENTS, filter).await?.is_none())
     }
 
     /// The event at a sequence, if there is one.

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt 
 use crate::Broker;
 use crate::append::ReadError;
 use crate::publish::PublishError;
-use crate::streams::BLOBS;
+use crate::streams::{BLOBS, CACHE};
 
 /// How many chunks may be under way at once: 8 MiB.
 const IN_FLIGHT: usize = 16;
@@ -27,7 +27,7 @@ const IN_FLIGHT: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
     /// A chunk is not there.
-    #[error("the {} blob {} is not there: it expired, or BLOBS was restored without it", .0.kind.token(), .0.sha256)]
+    #[error("the {} blob {} is not there: it was thrown away, or its stream was restored without it", .0.kind.token(), .0.sha256)]
     Missing(BlobRef),
     /// The bytes are not the ones that were named.
     #[error("the {} blob {} is damaged: its bytes have another digest", .0.kind.token(), .0.sha256)]
@@ -117,7 +117,12 @@ impl Broker {
     async fn put_chunk(&self, blob: &BlobRef, number: u64, bytes: Bytes) -> Result<(), BlobError> {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
-        match self.publish_surely(&subject::blob_chunk(blob, number), headers, bytes).await {
+        // Whoever reads by the name alone writes by it, too: the broker works out the shelf.
+        let name = match (self.is_runner, blob.kind) {
+            (true, BlobKind::Result) => subject::blob_chunk_by_name(blob, number),
+            _ => subject::blob_chunk(blob, number),
+        };
+        match self.publish_surely(&name, headers, bytes).await {
             // Content decides the name: what stands there is this chunk, or the reader's check says that it is not.
             Ok(_) | Err(PublishError::Occupied(_)) => Ok(()),
             Err(error) => Err(error.into()),
@@ -143,7 +148,7 @@ impl Broker {
             true => subject::blob_chunk_by_name(blob, number),
             false => subject::blob_chunk(blob, number),
         };
-        let message = self.get_last(BLOBS, &name).await?;
+        let message = self.get_last(stream_of(blob.kind), &name).await?;
         Ok(message.map(|message| message.payload))
     }
 
@@ -229,6 +234,14 @@ impl Broker {
     /// As [`Self::get_blob`], and when it is not what it should be.
     pub async fn get_document<T: DeserializeOwned>(&self, blob: &BlobRef) -> Result<T, BlobError> {
         Ok(serde_json::from_slice(&self.get_blob(blob).await?)?)
+    }
+}
+
+/// Where a kind of blob is kept.
+const fn stream_of(kind: BlobKind) -> &'static str {
+    match kind {
+        BlobKind::Result => CACHE,
+        _ => BLOBS,
     }
 }
 

@@ -18,6 +18,9 @@ pub(crate) const OLDEST_SERVER: (u32, u32) = (2, 14);
 /// The prefix under which a runner's account imports the JetStream calls that it may make.
 pub(crate) const RUNNER_API_PREFIX: &str = "WORKJS";
 
+/// The same for a subscriber's account.
+pub(crate) const SUBSCRIBER_API_PREFIX: &str = "EVENTSJS";
+
 /// How to reach the broker, and as whom.
 #[derive(Clone, Debug)]
 pub struct Config {

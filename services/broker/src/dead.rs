@@ -78,6 +78,9 @@ pub struct Retries {
     broker: Broker,
     consumer: String,
     messages: Option<Messages>,
+    /// The one that is being looked up. Kept here, because whoever waits may stop waiting at any time, and the broker gives
+    /// out a message again only after a while.
+    taken: Option<jetstream::Message>,
 }
 
 impl Broker {
@@ -154,7 +157,7 @@ impl Broker {
 
     /// The events that a consumer is to handle again.
     pub fn retries(&self, consumer: &str) -> Retries {
-        Retries { broker: self.clone(), consumer: consumer.to_owned(), messages: None }
+        Retries { broker: self.clone(), consumer: consumer.to_owned(), messages: None, taken: None }
     }
 }
 
@@ -177,32 +180,44 @@ impl Retries {
     pub async fn next(&mut self) -> Retry {
         let mut wait = Backoff::new();
         loop {
-            let messages = match &mut self.messages {
-                Some(messages) => messages,
-                None => match self.open().await {
-                    Ok(messages) => self.messages.insert(messages),
-                    Err(error) => {
-                        wait.pause(&error).await;
-                        continue;
-                    }
-                },
-            };
-            let Some(Ok(message)) = messages.next().await else {
-                self.messages = None;
-                continue;
+            let message = match &self.taken {
+                Some(message) => message.clone(),
+                None => {
+                    self.take(&mut wait).await;
+                    continue;
+                }
             };
             let sequence =
                 Message::delivered(message.clone()).map(|delivered| letter(&delivered.message).sequence);
             match self.broker.event_at(sequence.unwrap_or_default()).await {
-                Ok(Some(event)) => return Retry { event, message },
+                Ok(Some(event)) => {
+                    self.taken = None;
+                    return Retry { event, message };
+                }
                 Ok(None) => {
                     tracing::warn!("a retry names no event of the log and is dropped");
                     if let Err(error) = message.ack().await {
                         tracing::debug!(%error, "a retry comes again");
                     }
+                    self.taken = None;
                 }
                 Err(error) => wait.pause(&error).await,
             }
+        }
+    }
+
+    /// Waits for the next message.
+    async fn take(&mut self, wait: &mut Backoff) {
+        let messages = match &mut self.messages {
+            Some(messages) => messages,
+            None => match self.open().await {
+                Ok(messages) => self.messages.insert(messages),
+                Err(error) => return wait.pause(&error).await,
+            },
+        };
+        match messages.next().await {
+            Some(Ok(message)) => self.taken = Some(message),
+            _ => self.messages = None,
         }
     }
 

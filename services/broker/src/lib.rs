@@ -1,6 +1,6 @@
 //! The broker: the only crate that speaks to NATS JetStream.
 //!
-//! Owns the streams, the one way to append, the followers, the blobs and the queues. Never decides anything about
+//! Owns the streams, the one way to append, the followers, the subscriptions of others, the blobs and the queues. Never decides anything about
 //! actions or jobs. Invariant: an append that returned is on disk, and happened once however often it was tried.
 
 mod append;
@@ -20,7 +20,9 @@ pub mod sealed_log;
 pub mod sealing;
 pub mod server;
 mod snapshot;
+mod step_cache;
 mod streams;
+mod subscription;
 mod work;
 
 use tokio::sync::watch;
@@ -40,7 +42,8 @@ pub use publish::PublishError;
 pub use reports::*;
 pub use sealed_log::{SealedLog, SealedLogError, SealedLogWriter};
 pub use snapshot::*;
-pub use streams::ProvisionError;
+pub use streams::{CacheLimits, ProvisionError};
+pub use subscription::*;
 pub use work::*;
 
 /// A connection to the broker in one role. Cheap to clone.

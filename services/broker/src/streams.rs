@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{
     Compression, Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
 };
@@ -21,19 +23,40 @@ pub(crate) const REPORTS: &str = "REPORTS";
 pub(crate) const LOGS: &str = "LOGS";
 /// Chunks of blobs.
 pub(crate) const BLOBS: &str = "BLOBS";
+/// What steps came to, for as long as there is room.
+pub(crate) const CACHE: &str = "CACHE";
 /// The last heartbeat of each sender.
 pub(crate) const BEATS: &str = "BEATS";
 /// What a consumer could not handle, and what is to be handled again.
 pub(crate) const DEAD: &str = "DEAD";
 
+const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The smallest step cache, in bytes.
+const LEAST_CACHE: i64 = 1 << 20;
 
 /// Consumers a stream may have: well above one per follower and two per runner, and set because servers since 2.15
 /// otherwise stop at 1,000.
 const MAX_CONSUMERS: i32 = 20_000;
 
+/// How much the step cache keeps, and for how long. What is oldest makes room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// How long what a step came to is kept; two minutes at least.
+    pub age: Duration,
+    /// How many bytes are kept, all together; a mebibyte at least.
+    pub bytes: u64,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self { age: 30 * DAY, bytes: 2 << 30 }
+    }
+}
+
 /// The configuration of every stream, as this build wants it.
-pub(crate) fn stream_configs() -> Vec<Config> {
+pub(crate) fn stream_configs(cache: &CacheLimits) -> Vec<Config> {
     vec![
         Config {
             deny_delete: true,
@@ -47,6 +70,16 @@ pub(crate) fn stream_configs() -> Vec<Config> {
         // Logs are purged once sealed; the age bounds what nobody seals.
         Config { max_age: 30 * DAY, compression: Some(Compression::S2), ..stream(LOGS, &["log.>"]) },
         Config { allow_message_ttl: true, ..stream(BLOBS, &["blob.>"]) },
+        Config {
+            // What is lost in a power cut runs once more.
+            persist_mode: Some(PersistenceMode::Async),
+            max_messages_per_subject: 1,
+            // Never shorter than what catches repeated publishes; and 0 would be for ever, and without bounds.
+            max_age: cache.age.max(2 * MINUTE),
+            max_bytes: i64::try_from(cache.bytes).unwrap_or(i64::MAX).max(LEAST_CACHE),
+            discard: DiscardPolicy::Old,
+            ..stream(CACHE, &["cache.step.*", "cache.image.*", "cache.result.*.*.*"])
+        },
         Config {
             // On disk because a server forgets a stream in memory, its configuration included, when it restarts; without
             // fsync because a beat that is lost is followed by the next.
@@ -91,7 +124,7 @@ pub enum ProvisionError {
         /// The stream.
         stream: String,
         /// What the server says.
-        source: async_nats::jetstream::context::CreateStreamError,
+        source: CreateStreamError,
     },
     /// The server does not know a setting and dropped it.
     #[error(
@@ -118,18 +151,48 @@ impl Broker {
     ///
     /// # Errors
     /// When the server refuses, or keeps something else than what was asked for.
-    pub async fn provision(&self) -> Result<(), ProvisionError> {
-        for wanted in stream_configs() {
-            let stream = wanted.name.clone();
-            let info = self
-                .jetstream
-                .create_or_update_stream(wanted.clone())
-                .await
-                .map_err(|source| ProvisionError::Refused { stream, source })?;
-            compare(&wanted, &info.config)?;
+    pub async fn provision(&self, cache: &CacheLimits) -> Result<(), ProvisionError> {
+        for wanted in stream_configs(cache) {
+            if wanted.name == CACHE {
+                self.provide_cache(wanted).await
+            } else {
+                self.provide(&wanted).await
+            }?;
         }
         Ok(())
     }
+
+    async fn provide(&self, wanted: &Config) -> Result<(), ProvisionError> {
+        let stream = wanted.name.clone();
+        let made = self.jetstream.create_or_update_stream(wanted.clone()).await;
+        let info = made.map_err(|source| ProvisionError::Refused { stream, source })?;
+        compare(wanted, &info.config)
+    }
+
+    /// Makes the step cache as large as there is room for: the broker sets its bytes aside. Without any it goes without one.
+    async fn provide_cache(&self, mut wanted: Config) -> Result<(), ProvisionError> {
+        loop {
+            match self.provide(&wanted).await {
+                Err(ProvisionError::Refused { source, .. }) if is_out_of_room(&source) => {
+                    if wanted.max_bytes <= LEAST_CACHE {
+                        tracing::warn!("there is no room for the step cache: every step runs");
+                        return Ok(());
+                    }
+                    wanted.max_bytes = (wanted.max_bytes / 2).max(LEAST_CACHE);
+                    tracing::warn!(
+                        bytes = wanted.max_bytes,
+                        "the step cache is smaller than it may be, for want of room"
+                    );
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn is_out_of_room(error: &CreateStreamError) -> bool {
+    matches!(error.kind(), CreateStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED)
 }
 
 /// Every setting that was asked for must come back; the server may add its own.

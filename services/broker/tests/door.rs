@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use broker::door::{Door, DoorKeys};
+use broker::door::{Claim, Door, DoorKeys};
 use broker::server::{Server, ServerConfig, Sync, locate};
 use broker::{Broker, Config, ConnectError, MachineKey, Proof};
 use events::id::RunnerId;
@@ -25,7 +25,7 @@ impl World {
         Broker::connect(&server.client("provisioner", PATIENCE).unwrap())
             .await
             .unwrap()
-            .provision()
+            .provision(&broker::CacheLimits::default())
             .await
             .unwrap();
         Self { server, folder }
@@ -66,7 +66,7 @@ async fn a_key_is_let_in_and_cut_off() {
         door.admit(&knock, &north).await.unwrap();
         knock
     });
-    assert_eq!(knock.public_key, key.public_key);
+    assert_eq!(knock.claim, Claim::Key(key.public_key.clone()));
     let runner = connected.unwrap();
     let mut connection = runner.connection();
     assert!(connection.borrow_and_update().up);
@@ -77,7 +77,7 @@ async fn a_key_is_let_in_and_cut_off() {
     assert!(start.elapsed() < Duration::from_secs(1), "cut after {:?}", start.elapsed());
     // It knocks again, by itself, and is turned away.
     let again = tokio::time::timeout(PATIENCE, door.next()).await.unwrap().unwrap();
-    assert_eq!(again.public_key, key.public_key);
+    assert_eq!(again.claim, Claim::Key(key.public_key.clone()));
     door.refuse(&again, "it was revoked").await.unwrap();
     assert!(!connection.borrow().up);
     world.server.stop().await;

@@ -30,7 +30,7 @@ impl World {
             let config =
                 ServerConfig { folder: path, port: None, runners: Vec::new(), sync: Sync::EverySecond };
             let server = Server::start(locate(None).unwrap(), config).await.unwrap();
-            connect(&server, "provisioner").await.provision().await.unwrap();
+            connect(&server, "provisioner").await.provision(&broker::CacheLimits::default()).await.unwrap();
             let broker = connect(&server, "log-collector").await;
             (server, broker)
         });

@@ -1,9 +1,10 @@
-//! The files that a patch touches, read from its headers.
+//! The files that a patch touches, and where in it each of them stands, read from its headers.
 //!
 //! Owns the reading of headers, in memory for one line whatever the patch holds, and the refusal of a patch that would
 //! write beside the files of a repository: whoever applies it trusts the plan. Invariant: a line of content never counts
 //! as a header: those of a hunk are counted, as its own header says, and a binary piece has no spaces.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -20,11 +21,39 @@ pub(crate) struct ChangedFiles {
     line: Vec<u8>,
     /// How many lines of the old and of the new file the hunk still has.
     hunk: (u64, u64),
-    /// The file whose headers are being read.
+    /// The file that is being read.
     file: Option<(Vec<u8>, Kind)>,
-    changes: FileChanges,
+    /// Where it begins, and how many lines it adds and takes away so far.
+    start: u64,
+    lines: (u64, u64),
+    /// Where the line begins, and how much of it was taken.
+    at: u64,
+    length: u64,
+    touched: Touched,
     /// Why nobody may apply it.
     refusal: Option<String>,
+}
+
+/// What a patch touches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    /// The files by what happened to them, each list sorted.
+    pub(crate) changes: FileChanges,
+    /// The files in the order of the patch: the sections of it, one behind the other.
+    pub(crate) sections: Vec<Section>,
+}
+
+/// One file's part of a patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Section {
+    /// The file.
+    pub(crate) path: String,
+    /// Its bytes of the patch.
+    pub(crate) bytes: Range<u64>,
+    /// The lines that it adds.
+    pub(crate) insertions: u64,
+    /// The lines that it takes away.
+    pub(crate) deletions: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,21 +65,22 @@ enum Kind {
 }
 
 impl ChangedFiles {
-    /// What the patch touches, each list sorted.
+    /// What the patch touches.
     ///
     /// # Errors
     /// Why it must not be applied.
-    pub(crate) fn finish(mut self) -> Result<FileChanges, String> {
+    pub(crate) fn finish(mut self) -> Result<Touched, String> {
         self.end_line();
+        self.at += std::mem::take(&mut self.length);
         self.end_file();
         if let Some(refusal) = self.refusal {
             return Err(refusal);
         }
-        let FileChanges { mut modified, mut added, mut deleted, mut renamed } = self.changes;
-        for list in [&mut modified, &mut added, &mut deleted, &mut renamed] {
+        let FileChanges { modified, added, deleted, renamed } = &mut self.touched.changes;
+        for list in [modified, added, deleted, renamed] {
             list.sort_unstable();
         }
-        Ok(FileChanges { modified, added, deleted, renamed })
+        Ok(self.touched)
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -58,8 +88,10 @@ impl ChangedFiles {
             let (text, ends) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
             let room = LINE_BYTES.saturating_sub(self.line.len());
             self.line.extend_from_slice(&text[..text.len().min(room)]);
+            self.length += part.len() as u64;
             if ends {
                 self.end_line();
+                self.at += std::mem::take(&mut self.length);
             }
         }
     }
@@ -68,8 +100,14 @@ impl ChangedFiles {
         let line = std::mem::take(&mut self.line);
         match (&mut self.hunk, line.first()) {
             ((0, 0), _) => self.header(&line),
-            ((_, new), Some(b'+')) => *new = new.saturating_sub(1),
-            ((old, _), Some(b'-')) => *old = old.saturating_sub(1),
+            ((_, new), Some(b'+')) => {
+                *new = new.saturating_sub(1);
+                self.lines.0 += 1;
+            }
+            ((old, _), Some(b'-')) => {
+                *old = old.saturating_sub(1);
+                self.lines.1 += 1;
+            }
             // It belongs to the line before it.
             (_, Some(b'\\')) => {}
             ((old, new), _) => (*old, *new) = (old.saturating_sub(1), new.saturating_sub(1)),
@@ -81,6 +119,7 @@ impl ChangedFiles {
     fn header(&mut self, line: &[u8]) {
         if let Some(names) = line.strip_prefix(b"diff --git ") {
             self.end_file();
+            self.start = self.at;
             self.file = new_name(names).map(|name| (name, Kind::Modified));
             if let Some((name, _)) = &self.file {
                 self.refusal = self.refusal.take().or_else(|| refusal(name));
@@ -103,12 +142,16 @@ impl ChangedFiles {
 
     fn end_file(&mut self) {
         let Some((name, kind)) = self.file.take() else { return };
-        let name = String::from_utf8_lossy(&name).into_owned();
+        let path = String::from_utf8_lossy(&name).into_owned();
+        let (insertions, deletions) = std::mem::take(&mut self.lines);
+        let bytes = self.start..self.at;
+        self.touched.sections.push(Section { path: path.clone(), bytes, insertions, deletions });
+        let changes = &mut self.touched.changes;
         match kind {
-            Kind::Modified => self.changes.modified.push(name),
-            Kind::Added => self.changes.added.push(name),
-            Kind::Deleted => self.changes.deleted.push(name),
-            Kind::Renamed => self.changes.renamed.push(name),
+            Kind::Modified => changes.modified.push(path),
+            Kind::Added => changes.added.push(path),
+            Kind::Deleted => changes.deleted.push(path),
+            Kind::Renamed => changes.renamed.push(path),
         }
     }
 }
@@ -226,7 +269,18 @@ mod tests {
         for cut in [1, 7, PATCH.len()] {
             let mut files = ChangedFiles::default();
             PATCH.as_bytes().chunks(cut).for_each(|piece| files.take(piece));
-            let changes = files.finish().unwrap();
+            let Touched { changes, sections } = files.finish().unwrap();
+            let parts =
+                sections.iter().map(|section| (section.path.as_str(), section.insertions, section.deletions));
+            let expected =
+                [("a b/c", 2, 1), ("new", 0, 0), ("ü \"q\"", 0, 0), ("moved", 0, 0), ("bin", 0, 0)];
+            assert!(parts.eq(expected), "{sections:?}");
+            let whole: String = sections
+                .iter()
+                .map(|section| &PATCH[section.bytes.start as usize..section.bytes.end as usize])
+                .inspect(|part| assert!(part.starts_with("diff --git ")))
+                .collect();
+            assert_eq!(whole, PATCH);
             assert_eq!(changes.modified, ["a b/c", "bin"]);
             assert_eq!(changes.added, ["new"]);
             assert_eq!(changes.deleted, ["ü \"q\""]);
@@ -237,7 +291,7 @@ mod tests {
     fn read(patch: &str) -> Result<FileChanges, String> {
         let mut files = ChangedFiles::default();
         files.take(patch.as_bytes());
-        files.finish()
+        files.finish().map(|touched| touched.changes)
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod build;
 mod changed_files;
+mod divide;
 mod make;
 mod service;
 mod story;

@@ -8,15 +8,16 @@ use chrono::Utc;
 use events::blob::{BlobKind, BlobRef};
 use events::document::{Plan, Scope};
 use events::envelope::{Actor, Origin, Recorded};
-use events::id::{CommandId, ExecutionId, PlanId};
+use events::id::{CommandId, ExecutionId, JobId, PlanId};
 use events::plan::{self, Command, Created};
 use events::rejection::Code;
 use events::{Aggregate, Event, Rejection};
 use futures::StreamExt as _;
-use spec::{Definition, FileChanges, Source};
+use spec::{Definition, Source};
 
 use crate::build::Builder;
-use crate::changed_files::ChangedFiles;
+use crate::changed_files::{ChangedFiles, Touched};
+use crate::divide::{DivideError, divide};
 use crate::story::{Completion, End, Job, Story, StoryError};
 
 /// After how many jobs others get their turn.
@@ -69,9 +70,9 @@ async fn content(broker: &Broker, story: &Story, definition: &Definition) -> Res
     let reads: Vec<_> = story.jobs.values().map(|job| files(broker.clone(), patch_of(job))).collect();
     let mut reads = futures::stream::iter(reads).buffered(READ_AT_ONCE);
     for (place, (&id, job)) in story.jobs.iter().enumerate() {
-        let files = reads.next().await.unwrap_or_else(|| Ok(Ok(FileChanges::default())));
-        match files {
-            Ok(Ok(files)) => builder.add_job(id, job, files),
+        let touched = reads.next().await.unwrap_or_else(|| Ok(Ok(Touched::default())));
+        match touched {
+            Ok(Ok(touched)) => add_job(broker, &mut builder, (id, job), &touched).await?,
             Ok(Err(refusal)) => builder.miss(id, job, refusal),
             Err(error @ (BlobError::Missing(_) | BlobError::Corrupt(_))) => {
                 builder.miss(id, job, format!("{error}: run the action again"));
@@ -85,6 +86,33 @@ async fn content(broker: &Broker, story: &Story, definition: &Definition) -> Res
     Ok(builder.finish())
 }
 
+async fn add_job(
+    broker: &Broker,
+    builder: &mut Builder<'_>,
+    (id, job): (JobId, &Job),
+    touched: &Touched,
+) -> Result<(), Trouble> {
+    let shares = builder.shares((id, job), touched);
+    let Some(End::Succeeded { patch: Some(patch), diff_stat, .. }) = &job.end else { return Ok(()) };
+    if shares.is_empty() {
+        return Ok(());
+    }
+    match divide(broker, (patch, *diff_stat), touched, &shares).await {
+        Ok(patches) => {
+            let changesets = shares.into_iter().map(|share| share.changeset);
+            builder.add_job(id, job, changesets.zip(patches).collect());
+        }
+        Err(error @ DivideError::Blob(BlobError::Missing(_) | BlobError::Corrupt(_))) => {
+            builder.miss(id, job, format!("{error}: run the action again"));
+        }
+        Err(error @ (DivideError::Parts | DivideError::Place { .. })) => {
+            builder.miss(id, job, error.to_string())
+        }
+        Err(DivideError::Blob(error)) => return Err(blob_trouble(error)),
+    }
+    Ok(())
+}
+
 fn patch_of(job: &Job) -> Option<BlobRef> {
     match &job.end {
         Some(End::Succeeded { patch, .. }) => patch.clone(),
@@ -93,7 +121,7 @@ fn patch_of(job: &Job) -> Option<BlobRef> {
 }
 
 /// The files that a patch touches, or why nobody may apply it.
-async fn files(broker: Broker, patch: Option<BlobRef>) -> Result<Result<FileChanges, String>, BlobError> {
+async fn files(broker: Broker, patch: Option<BlobRef>) -> Result<Result<Touched, String>, BlobError> {
     let mut files = ChangedFiles::default();
     if let Some(patch) = &patch {
         broker.get_blob_to(patch, &mut files).await?;

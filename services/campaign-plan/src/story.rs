@@ -11,7 +11,7 @@ use events::envelope::Recorded;
 use events::execution::{self, Requested};
 use events::git::{BranchRef, Oid};
 use events::id::{EventId, ExecutionId, JobId, PlanId};
-use events::job::{self, DiffStat, Failure, QueueTimedOut, Queued, TimedOut};
+use events::job::{self, DiffStat, Failure, Outputs, QueueTimedOut, Queued, TimedOut};
 use events::{Aggregate, Event, Undecodable};
 
 /// What of an execution matters to its plan.
@@ -64,7 +64,7 @@ pub(crate) struct Job {
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    Succeeded { patch: Option<BlobRef>, diff_stat: DiffStat },
+    Succeeded { patch: Option<BlobRef>, diff_stat: DiffStat, outputs: Outputs },
     Failed(Failure),
     TimedOut(TimedOut),
     QueueTimedOut(QueueTimedOut),
@@ -130,7 +130,8 @@ impl Story {
                 execution::Event::CancelRequested(_)
                 | execution::Event::RetryRequested(_)
                 | execution::Event::Starved(_)
-                | execution::Event::StarvationEnded(_) => {}
+                | execution::Event::StarvationEnded(_)
+                | execution::Event::ImagesPinned(_) => {}
             },
             (Aggregate::Job(_, id), Event::Job(event)) => self.apply_job(*id, event),
             _ => {}
@@ -169,7 +170,8 @@ impl Story {
         let Some(job) = self.current.get_mut(&id) else { return };
         let (attempt, end) = match event {
             job::Event::Succeeded(end) => {
-                (end.attempt, End::Succeeded { patch: end.patch.clone(), diff_stat: end.diff_stat })
+                let (patch, outputs) = (end.patch.clone(), end.outputs.clone());
+                (end.attempt, End::Succeeded { patch, diff_stat: end.diff_stat, outputs })
             }
             job::Event::Failed(end) => (end.attempt, End::Failed(end.failure.clone())),
             job::Event::TimedOut(end) => (end.attempt, End::TimedOut(end.clone())),

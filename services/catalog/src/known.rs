@@ -1,4 +1,5 @@
-//! What is known of a repository's newest commits: their packs, so that nothing is made twice.
+//! What is known of a repository's newest commits: their packs and the roots of workspaces in them, so that nothing is made
+//! twice.
 //!
 //! Owns a small file for each repository, beside its mirror. It is a cache: one that cannot be read is as good as none, and
 //! what it names is asked for at the broker before it is used.
@@ -20,12 +21,17 @@ pub(crate) enum Source {
     Pack(BlobRef),
     /// Nothing: a `.batchignore` keeps the repository out.
     Ignored,
+    /// Jobs, once it is packed: it was looked at for a preview alone.
+    Unpacked,
 }
 
 /// The newest commit of each branch that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     branches: BTreeMap<BranchRef, (Oid, Source)>,
+    /// The folders that hold a file of a name, for the commits above.
+    #[serde(default)]
+    roots: BTreeMap<Oid, BTreeMap<String, Vec<String>>>,
 }
 
 impl Known {
@@ -48,13 +54,29 @@ impl Known {
 
     /// What is known of a commit, whichever branch it was on.
     pub(crate) fn get(&self, oid: &Oid) -> Option<&Source> {
-        self.branches.values().find(|(known, _)| known == oid).map(|(_, source)| source)
+        let known = self.branches.values().filter(|(known, _)| known == oid).map(|(_, source)| source);
+        known.max_by_key(|source| **source != Source::Unpacked)
     }
 
     /// Notes the newest commit of a branch. Says whether that is news.
     pub(crate) fn set(&mut self, branch: &BranchRef, oid: &Oid, source: &Source) -> bool {
         let new = (oid.clone(), source.clone());
-        self.branches.insert(branch.clone(), new.clone()).as_ref() != Some(&new)
+        let is_news = self.branches.insert(branch.clone(), new.clone()).as_ref() != Some(&new);
+        if is_news {
+            let Self { branches, roots } = self;
+            roots.retain(|oid, _| branches.values().any(|(known, _)| known == oid));
+        }
+        is_news
+    }
+
+    /// The folders of a commit that hold a file of this name, if that was looked for.
+    pub(crate) fn roots(&self, oid: &Oid, file: &str) -> Option<&[String]> {
+        self.roots.get(oid)?.get(file).map(Vec::as_slice)
+    }
+
+    /// Notes them.
+    pub(crate) fn set_roots(&mut self, oid: &Oid, file: &str, roots: &[String]) {
+        self.roots.entry(oid.clone()).or_default().insert(file.to_owned(), roots.to_vec());
     }
 }
 

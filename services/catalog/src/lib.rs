@@ -1,4 +1,4 @@
-//! The catalog: from what an execution was asked to run over to pinned branches and commits.
+//! The catalog: from what an execution or a preview was asked to run over to pinned branches and commits.
 //!
 //! Owns the repositories, their mirrors and the source packs; the only service that speaks to code hosts. A mirror is a
 //! cache: it may be removed at any time while the catalog does not run. Invariant: a base reference and its commit come out
@@ -15,10 +15,12 @@ mod pack;
 mod registry;
 mod remote;
 mod resolve;
+mod scope;
 mod service;
 mod sources;
 mod targets;
 mod trouble;
+mod workspaces;
 
 use std::path::PathBuf;
 

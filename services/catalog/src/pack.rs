@@ -38,7 +38,8 @@ pub(crate) async fn pack(git_dir: &Path, oid: &Oid, folder: &Path) -> Result<Nam
     Ok(file)
 }
 
-fn check(output: &Output, oid: &Oid) -> Result<(), Trouble> {
+/// Says what is wrong with a commit that git cannot read.
+pub(crate) fn check(output: &Output, oid: &Oid) -> Result<(), Trouble> {
     if output.success {
         return Ok(());
     }

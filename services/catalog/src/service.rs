@@ -1,7 +1,7 @@
 //! The loop: takes requests in and lets each be resolved by a task of its own.
 //!
-//! Owns the checkpoint and the tasks. An execution leaves the waiting ones when the log says that it is resolved, so that
-//! a crash at any point is a repetition.
+//! Owns the checkpoint and the tasks. What waits leaves when the log says that it is resolved, so that a crash at any point
+//! is a repetition.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,12 +10,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use broker::{Broker, Checkpoint, Follower, Message, Retries, Retry, SnapshotFile, Start};
 use events::envelope::Recorded;
-use events::id::ExecutionId;
 use events::{Aggregate, AggregateKind, Event, Undecodable, execution, subject};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::fold::{Snapshot, Waiting, apply};
+use crate::fold::{Snapshot, Waiting, Wanted, apply};
 use crate::registry::Registry;
 use crate::resolve::Catalog;
 use crate::sources::Sources;
@@ -32,9 +31,9 @@ pub(crate) struct Service {
     events: Follower,
     retries: Retries,
     waiting: Waiting,
-    /// The executions that a task is working on.
-    busy: HashMap<ExecutionId, AbortHandle>,
-    tasks: JoinSet<ExecutionId>,
+    /// What a task is working on.
+    busy: HashMap<Wanted, AbortHandle>,
+    tasks: JoinSet<Wanted>,
     snapshot: SnapshotFile,
     checkpoint: Checkpoint,
     saved: u64,
@@ -53,6 +52,7 @@ impl Service {
             subject::every(AggregateKind::Execution, "requested"),
             subject::every(AggregateKind::Execution, "resolved"),
             subject::every(AggregateKind::Execution, "cancel_requested"),
+            subject::every(AggregateKind::Preview, "*"),
             subject::every(AggregateKind::Repository, "*"),
         ];
         let events = broker.follow_events(&filters, Start::After(checkpoint.sequence));
@@ -96,29 +96,29 @@ impl Service {
         Ok(())
     }
 
-    /// Gives each waiting execution a task.
+    /// Gives all that waits a task.
     fn take_up(&mut self) {
-        for id in self.waiting.keys() {
-            if let Entry::Vacant(place) = self.busy.entry(*id) {
-                let (catalog, id) = (Arc::clone(&self.catalog), *id);
+        for wanted in self.waiting.keys() {
+            if let Entry::Vacant(place) = self.busy.entry(*wanted) {
+                let (catalog, wanted) = (Arc::clone(&self.catalog), *wanted);
                 place.insert(self.tasks.spawn(async move {
-                    catalog.resolve(id).await;
-                    id
+                    catalog.resolve(wanted).await;
+                    wanted
                 }));
             }
         }
     }
 
-    fn put_down(&mut self, done: Result<ExecutionId, tokio::task::JoinError>) {
+    fn put_down(&mut self, done: Result<Wanted, tokio::task::JoinError>) {
         match done {
-            Ok(id) => {
-                self.waiting.remove(&id);
-                self.busy.remove(&id);
+            Ok(wanted) => {
+                self.waiting.remove(&wanted);
+                self.busy.remove(&wanted);
             }
             // Its execution was canceled.
             Err(error) if error.is_cancelled() => {}
             Err(error) => {
-                tracing::error!(%error, "a task of the catalog failed; its execution waits for a restart")
+                tracing::error!(%error, "a task of the catalog failed; what it resolved waits for a restart")
             }
         }
     }
@@ -153,7 +153,7 @@ impl Service {
         // What is canceled before it is known where it works need not be known.
         if let (Aggregate::Execution(id), Event::Execution(execution::Event::CancelRequested(_))) =
             (&recorded.aggregate, &recorded.event)
-            && let Some(task) = self.busy.remove(id)
+            && let Some(task) = self.busy.remove(&Wanted::Execution(*id))
         {
             task.abort();
         }

@@ -14,13 +14,15 @@ use events::blob::BlobKind;
 use events::git::Oid;
 use events::id::RepositoryId;
 use events::location::{Location, Remote};
+use spec::WorkspaceRule;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, Semaphore};
 
 use crate::heads::{Heads, Pin, pick};
 use crate::known::{Known, Source, mark_used};
 use crate::mirror::Mirror;
+use crate::scope::Purpose;
 use crate::trouble::{Skip, Trouble};
-use crate::{local, pack, remote};
+use crate::{local, pack, remote, workspaces};
 
 /// How many processes may speak to one host at once.
 const PER_HOST: usize = 8;
@@ -81,19 +83,20 @@ impl Sources {
         turn.lock_owned().await
     }
 
-    /// Pins the branches that were asked for and stores their sources. The caller has the repository's turn.
+    /// Pins the branches that were asked for and stores what jobs start from, where there will be any. The caller has the
+    /// repository's turn.
     pub(crate) async fn pin(
         &self,
-        id: RepositoryId,
-        location: &Location,
+        (id, location): (RepositoryId, &Location),
         asked: &[String],
+        purpose: Purpose,
     ) -> Result<Vec<Pinned>, Trouble> {
         let mut looks = 1;
         let mut heads = self.look(location, asked).await?;
         loop {
             let picks = pick(&heads, asked);
             let pins: Vec<Pin> = picks.iter().filter_map(|pick| pick.as_ref().ok().cloned()).collect();
-            match self.sources(id, location, &pins).await {
+            match self.sources((id, location), &pins, purpose).await {
                 Ok(sources) => return Ok(join(picks, &sources)),
                 Err(Trouble::Skip(skip)) if looks < LOOKS => {
                     let again = self.look(location, asked).await?;
@@ -124,9 +127,9 @@ impl Sources {
     /// The sources of commits, made where they are not known or not at the broker any more.
     async fn sources(
         &self,
-        id: RepositoryId,
-        location: &Location,
+        (id, location): (RepositoryId, &Location),
         pins: &[Pin],
+        purpose: Purpose,
     ) -> Result<BTreeMap<Oid, Source>, Trouble> {
         let stem = self.mirrors.join(id.token());
         let file = stem.with_extension("json");
@@ -134,14 +137,15 @@ impl Sources {
         let mut sources = BTreeMap::new();
         for (_, oid) in pins {
             if let Some(source) = known.get(oid)
-                && self.is_there(source).await?
+                && self.suffices(source, purpose).await?
             {
                 sources.insert(oid.clone(), source.clone());
             }
         }
         let missing: Vec<Pin> = pins.iter().filter(|(_, oid)| !sources.contains_key(oid)).cloned().collect();
         if !missing.is_empty() {
-            self.make(&stem, location, &missing, &mut sources).await?;
+            let pack = |git_dir: PathBuf| self.pack_all(git_dir, &missing, purpose);
+            sources.extend(self.read(&stem, location, &missing, pack).await?);
         }
         let mut news = false;
         for (branch, oid) in pins {
@@ -155,59 +159,95 @@ impl Sources {
         Ok(sources)
     }
 
-    async fn is_there(&self, source: &Source) -> Result<bool> {
-        match source {
-            Source::Pack(blob) => self.broker.has_blob(blob).await.context("looking for a source pack"),
-            Source::Ignored => Ok(true),
+    /// The roots that a rule gives in a pinned commit, looked for where they are not known. The caller has the repository's
+    /// turn.
+    pub(crate) async fn roots(
+        &self,
+        id: RepositoryId,
+        location: &Location,
+        pin: &Pin,
+        rule: &WorkspaceRule,
+    ) -> Result<Vec<String>, Trouble> {
+        let stem = self.mirrors.join(id.token());
+        let file = stem.with_extension("json");
+        let mut known = Known::load(&file);
+        if let Some(roots) = known.roots(&pin.1, &rule.root_at_location_of) {
+            return Ok(roots.to_vec());
+        }
+        let list = |git_dir: PathBuf| async move {
+            let _core = self.cores.acquire().await.context("the catalog is stopping")?;
+            workspaces::roots(&git_dir, &pin.1, rule).await
+        };
+        let roots = self.read(&stem, location, std::slice::from_ref(pin), list).await?;
+        known.set_roots(&pin.1, &rule.root_at_location_of, &roots);
+        known.save(&file)?;
+        Ok(roots)
+    }
+
+    /// Whether what is known is all that is needed.
+    async fn suffices(&self, source: &Source, purpose: Purpose) -> Result<bool> {
+        match (source, purpose) {
+            (Source::Pack(blob), Purpose::Jobs) => {
+                self.broker.has_blob(blob).await.context("looking for a source pack")
+            }
+            (Source::Unpacked, Purpose::Jobs) => Ok(false),
+            (Source::Ignored, _) | (_, Purpose::Preview) => Ok(true),
         }
     }
 
-    async fn make(
+    /// Reads commits where they are, those of a host once they are fetched.
+    async fn read<T, F>(
         &self,
         stem: &Path,
         location: &Location,
-        missing: &[Pin],
-        sources: &mut BTreeMap<Oid, Source>,
-    ) -> Result<(), Trouble> {
+        pins: &[Pin],
+        read: impl FnOnce(PathBuf) -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
         let Location::Remote(remote) = location else {
-            let git_dir = local::git_dir(Path::new(location.url()));
-            return self.pack_all(&git_dir, missing, sources).await;
+            return read(local::git_dir(Path::new(location.url()))).await;
         };
-        let oid = missing.first().map(|(_, oid)| oid).context("nothing to fetch")?;
+        let oid = pins.first().map(|(_, oid)| oid).context("nothing to fetch")?;
         let mirror = Mirror::new(stem, &self.scratch, oid);
         let git_dir = {
             let host = self.host(remote);
             let _place = host.acquire().await.context("the catalog is stopping")?;
-            mirror.fetch(remote, missing).await?
+            mirror.fetch(remote, pins).await?.to_owned()
         };
-        match self.pack_all(git_dir, missing, sources).await {
+        match read(git_dir).await {
             // What was fetched just now should be whole: it is the mirror that is damaged, and the next try makes it anew.
             Err(Trouble::Skip(skip)) => {
                 mirror.remove()?;
                 Err(anyhow::anyhow!(skip.message).context("a mirror is damaged").into())
             }
-            packed => packed,
+            read => read,
         }
     }
 
     async fn pack_all(
         &self,
-        git_dir: &Path,
+        git_dir: PathBuf,
         missing: &[Pin],
-        sources: &mut BTreeMap<Oid, Source>,
-    ) -> Result<(), Trouble> {
+        purpose: Purpose,
+    ) -> Result<BTreeMap<Oid, Source>, Trouble> {
+        let mut sources = BTreeMap::new();
         for (_, oid) in missing {
             if !sources.contains_key(oid) {
-                sources.insert(oid.clone(), self.pack(git_dir, oid).await?);
+                sources.insert(oid.clone(), self.pack(&git_dir, oid, purpose).await?);
             }
         }
-        Ok(())
+        Ok(sources)
     }
 
-    async fn pack(&self, git_dir: &Path, oid: &Oid) -> Result<Source, Trouble> {
+    async fn pack(&self, git_dir: &Path, oid: &Oid, purpose: Purpose) -> Result<Source, Trouble> {
         let core = self.cores.acquire().await.context("the catalog is stopping")?;
         if pack::is_ignored(git_dir, oid).await? {
             return Ok(Source::Ignored);
+        }
+        if purpose == Purpose::Preview {
+            return Ok(Source::Unpacked);
         }
         let file = pack::pack(git_dir, oid, &self.scratch).await?;
         drop(core);

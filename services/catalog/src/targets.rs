@@ -1,15 +1,22 @@
-//! Targets: from what an execution was asked to run over to repositories and branches, each repository once.
+//! Targets: from what is to be run over to repositories and branches, each repository once.
 //!
 //! Owns the reading of names and addresses. Looks at no repository; only paths on this machine are made real, so that two
 //! ways to one folder are one repository.
 
 use events::document::{SkipReason, Skipped};
-use events::execution::Requested;
 use events::location::{Location, without_credentials};
-use spec::Scope;
+use spec::{Definition, Scope};
 
 use crate::local;
 use crate::names;
+
+/// What is to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) definition: events::action::Definition,
+    /// Clone URLs or absolute paths; empty: what the definition's `on` says.
+    pub(crate) repositories: Vec<String>,
+}
 
 /// A repository to work on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,26 +35,31 @@ pub(crate) struct Targets {
     pub(crate) skipped: Vec<Skipped>,
 }
 
+/// Reads the definition, or says why nothing of it can be run.
+pub(crate) fn definition(request: &Request) -> Result<Definition, Skipped> {
+    // The gateway read it before; another version of it may have been more lenient.
+    spec::parse(&spec::Source::from(&request.definition)).map(|parsed| parsed.definition).map_err(|_| {
+        let message =
+            "The action's definition cannot be read any more. Apply it again: that lists its errors.";
+        skipped(&request.definition.file_name, message.to_owned())
+    })
+}
+
 /// Reads what was asked for. `named` gives the addresses of the repositories that go by a name.
-pub(crate) fn targets(requested: &Requested, named: impl Fn(&str) -> Vec<String>) -> Targets {
-    if !requested.repositories.is_empty() {
-        let asked = requested.repositories.iter().map(|text| Asked {
+pub(crate) fn targets(
+    request: &Request,
+    definition: &Definition,
+    named: impl Fn(&str) -> Vec<String>,
+) -> Targets {
+    if !request.repositories.is_empty() {
+        let asked = request.repositories.iter().map(|text| Asked {
             shown: text,
             location: read(text),
             branches: Vec::new(),
         });
         return collect(asked);
     }
-    match spec::parse(&spec::Source::from(&requested.definition)) {
-        Ok(parsed) => from_scopes(&parsed.definition.on, named),
-        // The gateway read it before; another version of it may have been more lenient.
-        Err(_) => {
-            let message =
-                "The action's definition cannot be read any more. Apply it again: that lists its errors.";
-            let skipped = vec![skipped(&requested.definition.file_name, message.to_owned())];
-            Targets { targets: Vec::new(), skipped }
-        }
-    }
+    from_scopes(&definition.on, named)
 }
 
 fn from_scopes(on: &[Scope], named: impl Fn(&str) -> Vec<String>) -> Targets {

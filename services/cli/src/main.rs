@@ -15,6 +15,7 @@ mod failure;
 mod logging;
 mod operator;
 mod output;
+mod private_file;
 mod role;
 mod terminal;
 
@@ -23,10 +24,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use command::{action, execution, job, plan, run, secret};
+use command::{action, execution, job, login, plan, run, secret, token, user};
 use data_dir::DataDirOption;
 use logging::LogFormat;
-use operator::{dead, events as log, projection};
+use operator::{dead, events as log, image, projection};
 
 /// All roles make many small things on many threads, where this one takes less time than the system's.
 #[global_allocator]
@@ -75,6 +76,18 @@ enum Command {
     /// Values that steps may use and nobody may read
     #[command(subcommand)]
     Secret(secret::Command),
+    /// Who may use this Patchwave, and for what
+    #[command(subcommand)]
+    User(user::Command),
+    /// What programs show in place of a password
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Sign in to a Patchwave, for the commands of this machine's user
+    Login(login::Login),
+    /// Sign out, and forget the login
+    Logout(login::Logout),
+    /// Show who one is to a Patchwave
+    Whoami(command::ShowOptions),
     /// Start everything in one process
     Up(Box<role::up::Options>),
     /// Role: run the managed nats-server, for roles in processes of their own
@@ -107,6 +120,9 @@ enum Command {
     /// What a service could not handle
     #[command(subcommand)]
     Dead(dead::Command),
+    /// The images of this host, where no registry can be reached
+    #[command(subcommand)]
+    Image(image::Command),
 }
 
 /// `patchwave runner` is a role; with a command, as in `patchwave runner list`, it is about runners.
@@ -153,6 +169,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(command) => plan::run(command, data).await,
         Command::Action(command) => action::run(command, data).await,
         Command::Secret(command) => secret::run(command, data).await,
+        Command::User(command) => user::run(command, data).await,
+        Command::Token(command) => token::run(command, data).await,
+        Command::Login(options) => login::login(options, data).await,
+        Command::Logout(options) => login::logout(options, data).await,
+        Command::Whoami(options) => login::whoami(options, data).await,
         Command::Up(options) => role::up::run(*options, data).await,
         Command::Broker(options) => role::broker::run(options, data).await,
         Command::Provision(options) => role::provision::run(options).await,
@@ -170,6 +191,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(command) => log::run(command, data).await,
         Command::Projection(command) => projection::run(command, data).await,
         Command::Dead(command) => dead::run(command, data).await,
+        Command::Image(command) => image::run(command).await,
     }
 }
 

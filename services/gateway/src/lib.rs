@@ -4,7 +4,7 @@
 //! from the projection, from blobs and from live streams. Never writes to the projection. Invariant: whoever gets an
 //! answer to a command can read what it did.
 
-mod actor;
+mod access;
 mod command;
 mod fault;
 mod files;
@@ -21,6 +21,8 @@ use broker::Broker;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use access::{Auth, Token};
+
 /// What can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,30 +30,25 @@ pub struct Config {
     pub database_url: String,
     /// The most bytes of an archive of files that an action may bring.
     pub files_limit_bytes: u64,
+    /// Who may use it.
+    pub auth: Auth,
 }
 
 /// How many bytes an action's files may have, packed, unless it is set otherwise: 100 MB.
 pub const DEFAULT_FILES_LIMIT_BYTES: u64 = archive::DEFAULT_PACKED_BYTES;
 
-/// Takes an address of this machine.
+/// Takes an address of this machine. One that others reach only where users are told apart.
 ///
 /// # Errors
-/// When the address is taken, or reaches beyond this machine: there is no access control yet.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    if !address.ip().is_loopback() {
+/// When the address is taken or not this machine's, or others reach it and everybody may do everything there.
+pub async fn bind(address: SocketAddr, auth: &Auth) -> anyhow::Result<TcpListener> {
+    if matches!(auth, Auth::None) && !address.ip().is_loopback() {
         bail!(
-            "the gateway has no access control yet and listens on loopback only: give --gateway 127.0.0.1:{}",
+            "without users the gateway listens on loopback only, since everybody may do everything: give --auth users, or \
+             --gateway 127.0.0.1:{}",
             address.port()
         );
     }
-    bind_exposed(address).await
-}
-
-/// Takes any address. Whoever reaches it may do everything: only for a network where everybody may.
-///
-/// # Errors
-/// When the address is taken or not this machine's.
-pub async fn bind_exposed(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     if bound.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse) {
         bail!("{address} is taken: by another Patchwave? Give another address with --gateway");
@@ -75,5 +72,7 @@ pub async fn run(
         return Ok(());
     };
     let files = files::Files::new(broker.clone(), config.files_limit_bytes);
-    http::serve(listener, http::Gateway::new(projection, files, broker, stop)).await
+    let setup = Token::random()?;
+    let access = access::Access::new(&config.auth, &projection, &broker, &setup);
+    http::serve(listener, http::Gateway::new((projection, broker), files, access, stop), &setup).await
 }

@@ -181,6 +181,7 @@ async fn a_log_that_is_not_what_was_reported_is_set_aside_and_kept() {
     good.succeed(1, end_of(&pieces)).await;
     let collector = world.collect().await;
     good.sealed(1).await;
+    good.purged(1).await;
     let letters = world.letters(2).await;
     let reason = |job: &world::Job| {
         let of = letters.iter().find(|letter| letter.subject.contains(&job.id.token())).unwrap();

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use events::Timestamp;
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SecretId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SecretId, TokenId, UserId};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Arguments as _, Row as _};
 
@@ -131,6 +131,8 @@ text_columns! {
     RepositoryId: ToString::to_string, parse;
     RunnerId: ToString::to_string, parse;
     SecretId: ToString::to_string, parse;
+    TokenId: ToString::to_string, parse;
+    UserId: ToString::to_string, parse;
 }
 
 macro_rules! integer_columns {

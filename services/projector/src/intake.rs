@@ -11,6 +11,7 @@ use events::envelope::Recorded;
 use events::{Event, Undecodable, execution, plan, subject};
 use futures::{StreamExt as _, stream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::fold::{Document, Taken};
@@ -20,6 +21,15 @@ const EVENTS: usize = 8_000;
 
 /// The most bytes of documents in a part.
 const DOCUMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// From how many events a second on they are gathered. Fewer are handed over as they come.
+const BUSY: f64 = 1_500.0;
+
+/// How long they are gathered then: what changes again within it is written once, and so is a page of the database.
+const GATHER: Duration = Duration::from_millis(15);
+
+/// How long the events are counted that say whether it is busy.
+const WINDOW: Duration = Duration::from_millis(100);
 
 /// How many documents are fetched at a time.
 const FETCHES: usize = 16;
@@ -109,12 +119,22 @@ impl Intake {
 /// Reads on while the part before is written: what comes meanwhile goes into one part, which is written the faster for it.
 async fn read(broker: Broker, mut follower: Follower, to: mpsc::Sender<Result<Part, FollowError>>) {
     let mut part = Part::default();
+    let mut pace = Pace::from(Instant::now());
     loop {
         let full = part.events.len() >= EVENTS || part.bytes >= DOCUMENT_BYTES;
+        let permit = async {
+            if let (Some(due), false) = (pace.due, full) {
+                sleep_until(due).await;
+            }
+            to.reserve().await
+        };
         tokio::select! {
             biased;
-            permit = to.reserve(), if !part.is_empty() => match permit {
-                Ok(permit) => permit.send(Ok(std::mem::take(&mut part))),
+            permit = permit, if !part.is_empty() => match permit {
+                Ok(permit) => {
+                    pace.handed_over(part.events.len(), Instant::now());
+                    permit.send(Ok(std::mem::take(&mut part)));
+                }
                 Err(_) => return,
             },
             batch = follower.next(), if !full => match batch {
@@ -130,6 +150,32 @@ async fn read(broker: Broker, mut follower: Follower, to: mpsc::Sender<Result<Pa
             },
             () = to.closed() => return,
         }
+    }
+}
+
+/// When the next part may be handed over.
+struct Pace {
+    /// Since when events are counted, and how many there were.
+    since: Instant,
+    events: usize,
+    busy: bool,
+    /// Absent: at once.
+    due: Option<Instant>,
+}
+
+impl Pace {
+    fn from(now: Instant) -> Self {
+        Self { since: now, events: 0, busy: false, due: None }
+    }
+
+    fn handed_over(&mut self, events: usize, now: Instant) {
+        self.events += events;
+        let counted = now - self.since;
+        if counted >= WINDOW {
+            self.busy = self.events as f64 > BUSY * counted.as_secs_f64();
+            (self.since, self.events) = (now, 0);
+        }
+        self.due = self.busy.then(|| now + GATHER);
     }
 }
 
@@ -223,4 +269,28 @@ async fn fetch(broker: &Broker, recorded: &Recorded, blob: &BlobRef) -> Result<D
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_gathered_only_while_many_come() {
+        let mut now = Instant::now();
+        let mut pace = Pace::from(now);
+        for _ in 0..500 {
+            now += Duration::from_millis(1);
+            pace.handed_over(1, now);
+            assert_eq!(pace.due, None, "a thousand a second are handed over as they come");
+        }
+        for _ in 0..500 {
+            now += Duration::from_millis(1);
+            pace.handed_over(2, now);
+        }
+        assert_eq!(pace.due, Some(now + GATHER));
+        now += Duration::from_secs(1);
+        pace.handed_over(20, now);
+        assert_eq!(pace.due, None, "and again once fewer come");
+    }
 }

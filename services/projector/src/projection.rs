@@ -101,7 +101,7 @@ async fn read_wanted(
             })+
         };
     }
-    read!(actions, executions, jobs, attempts, steps, plans, runners, enrollments, secrets);
+    read!(actions, executions, jobs, attempts, steps, plans, runners, enrollments, secrets, users, tokens);
     Ok(())
 }
 
@@ -128,11 +128,14 @@ async fn write(connection: &mut AnyConnection, suffix: &str, fold: &Fold) -> sql
         specs,
         missing,
         unchanged,
+        imports,
         repositories,
         heads,
         runners,
         enrollments,
-        secrets
+        secrets,
+        users,
+        tokens
     );
     Ok(())
 }

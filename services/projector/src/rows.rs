@@ -4,7 +4,7 @@
 //! order of the migration; a test compares the two.
 
 use events::Timestamp;
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SecretId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SecretId, TokenId, UserId};
 use sqlx::any::{AnyArguments, AnyRow};
 
 use crate::columns::{Column, Kind, Word, bind, read};
@@ -211,6 +211,7 @@ tables! {
         files: Option<u32>,
         insertions: Option<u64>,
         deletions: Option<u64>,
+        outputs: Option<String>,
         log_chunks: Option<u64>,
         log_bytes: Option<u64>,
         log_lines: Option<u64>,
@@ -218,12 +219,16 @@ tables! {
         sealed_sha256: Option<String>,
         sealed_size: Option<u64>,
         secrets: String,
+        reused_step: Option<u32>,
+        reused_execution_id: Option<ExecutionId>,
+        reused_job_id: Option<JobId>,
     }
 
     /// One step of an attempt.
     Step in "steps" {
         job_id: JobId, attempt: u32, number: u32, ;
         started_at: Timestamp,
+        skipped: bool,
         exit_code: Option<i64>,
         duration_ms: Option<u64>,
     }
@@ -255,6 +260,8 @@ tables! {
         body: String,
         message: String,
         author: Option<String>,
+        fork: Option<bool>,
+        publication: Word,
         patch_sha256: String,
         patch_size: u64,
         files: u32,
@@ -276,6 +283,13 @@ tables! {
         job_id: Option<JobId>,
         repository: String,
         reason: String,
+    }
+
+    /// A changeset that exists already and is to be tracked.
+    PlanImport in "plan_imports" {
+        plan_id: PlanId, position: u64, ;
+        repository: String,
+        external_id: String,
     }
 
     /// A repository that is known.
@@ -323,6 +337,29 @@ tables! {
         deleted: bool,
         actor: String,
         set_at: Timestamp,
+    }
+
+    /// A user, without the password.
+    User in "users" {
+        id: UserId, ;
+        name: String,
+        role: Word,
+        removed: bool,
+        actor: String,
+        created_at: Timestamp,
+        password_set_at: Option<Timestamp>,
+    }
+
+    /// A token of a user, known by its digest alone.
+    Token in "tokens" {
+        id: TokenId, ;
+        user_id: UserId,
+        name: String,
+        kind: Word,
+        role: Word,
+        issued_at: Timestamp,
+        expires_at: Timestamp,
+        revoked_at: Option<Timestamp>,
     }
 }
 

@@ -7,11 +7,13 @@ use std::collections::HashSet;
 
 use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId};
-use events::{Aggregate, Event, action, enrollment, execution, job, plan, runner, secret};
+use events::{Aggregate, Event, action, enrollment, execution, job, plan, runner, secret, token, user};
 
 use crate::cache::Cached;
 use crate::fold::{Fold, Taken};
-use crate::rows::{Action, Attempt, Enrollment, Execution, Job, Plan, Row, Runner, Secret, Step};
+use crate::rows::{
+    Action, Attempt, Enrollment, Execution, Job, Plan, Row, Runner, Secret, Step, Token, User,
+};
 
 /// The rows of one table.
 struct Keys<R: Row> {
@@ -51,6 +53,8 @@ pub(crate) struct Wanted {
     runners: Keys<Runner>,
     enrollments: Keys<Enrollment>,
     secrets: Keys<Secret>,
+    users: Keys<User>,
+    tokens: Keys<Token>,
 }
 
 macro_rules! missing {
@@ -64,7 +68,7 @@ macro_rules! missing {
 impl Wanted {
     missing! {
         actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan, runners: Runner,
-        enrollments: Enrollment, secrets: Secret
+        enrollments: Enrollment, secrets: Secret, users: User, tokens: Token
     }
 
     /// What a batch wants.
@@ -101,7 +105,18 @@ impl Wanted {
             (Aggregate::Enrollment(id), _) => self.enrollments.born((id.clone(),)),
             (Aggregate::Secret(id), Event::Secret(secret::Event::Set(_))) => self.secrets.born((*id,)),
             (Aggregate::Secret(id), _) => self.secrets.want((*id,), &mut fold.secrets),
-            (Aggregate::Job(..) | Aggregate::Repository(_) | Aggregate::SealingKey(_), _) => {}
+            (Aggregate::User(id), Event::User(user::Event::Created(_))) => self.users.born((*id,)),
+            (Aggregate::User(id), _) => self.users.want((*id,), &mut fold.users),
+            (Aggregate::Token(id), Event::Token(token::Event::Issued(_))) => self.tokens.born((*id,)),
+            (Aggregate::Token(id), _) => self.tokens.want((*id,), &mut fold.tokens),
+            // A preview has no rows: whoever asked for it has the answer.
+            (
+                Aggregate::Job(..)
+                | Aggregate::Preview(_)
+                | Aggregate::Repository(_)
+                | Aggregate::SealingKey(_),
+                _,
+            ) => {}
         }
     }
 
@@ -113,8 +128,12 @@ impl Wanted {
                 return;
             }
             job::Event::StepStarted(step) => return self.steps.born((id, step.attempt, step.step)),
+            job::Event::StepSkipped(step) => return self.steps.born((id, step.attempt, step.step)),
             job::Event::StepFinished(step) => {
                 return self.steps.want((id, step.attempt, step.step), &mut fold.steps);
+            }
+            job::Event::StepsReused(reused) => {
+                return self.attempts.want((id, reused.attempt), &mut fold.attempts);
             }
             job::Event::LogSealed(sealed) => {
                 return self.attempts.want((id, sealed.attempt), &mut fold.attempts);

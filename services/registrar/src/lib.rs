@@ -1,4 +1,4 @@
-//! The registrar: which machine speaks for which runner.
+//! The registrar: which machine speaks for which runner, and who has which subscription.
 //!
 //! Owns the answer to every machine that wants to enroll or to connect, and the end of the connections of those who were
 //! revoked. A fold over enrollments, small enough to be read anew at each start. Never hands out a secret. Invariant: a key

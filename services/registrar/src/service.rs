@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use broker::door::{Door, Knock};
+use broker::door::{Claim, Door, Knock};
 use broker::{Batch, Broker, DecideError, Follower, Newcomer, Newcomers, Start, is_user_key};
 use chrono::{SubsecRound as _, Utc};
 use events::blob::Sha256;
@@ -27,6 +27,9 @@ const AT_ONCE: usize = 16;
 
 /// After how long a runner's connections are looked for once more: one may have been under way.
 const ONCE_MORE: Duration = Duration::from_secs(1);
+
+/// How long the broker may take to tell of a subscription: meanwhile nobody else is let in.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Service {
     broker: Broker,
@@ -131,9 +134,25 @@ impl Service {
     }
 
     async fn open(&self, knock: &Knock) -> anyhow::Result<()> {
-        match self.fold.runner_of(&knock.public_key) {
-            Some(runner) => self.door.admit(knock, runner).await?,
-            None => self.door.refuse(knock, "its key speaks for no runner").await?,
+        match &knock.claim {
+            Claim::Key(public_key) => match self.fold.runner_of(public_key) {
+                Some(runner) => self.door.admit(knock, runner).await?,
+                None => self.door.refuse(knock, "its key speaks for no runner").await?,
+            },
+            Claim::Subscriber(name, password) => {
+                let known =
+                    tokio::time::timeout(PATIENCE, self.broker.knows_subscriber(name, password)).await;
+                match known {
+                    Ok(Ok(true)) => self.door.admit_subscriber(knock, name).await?,
+                    Ok(Ok(false)) => {
+                        self.door.refuse(knock, "no subscription has this name and password").await?
+                    }
+                    // It tries again.
+                    Ok(Err(_)) | Err(_) => {
+                        self.door.refuse(knock, "the subscription cannot be looked up").await?
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use broker::server::{Server, ServerConfig, Sync, locate};
 use broker::{Broker, Config, ConnectError, MachineKey, enroll};
 use chrono::{SubsecRound as _, Utc};
 use events::blob::Sha256;
-use events::enrollment::{self, Answer, Command, Enrollment, Request, TokenIssued};
+use events::enrollment::{self, Answer, Command, Enrolled, Enrollment, Request, TokenIssued};
 use events::envelope::{Actor, Origin};
 use events::id::{CommandId, RunnerId};
 use events::rejection::Code;
@@ -36,7 +36,12 @@ impl World {
         let config = ServerConfig { folder: path, port: None, runners: Vec::new(), sync: Sync::EverySecond };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
         let provisioner = server.client("provisioner", PATIENCE).unwrap();
-        Broker::connect(&provisioner).await.unwrap().provision().await.unwrap();
+        Broker::connect(&provisioner)
+            .await
+            .unwrap()
+            .provision(&broker::CacheLimits::default())
+            .await
+            .unwrap();
         let gateway = Broker::connect(&server.client("gateway", PATIENCE).unwrap()).await.unwrap();
         Self { server, gateway, folder }
     }
@@ -59,30 +64,40 @@ impl World {
     }
 
     async fn decide(&self, runner: &RunnerId, command: Command) {
-        let aggregate = Aggregate::Enrollment(runner.clone());
-        let origin = Origin {
-            command: CommandId::derived(&[&format!("{command:?}")]),
-            actor: Actor::user("test"),
-            correlation: runner.to_string(),
-            causation: None,
-            trace_parent: None,
-        };
-        let now = Utc::now().trunc_subsecs(6);
-        let decided = self.gateway.decide(&aggregate, &origin, now, |history| {
-            let state = history.iter().fold(Enrollment::default(), |state, recorded| match &recorded.event {
-                Event::Enrollment(event) => enrollment::evolve(state, event),
-                _ => state,
-            });
-            Ok(enrollment::decide(&state, command.clone(), now)?.map(Event::Enrollment))
-        });
-        decided.await.unwrap();
+        decide(&self.gateway, runner, command).await;
     }
+}
 
+async fn decide(broker: &Broker, runner: &RunnerId, command: Command) {
+    let aggregate = Aggregate::Enrollment(runner.clone());
+    let origin = Origin {
+        command: CommandId::derived(&[&format!("{command:?}")]),
+        actor: Actor::user("test"),
+        correlation: runner.to_string(),
+        causation: None,
+        trace_parent: None,
+    };
+    let now = Utc::now().trunc_subsecs(6);
+    let decided = broker.decide(&aggregate, &origin, now, |history| {
+        let state = history.iter().fold(Enrollment::default(), |state, recorded| match &recorded.event {
+            Event::Enrollment(event) => enrollment::evolve(state, event),
+            _ => state,
+        });
+        Ok(enrollment::decide(&state, command.clone(), now)?.map(Event::Enrollment))
+    });
+    decided.await.unwrap();
+}
+
+impl World {
     async fn token(&self, runner: &RunnerId, secret: &str, seconds: i64) -> String {
         let token = format!("{runner}.{secret}");
         let token_sha256 = Sha256::from_bytes(&sha2::Sha256::digest(&token).into());
         let expires_at = Utc::now().trunc_subsecs(6) + chrono::Duration::seconds(seconds);
-        self.decide(runner, Command::IssueToken(TokenIssued { token_sha256, expires_at })).await;
+        self.decide(
+            runner,
+            Command::IssueToken(TokenIssued { token_sha256, expires_at, pool: None, labels: None }),
+        )
+        .await;
         token
     }
 
@@ -155,6 +170,27 @@ async fn of_ten_machines_with_one_token_one_is_enrolled_though_the_registrar_die
     // Whoever did not hear the answer may ask again.
     let winner = answers.iter().position(|answer| code(answer).is_none()).unwrap();
     assert_eq!(code(&world.redeem(&token, &keys[winner]).await), None);
+    world.server.stop().await;
+}
+
+/// No process can be killed at this very moment by its clock, so the moment is made: this is what the log holds then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registrar_that_dies_between_its_append_and_its_answer_leaves_an_enrolled_machine() {
+    let world = World::new().await;
+    let (key, other) = (world.key("machine"), world.key("other"));
+    let token = world.token(&north(), "secret", 3_600).await;
+    let token_sha256 = Sha256::from_bytes(&sha2::Sha256::digest(&token).into());
+    let dead = Broker::connect(&world.server.client("registrar", PATIENCE).unwrap()).await.unwrap();
+    let enrolled = Enrolled { token_sha256, public_key: key.public_key.clone() };
+    decide(&dead, &north(), Command::Enroll(enrolled)).await;
+    drop(dead);
+    // The machine heard nothing and asks again, as long as it has to.
+    let (answer, _registrar) = tokio::join!(world.redeem(&token, &key), world.registrar());
+    assert_eq!(code(&answer), None);
+    assert_eq!(code(&world.redeem(&token, &other).await), Some(Code::TokenUsed));
+    world.connect(&north(), &key, PATIENCE).await.unwrap();
+    let history = world.gateway.history(&Aggregate::Enrollment(north())).await.unwrap();
+    assert_eq!(history.len(), 2, "it is enrolled once");
     world.server.stop().await;
 }
 

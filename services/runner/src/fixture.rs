@@ -88,6 +88,7 @@ impl Fixture {
             repository: "example.org/fixture".to_owned(),
             base_ref: "refs/heads/main".parse().unwrap(),
             base_oid: oid.trim().parse().unwrap(),
+            only: None,
         };
         let trash = Trash::open(dir.path().join("trash")).unwrap();
         let folders = FolderCache::open(dir.path().join("cache"), u64::MAX, trash.clone()).unwrap();

@@ -12,6 +12,7 @@ mod cache;
 mod fixture;
 mod git;
 mod health;
+mod import;
 mod journal;
 mod kept;
 mod leaving;
@@ -38,6 +39,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use import::{Import, Imported, Refused, Stage, import};
 pub use reach::{NetworkSettings, Peer, Range, Reach};
 
 use broker::Broker;
@@ -45,6 +47,7 @@ use events::id::RunnerId;
 use tokio_util::sync::CancellationToken;
 
 pub use reserve::Reserve;
+pub use sandbox::is_image_name;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ pub struct Config {
     pub runtime: Option<String>,
     /// What jobs may reach.
     pub networks: NetworkSettings,
+    /// The image in which the `command` steps of legacy action files run.
+    pub command_image: String,
     /// How many bytes of checked-out trees and of actions' files it keeps for later jobs.
     pub tree_cache_bytes: u64,
     /// How much must be free before a job is taken.

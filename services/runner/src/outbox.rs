@@ -34,7 +34,12 @@ pub(crate) struct Outbox {
 /// Whether nothing follows a report.
 pub(crate) const fn is_final(what: &What) -> bool {
     match what {
-        What::Started | What::StepStarted { .. } | What::StepFinished { .. } => false,
+        What::Started
+        | What::Images { .. }
+        | What::StepStarted { .. }
+        | What::StepFinished { .. }
+        | What::StepSkipped { .. }
+        | What::Reused { .. } => false,
         What::Succeeded { .. }
         | What::Failed { .. }
         | What::TimedOut { .. }

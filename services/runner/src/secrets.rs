@@ -1,7 +1,7 @@
 //! The secrets of an attempt: opened in memory, and nowhere else.
 //!
 //! Owns the values in the clear, and the mask that hides them. Invariant: a value leaves here only as a variable of a step that
-//! lists it.
+//! lists it, or as the login for a registry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use broker::sealing::{KeyPair, Plain};
 use events::job::{Failure, FailureKind};
 use events::secret::SecretName;
 use events::ticket::Ticket;
-use spec::{Definition, Step};
+use spec::{Definition, Registry, Step};
 
 use crate::mask::Masker;
+use crate::sandbox::Login;
 
 /// What the steps of an attempt may use. Cheap to clone.
 #[derive(Clone, Default)]
@@ -46,32 +47,40 @@ impl Secrets {
         &self.masker
     }
 
-    /// Whether the steps can have all that they ask for.
+    /// Whether the steps, and the registries of their images, can have all that they ask for.
     ///
     /// # Errors
-    /// Which secret of which step is missing, and what to do.
+    /// Which secret is missing and who asks for it, and what to do.
     pub(crate) fn check(&self, definition: &Definition) -> Result<(), Failure> {
-        for (step, number) in definition.steps.iter().zip(1..) {
-            for name in &step.secrets {
-                let (what, hint) = match self.values.get(name) {
-                    Some(Some(_)) => continue,
-                    Some(None) => (
-                        "cannot be opened: the key that it was sealed to is gone",
-                        format!("Set it again with `patchwave secret set {name}`, and run the action again."),
-                    ),
-                    None => (
-                        "is not set",
-                        format!("Set it with `patchwave secret set {name}`, and run the action again."),
-                    ),
-                };
-                return Err(failure(
-                    number,
-                    format!("step {number} asks for the secret `{name}`, which {what}"),
-                    hint,
-                ));
-            }
+        let steps = definition.steps.iter().zip(1..).flat_map(|(step, number)| {
+            step.secrets.iter().map(move |name| (Some(number), format!("step {number}"), name))
+        });
+        let registries = definition.settings.registries.iter();
+        let registries = registries.map(|one| (None, format!("the registry `{}`", one.host), &one.password));
+        for (step, whose, name) in steps.chain(registries) {
+            let (what, again) = match self.values.get(name) {
+                Some(Some(_)) => continue,
+                Some(None) => ("cannot be opened: the key that it was sealed to is gone", " again"),
+                None => ("is not set", ""),
+            };
+            let message = format!("{whose} asks for the secret `{name}`, which {what}");
+            let hint = format!("Set it{again} with `patchwave secret set {name}`, and run the action again.");
+            return Err(failure(step, message, hint));
         }
         Ok(())
+    }
+
+    /// The logins for registries, which no step sees.
+    pub(crate) fn logins(&self, registries: &[Registry]) -> Vec<Login> {
+        let login = |registry: &Registry| {
+            Some(Login {
+                host: registry.host.clone(),
+                username: registry.username.clone(),
+                password: self.values.get(&registry.password)?.clone()?,
+                secret: registry.password.clone(),
+            })
+        };
+        registries.iter().filter_map(login).collect()
     }
 
     /// The variables of a step that are secrets.
@@ -83,8 +92,8 @@ impl Secrets {
     }
 }
 
-fn failure(step: u32, message: String, hint: String) -> Failure {
-    Failure { kind: FailureKind::Secret, step: Some(step), exit_code: None, limit: None, message, hint }
+fn failure(step: Option<u32>, message: String, hint: String) -> Failure {
+    Failure { kind: FailureKind::Secret, step, exit_code: None, limit: None, message, hint }
 }
 
 #[cfg(test)]
@@ -140,6 +149,25 @@ mod tests {
         let closed = Secrets::open(&key, &ticket(&key, None)).unwrap();
         assert!(closed.check(&definition("[TOKEN]")).unwrap_err().message.contains("cannot be opened"));
         assert!(closed.check(&definition("{}")).is_ok());
+    }
+
+    #[test]
+    fn the_login_for_a_registry_is_no_variable_and_is_hidden() {
+        let key = KeyPair::generate();
+        let secrets = Secrets::open(&key, &ticket(&key, Some("hunter22"))).unwrap();
+        let registries =
+            "patchwave: { registries: [{ host: r.example.com, username: bot, password: TOKEN }] }";
+        let text = format!(
+            "name: n\nsteps: [{{ run: x, container: c }}]\n{registries}\n\
+             changesetTemplate: {{ title: t, branch: b, commit: {{ message: m }} }}\n"
+        );
+        let definition = crate::fixture::definition(&text);
+        let logins = secrets.logins(&definition.settings.registries);
+        assert_eq!((&*logins[0].username, logins[0].password.reveal()), ("bot", "hunter22"));
+        assert_eq!(secrets.variables(&definition.steps[0]).count(), 0);
+        assert_eq!(secrets.masker().text("hunter22"), "***");
+        let missing = Secrets::default().check(&definition).unwrap_err();
+        assert!(missing.message.contains("the registry `r.example.com` asks for the secret `TOKEN`"));
     }
 
     #[test]

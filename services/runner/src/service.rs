@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) site: Site,
     /// The most that jobs may reach.
     pub(crate) most: Reach,
+    /// The image in which the `command` steps of legacy action files run.
+    pub(crate) command_image: String,
     /// Opens the secrets of tickets. In memory alone, and new at each start: nothing on disk can be opened without it.
     pub(crate) sealing_key: KeyPair,
     /// How long a step may take to end after SIGTERM before it is killed.
@@ -108,6 +110,7 @@ impl Service {
                 slots: config.slots,
             },
             most: config.networks.most,
+            command_image: config.command_image.clone(),
             sealing_key: KeyPair::generate(),
             grace: config.grace,
         });

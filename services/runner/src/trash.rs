@@ -1,8 +1,8 @@
 //! The trash: how folders that steps wrote in go away.
 //!
 //! Owns deletion. A step can nest folders deeper than a path can name or a recursion can follow: what is deeper than any
-//! ordinary tree is left to `rm`, which handles both, and saved a process otherwise. Invariant: what was discarded is out of sight at once, and a crash half-way leaves it in
-//! the trash, which is emptied at the next start.
+//! ordinary tree is left to `rm`, which handles both, and saved a process otherwise. Invariant: what was discarded is out
+//! of sight at once, and a crash half-way leaves it in the trash, which is emptied at the next start.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -97,22 +97,28 @@ fn remove(path: &Path) -> rustix::io::Result<()> {
 }
 
 fn empty(folder: OwnedFd, device: u64, depth: usize) -> rustix::io::Result<()> {
-    for entry in Dir::read_from(&folder)? {
+    let mut entries = Dir::new(folder)?;
+    while let Some(entry) = entries.read() {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
         }
+        let folder = entries.fd()?;
         if entry.file_type() != FileType::Directory {
-            unlinkat(&folder, name, AtFlags::empty())?;
+            unlinkat(folder, name, AtFlags::empty())?;
             continue;
         }
-        let below = openat(&folder, name, folder_flags(), Mode::empty())?;
+        // Most are empty: those are not looked into.
+        if unlinkat(folder, name, AtFlags::REMOVEDIR).is_ok() {
+            continue;
+        }
+        let below = openat(folder, name, folder_flags(), Mode::empty())?;
         if depth == 0 || fstat(&below)?.st_dev != device {
             return Err(Errno::XDEV);
         }
         empty(below, device, depth - 1)?;
-        unlinkat(&folder, name, AtFlags::REMOVEDIR)?;
+        unlinkat(folder, name, AtFlags::REMOVEDIR)?;
     }
     Ok(())
 }

@@ -55,6 +55,17 @@ impl Service {
     pub(crate) fn execution_fact(&self, id: ExecutionId, event: execution::Event) -> Fact {
         let expected = self.fold.executions.get(&id).map_or(0, |execution| execution.own.sequence);
         let command = CommandId::derived(&[event.name(), &id.to_string(), &expected.to_string()]);
+        self.commanded_fact(id, command, event)
+    }
+
+    /// The same for a command from elsewhere.
+    pub(crate) fn commanded_fact(
+        &self,
+        id: ExecutionId,
+        command: CommandId,
+        event: execution::Event,
+    ) -> Fact {
+        let expected = self.fold.executions.get(&id).map_or(0, |execution| execution.own.sequence);
         fact(Aggregate::Execution(id), Event::Execution(event), origin(command, id.to_string()), expected)
     }
 

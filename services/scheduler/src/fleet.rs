@@ -3,10 +3,10 @@
 //! Owns what a heartbeat or its absence means for the log. An attempt is lost when its runner is silent for a lease, or
 //! lives and no longer has it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Context as _;
-use events::beat::{LEASE_MS, Running};
+use events::beat::{LEASE_MS, RunnerBeat, Running};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::job::{self, Command, Loss, LossCause, State};
 use events::runner;
@@ -33,17 +33,30 @@ impl Service {
             if known.is_some_and(|known| known.incarnation == beat.incarnation) || beat.slots == 0 {
                 continue;
             }
+            let (pool, labels) = self.belongs(id, beat);
             let registered = runner::Registered {
                 incarnation: beat.incarnation,
                 slots: beat.slots,
-                pool: beat.pool.clone(),
-                labels: beat.labels.clone(),
+                pool: pool.to_owned(),
+                labels: labels.clone(),
                 version: beat.version.clone(),
             };
             tracing::info!(runner = %id, slots = beat.slots, "a runner came");
             facts.push(self.runner_fact(id, registered.into()));
         }
         self.append(facts).await
+    }
+
+    /// The pool and the labels of a runner: what its token says, and what it says itself where that says nothing.
+    pub(crate) fn belongs<'a>(
+        &'a self,
+        id: &RunnerId,
+        beat: &'a RunnerBeat,
+    ) -> (&'a str, &'a BTreeMap<String, String>) {
+        let token = self.fold.enrollments.get(id).and_then(|tracked| tracked.state.says());
+        let pool = token.and_then(|token| token.pool.as_deref()).unwrap_or(&beat.pool);
+        let labels = token.and_then(|token| token.labels.as_ref()).unwrap_or(&beat.labels);
+        (pool, labels)
     }
 
     /// Records the runners that went, and the attempts that are lost.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use events::enrollment::{self, Enrollment};
 use events::envelope::{Actor, Recorded};
 use events::execution::{self, Counts, Selection};
 use events::id::{ExecutionId, JobId, RunnerId, SecretId};
@@ -15,8 +16,9 @@ use events::runner::{self, DEFAULT_POOL};
 use events::secret::{self, Scope, Sealed, Secret, SecretName, SecretVersion};
 use events::{Aggregate, Event, Timestamp};
 use serde::{Deserialize, Serialize};
+use spec::{Container, Definition};
 
-use crate::admission::{Admission, JobLimits, Standing, Terms};
+use crate::admission::{Admission, Demand, JobLimits, Standing, Terms};
 
 /// An aggregate's state and where its newest event stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,10 @@ pub(crate) struct Execution {
     pub(crate) due: BTreeSet<JobId>,
     /// The jobs that wait.
     pub(crate) waiting: BTreeMap<JobId, Wait>,
+    /// Whether no job of it has come far enough to tell what the names of its images mean: until then they run one at a time,
+    /// so that no two can find different images.
+    #[serde(default)]
+    pub(crate) is_unpinned: bool,
     /// How many jobs have not ended.
     #[serde(skip)]
     pub(crate) open: usize,
@@ -49,6 +55,9 @@ pub(crate) struct Execution {
 pub(crate) struct Settings {
     /// The pool of runners that its jobs ask for.
     pub(crate) pool: String,
+    /// The labels that such a runner must have.
+    #[serde(default)]
+    pub(crate) labels: BTreeSet<String>,
     pub(crate) max_jobs: Option<u32>,
     /// How long a job may wait for a runner.
     pub(crate) queue_timeout: Option<Duration>,
@@ -57,6 +66,9 @@ pub(crate) struct Settings {
     /// The secrets that its steps ask for.
     #[serde(default)]
     pub(crate) secrets: Vec<SecretName>,
+    /// Whether its steps name images.
+    #[serde(default)]
+    pub(crate) names_images: bool,
 }
 
 /// Since when a job waits: by its place in the log, and by the clock.
@@ -79,6 +91,9 @@ pub(crate) struct Fold {
     /// In the order in which they were requested: ids are made from the time.
     pub(crate) executions: BTreeMap<ExecutionId, Execution>,
     pub(crate) runners: BTreeMap<RunnerId, Tracked<runner::Runner>>,
+    /// What the tokens say of runners that enrolled with one.
+    #[serde(default)]
+    pub(crate) enrollments: BTreeMap<RunnerId, Tracked<Enrollment>>,
     /// As they stand in the log: sealed.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<SecretId, Tracked<Secret>>,
@@ -116,6 +131,8 @@ pub(crate) struct Index {
     pub(crate) done: BTreeSet<ExecutionId>,
     /// The executions of which it is noted that their jobs wait in vain.
     pub(crate) starved: BTreeSet<ExecutionId>,
+    /// What is to be done in executions; none where that cannot be read. After a snapshot it is read once it is needed.
+    pub(crate) definitions: HashMap<ExecutionId, Option<Definition>>,
 }
 
 impl Fold {
@@ -155,6 +172,10 @@ impl Fold {
             (Aggregate::Runner(id), Event::Runner(event)) => {
                 let tracked = self.runners.entry(id.clone()).or_default();
                 advance(tracked, recorded.sequence, |runner| runner::evolve(runner, event));
+            }
+            (Aggregate::Enrollment(id), Event::Enrollment(event)) => {
+                let tracked = self.enrollments.entry(id.clone()).or_default();
+                advance(tracked, recorded.sequence, |one| enrollment::evolve(one, event));
             }
             (Aggregate::Secret(id), Event::Secret(event)) => {
                 let tracked = self.secrets.entry(*id).or_default();
@@ -199,18 +220,16 @@ impl Fold {
                         self.index.whose.remove(job);
                     }
                     self.index.admission.close(id);
+                    self.index.definitions.remove(&id);
                 }
             }
             execution::Event::Requested(requested) => {
-                let execution = self.executions.entry(id).or_insert_with(|| Execution {
-                    own: Tracked::default(),
-                    user: recorded.actor.clone(),
-                    settings: Settings::of(requested),
-                    jobs: BTreeMap::new(),
-                    due: BTreeSet::new(),
-                    waiting: BTreeMap::new(),
-                    open: 0,
-                });
+                let definitions = &mut self.index.definitions;
+                let new = || {
+                    let definition = definitions.entry(id).or_insert_with(|| read(requested));
+                    Execution::new(recorded.actor.clone(), Settings::of(definition.as_ref()))
+                };
+                let execution = self.executions.entry(id).or_insert_with(new);
                 self.index.admission.open(id, execution.terms());
                 advance(&mut execution.own, recorded.sequence, |own| execution::evolve(own, event));
             }
@@ -224,6 +243,10 @@ impl Fold {
             },
             _ => {
                 if let Some(execution) = self.executions.get_mut(&id) {
+                    if let execution::Event::ImagesPinned(_) = event {
+                        execution.is_unpinned = false;
+                        self.index.admission.loosen(id);
+                    }
                     advance(&mut execution.own, recorded.sequence, |own| execution::evolve(own, event));
                 }
             }
@@ -254,6 +277,10 @@ impl Fold {
         }
         self.index.whose.insert(job, id);
         self.index.enter((id, job), &tracked.state, execution.waiting.get(&job), limit);
+        if execution.is_unpinned && tells_of_images(event) {
+            execution.is_unpinned = false;
+            self.index.admission.loosen(id);
+        }
         let is_open = tracked.state.outcome().is_none();
         execution.open = execution.open + usize::from(is_open) - usize::from(was_open);
     }
@@ -295,6 +322,14 @@ impl Fold {
             execution.due.remove(&job);
         }
         self.reckon(id);
+    }
+
+    /// Reads what is to be done in an execution, unless that is read already.
+    pub(crate) fn read_definition(&mut self, id: ExecutionId) {
+        let requested = self.executions.get(&id).and_then(|execution| execution.own.state.requested.as_ref());
+        if let Some(requested) = requested {
+            self.index.definitions.entry(id).or_insert_with(|| read(requested));
+        }
     }
 
     /// How long a job of an execution may wait for a runner.
@@ -357,27 +392,53 @@ impl Index {
 }
 
 impl Settings {
-    /// What a pinned definition says. One that can no longer be read says nothing: its runner says why.
-    fn of(requested: &execution::Requested) -> Self {
-        let parsed = spec::parse(&spec::Source::from(&requested.definition));
-        let Ok(definition) = parsed.map(|parsed| parsed.definition) else {
+    /// What a definition says. One that can no longer be read says nothing.
+    fn of(definition: Option<&Definition>) -> Self {
+        let Some(definition) = definition else {
             return Self { pool: DEFAULT_POOL.to_owned(), ..Self::default() };
         };
         let secrets = definition.secrets().into_iter().cloned().collect();
-        let settings = definition.settings;
+        let names_images = definition.steps.iter().any(|step| matches!(step.container, Container::Image(_)));
+        let settings = definition.settings.clone();
         Self {
-            pool: settings.pool.unwrap_or_else(|| DEFAULT_POOL.to_owned()),
+            pool: definition.pool().to_owned(),
+            labels: settings.labels,
             max_jobs: settings.max_jobs,
             queue_timeout: settings.queue_timeout,
             timeout: settings.timeout,
             secrets,
+            names_images,
         }
     }
 }
 
 impl Execution {
+    fn new(user: Actor, settings: Settings) -> Self {
+        Self {
+            own: Tracked::default(),
+            user,
+            is_unpinned: settings.names_images,
+            settings,
+            jobs: BTreeMap::new(),
+            due: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            open: 0,
+        }
+    }
+
     fn terms(&self) -> Terms {
-        Terms { user: self.user.clone(), pool: self.settings.pool.clone(), max_jobs: self.settings.max_jobs }
+        Terms {
+            user: self.user.clone(),
+            demand: self.demand(),
+            max_jobs: self.settings.max_jobs,
+            one_at_a_time: self.is_unpinned,
+        }
+    }
+
+    /// What its jobs ask of a runner.
+    pub(crate) fn demand(&self) -> Demand {
+        let Settings { pool, labels, .. } = &self.settings;
+        Demand { pool: pool.as_str().into(), labels: labels.clone().into() }
     }
 
     /// Whether it was resolved and has fewer jobs than workspaces.
@@ -421,6 +482,17 @@ impl Execution {
         }
         counts
     }
+}
+
+/// What is to be done in an execution. Where that can no longer be read, its runner says why.
+fn read(requested: &execution::Requested) -> Option<Definition> {
+    spec::parse(&spec::Source::from(&requested.definition)).ok().map(|parsed| parsed.definition)
+}
+
+/// Whether a job that has come so far has told of its images, or never will: a runner does so before the first step.
+const fn tells_of_images(event: &job::Event) -> bool {
+    use job::Event::{Failed, StepSkipped, StepStarted, Succeeded, TimedOut};
+    matches!(event, StepStarted(_) | StepSkipped(_) | Succeeded(_) | Failed(_) | TimedOut(_))
 }
 
 fn advance<T: Default>(tracked: &mut Tracked<T>, sequence: u64, evolve: impl FnOnce(T) -> T) {

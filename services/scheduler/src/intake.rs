@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use anyhow::Context as _;
+use events::execution::{Command, decide};
 use events::id::JobId;
 use events::report::Report;
 
@@ -20,9 +21,16 @@ struct Opened<'a> {
     done: usize,
 }
 
+impl<'a> Opened<'a> {
+    /// The next report, if there is one.
+    fn current(&self) -> Option<&'a Report> {
+        self.delivery.reports.as_ref().ok()?.get(self.done)
+    }
+}
+
 /// What is to be done about a delivery now.
 enum Next {
-    /// A fact of this job is to be appended.
+    /// A fact that this job's runner tells of is to be appended.
     Append(JobId, Box<Fact>),
     /// Its next report comes after one on the same job that is under way.
     Wait,
@@ -64,11 +72,14 @@ impl Service {
             }
         }
         let news = self.try_append(facts).await?;
+        let mut told = Vec::new();
         for (place, index) in reported.into_iter().enumerate() {
             if !news.contains(&place) {
+                told.extend(left[index].current());
                 left[index].done += 1;
             }
         }
+        self.keep(&told).await;
         if !news.is_empty() {
             self.take_next_events().await?;
         }
@@ -77,17 +88,26 @@ impl Service {
 
     /// Passes over what changes nothing, up to the next fact.
     fn next(&self, opened: &mut Opened<'_>, busy: &HashSet<JobId>) -> Next {
-        let reports = match &opened.delivery.reports {
-            Ok(reports) => reports,
-            Err(error) => return Next::Dead(error.to_string()),
-        };
-        while let Some(report) = reports.get(opened.done) {
+        if let Err(error) = &opened.delivery.reports {
+            return Next::Dead(error.to_string());
+        }
+        while let Some(report) = opened.current() {
             if busy.contains(&report.job) {
                 return Next::Wait;
             }
             match self.judge(opened.delivery, report) {
                 Verdict::Fact(event) => {
                     let fact = self.job_fact((report.execution, report.job), command_id(report), event);
+                    return Next::Append(report.job, Box::new(fact));
+                }
+                Verdict::Images(images) => {
+                    let execution = self.fold.executions.get(&report.execution);
+                    let event = execution.map(|one| decide(&one.own.state, Command::PinImages(images)));
+                    let Some(Ok(Some(event))) = event else {
+                        opened.done += 1;
+                        continue;
+                    };
+                    let fact = self.commanded_fact(report.execution, command_id(report), event);
                     return Next::Append(report.job, Box::new(fact));
                 }
                 Verdict::Done => opened.done += 1,

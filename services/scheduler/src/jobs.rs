@@ -8,6 +8,7 @@ use std::time::Duration;
 use events::execution::{self, decide};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::job::{self, Command, State};
+use events::runner::label_words;
 use events::ticket::Ticket;
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
@@ -44,13 +45,15 @@ impl Service {
         Ok(())
     }
 
-    /// Gives waiting jobs to runners of their pool with a free slot.
+    /// Gives waiting jobs to runners of their pool with their labels and a free slot.
     pub(crate) async fn assign(&mut self, now: Instant) -> anyhow::Result<()> {
         let (mut facts, mut admitted) = (Vec::new(), Vec::new());
         for (pool, mut rooms) in self.rooms(now) {
             while !rooms.is_full() {
-                let Some(id) = self.fold.index.admission.admit(&pool) else { break };
-                let Some(runner) = rooms.take() else { break };
+                let admission = &mut self.fold.index.admission;
+                let Some(id) = admission.admit(&pool, |labels| rooms.has(labels)) else { break };
+                let labels = self.fold.executions.get(&id.0).map(|one| &one.settings.labels);
+                let Some(runner) = labels.and_then(|labels| rooms.take(labels)) else { break };
                 match self.assignment(id, runner) {
                     Some(fact) => {
                         facts.push(fact);
@@ -87,7 +90,8 @@ impl Service {
                 self.fold.runners.get(id).is_some_and(|tracked| tracked.state.registered.is_some());
             if registered && !self.is_draining(id, beat) {
                 let free = (beat.slots as usize).saturating_sub(self.fold.load(id));
-                rooms.entry(beat.pool.clone()).or_default().add(id.clone(), free);
+                let (pool, labels) = self.belongs(id, beat);
+                rooms.entry(pool.to_owned()).or_default().add(label_words(labels), id.clone(), free);
             }
         }
         rooms
@@ -109,6 +113,7 @@ impl Service {
             due.extend(held.filter_map(|id| self.due_ticket(*id)).map(|ticket| (runner.clone(), ticket)));
         }
         let due = self.with_secrets(due, now).await;
+        let due = self.with_reuse(due).await;
         let broker = &self.broker;
         let mut sending = stream::iter(due)
             .map(|(runner, ticket)| async move { (broker.put_ticket(&runner, &ticket).await, ticket) })
@@ -130,9 +135,8 @@ impl Service {
         if !assigned || self.sent.get(&job) == Some(&state.attempt) {
             return None;
         }
-        let requested = of.own.state.requested.as_ref()?;
         let timeout = of.settings.timeout.unwrap_or(self.config.default_timeout).min(self.config.max_timeout);
-        tickets::ticket((execution, requested), (job, state), timeout)
+        tickets::ticket((execution, &of.own.state), (job, state), timeout)
     }
 
     /// Ends the executions with nothing left to do.

@@ -4,7 +4,11 @@
 //! given away is dropped; one that makes no sense is buried, never acknowledged away.
 
 use events::id::{CommandId, RunnerId};
-use events::job::{self, Canceled, Command, Job, Loss, StepFinished, StepStarted, Succeeded, TimedOut};
+use events::image::ImagePin;
+use events::job::{
+    self, Canceled, Command, Job, Loss, StepFinished, StepSkipped, StepStarted, StepsReused, Succeeded,
+    TimedOut,
+};
 use events::rejection::Code;
 use events::report::{Report, What};
 use events::{Rejection, Timestamp};
@@ -14,6 +18,8 @@ use events::{Rejection, Timestamp};
 pub(crate) enum Verdict {
     /// It is a fact.
     Fact(job::Event),
+    /// The names of images mean these, unless it is known already what they mean.
+    Images(Vec<ImagePin>),
     /// It changes nothing.
     Done,
     /// It makes no sense.
@@ -29,13 +35,26 @@ pub(crate) fn judge(job: Option<&Job>, runner: &RunnerId, report: &Report, now: 
             report.attempt
         ));
     }
-    match job::decide(job, command(report, now)) {
+    if let What::Images { images } = &report.what {
+        return judge_images(job, report.attempt, images);
+    }
+    let Some(command) = command(report, now) else { return Verdict::Done };
+    match job::decide(job, command) {
         Ok(Some(event)) => Verdict::Fact(event),
         Ok(None) => Verdict::Done,
         Err(Rejection { code: Code::StaleAttempt, .. }) if report.attempt < job.attempt || is_over(job) => {
             Verdict::Done
         }
         Err(rejection) => Verdict::Dead(rejection.message),
+    }
+}
+
+fn judge_images(job: &Job, attempt: u32, images: &[ImagePin]) -> Verdict {
+    match images.iter().find(|pin| !pin.is_sound()) {
+        _ if attempt < job.attempt || is_over(job) => Verdict::Done,
+        _ if attempt > job.attempt => Verdict::Dead(format!("attempt {attempt} was never given out")),
+        Some(pin) => Verdict::Dead(format!("`{}` is no digest of the image `{}`", pin.digest, pin.reference)),
+        None => Verdict::Images(images.to_vec()),
     }
 }
 
@@ -51,23 +70,31 @@ pub(crate) fn command_id(report: &Report) -> CommandId {
     CommandId::derived(&["report", &job, &attempt, &number])
 }
 
-fn command(report: &Report, now: Timestamp) -> Command {
+/// What a report asks of its job; none if it says nothing of it.
+fn command(report: &Report, now: Timestamp) -> Option<Command> {
     let attempt = report.attempt;
-    match report.what.clone() {
+    Some(match report.what.clone() {
+        What::Images { .. } => return None,
         What::Started => Command::Start { attempt },
         What::StepStarted { step } => Command::StartStep(StepStarted { attempt, step }),
         What::StepFinished { step, exit_code, duration_ms } => {
             Command::FinishStep(StepFinished { attempt, step, exit_code, duration_ms })
         }
-        What::Succeeded { patch, diff_stat, log } => {
-            Command::Succeed(Succeeded { attempt, patch, diff_stat, log })
+        What::StepSkipped { step } => Command::SkipStep(StepSkipped { attempt, step }),
+        What::Reused { step, execution, job } => {
+            Command::ReuseSteps(StepsReused { attempt, step, execution, job })
         }
-        What::Failed { failure, log } => Command::Fail { attempt, failure, log },
-        What::TimedOut { limit_ms, step, log } => Command::TimeOut(TimedOut { attempt, limit_ms, step, log }),
+        What::Succeeded { patch, diff_stat, outputs, log, .. } => {
+            Command::Succeed(Succeeded { attempt, patch, diff_stat, outputs, log })
+        }
+        What::Failed { failure, log, .. } => Command::Fail { attempt, failure, log },
+        What::TimedOut { limit_ms, step, log, .. } => {
+            Command::TimeOut(TimedOut { attempt, limit_ms, step, log })
+        }
         What::Returned { reason } => Command::Return { attempt, reason },
         What::Canceled { log } => Command::Cancel(Canceled { attempt: Some(attempt), log: Some(log) }),
         What::Abandoned { cause, reason, .. } => Command::Lose(Loss { attempt, cause, reason, now }),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -145,6 +172,23 @@ mod tests {
         assert_eq!(judge(Some(&job), &runner("a"), &word, now()), Verdict::Fact(canceled.into()));
         let verdict = judge(Some(&running(2, "a")), &runner("a"), &word, now());
         assert!(matches!(verdict, Verdict::Dead(_)), "nobody asked for it: {verdict:?}");
+    }
+
+    #[test]
+    fn what_images_mean_is_said_by_the_holder_and_is_a_digest() {
+        let images = |digest: &str| What::Images {
+            images: vec![ImagePin { reference: "alpine:3".to_owned(), digest: digest.to_owned() }],
+        };
+        let digest = format!("alpine@sha256:{}", "a7".repeat(32));
+        let job = running(2, "a");
+        let judge = |runner: &str, attempt, what| {
+            judge(Some(&job), &self::runner(runner), &report(attempt, what), now())
+        };
+        assert!(matches!(judge("a", 2, images(&digest)), Verdict::Images(pins) if pins[0].digest == digest));
+        assert_eq!(judge("b", 1, images(&digest)), Verdict::Done);
+        assert!(matches!(judge("b", 2, images(&digest)), Verdict::Dead(_)));
+        assert!(matches!(judge("a", 3, images(&digest)), Verdict::Dead(_)));
+        assert!(matches!(judge("a", 2, images("alpine:3")), Verdict::Dead(_)));
     }
 
     #[test]

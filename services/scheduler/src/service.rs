@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Config;
+use crate::admission::Demand;
 use crate::cancel::Told;
 use crate::fold::{Fold, Site};
 use crate::leases::{LEASE, Leases};
@@ -46,8 +47,8 @@ pub(crate) struct Service {
     pub(crate) told: Told,
     /// Executions whose jobs could not be queued, and when to try again.
     pub(crate) stuck: HashMap<ExecutionId, Instant>,
-    /// Pools for which jobs wait and whose runners take none, since when.
-    pub(crate) unserved: HashMap<String, Instant>,
+    /// What jobs ask for that wait while no such runner takes any, since when.
+    pub(crate) unserved: HashMap<Demand, Instant>,
     /// Starts of runners that were told that nothing new will come.
     pub(crate) told_to_drain: HashSet<(RunnerId, Uuid)>,
     snapshot: SnapshotFile,
@@ -67,7 +68,8 @@ impl Service {
         let (job_limits, queue_timeout) = (config.job_limits.clone(), config.default_queue_timeout);
         fold.reindex(Site { job_limits, queue_timeout });
         let filters =
-            [subject::ALL_EXECUTIONS, subject::ALL_RUNNERS, subject::ALL_SECRETS].map(str::to_owned);
+            [subject::ALL_EXECUTIONS, subject::ALL_RUNNERS, subject::ALL_ENROLLMENTS, subject::ALL_SECRETS];
+        let filters = filters.map(str::to_owned);
         let events = broker.follow_events(&filters, Start::After(checkpoint.sequence));
         let mut service = Self {
             config,

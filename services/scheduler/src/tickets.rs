@@ -5,26 +5,28 @@
 
 use std::time::Duration;
 
-use events::execution::Requested;
+use events::execution::Execution;
 use events::id::{ExecutionId, JobId};
 use events::job::Job;
 use events::ticket::Ticket;
 
 /// The ticket for a job's current attempt; none before the job is queued.
 pub(crate) fn ticket(
-    execution: (ExecutionId, &Requested),
+    execution: (ExecutionId, &Execution),
     job: (JobId, &Job),
     timeout: Duration,
 ) -> Option<Ticket> {
-    let (id, requested) = execution;
+    let (id, execution) = execution;
     let (job, state) = job;
     Some(Ticket {
         execution: id,
         job,
         attempt: state.attempt,
-        definition: requested.definition.clone(),
+        definition: execution.requested.as_ref()?.definition.clone(),
         workspace: state.workspace.clone()?,
         timeout_ms: timeout.as_millis() as u64,
         secrets: Vec::new(),
+        images: execution.pins().collect(),
+        reuse: None,
     })
 }

@@ -2,22 +2,33 @@
 //!
 //! Owns its keys. Each key's value is read by the module of its name.
 
+use super::branch;
 use super::changeset;
+use super::import;
 use super::scope;
 use super::settings;
 use super::step;
+use super::transform;
 use super::walk::{Shape, Walk};
+use super::workspaces;
+use crate::context::BatchChange;
 use crate::definition::{Definition, Kind};
 use crate::diagnostic::{Code, Problem, shown};
 use crate::document::{Node, NodeKind};
 
-const BATCH_SPEC: Shape = Shape {
+pub(super) const BATCH_SPEC: Shape = Shape {
     what: "a batch spec",
-    keys: &["version", "name", "description", "on", "steps", "changesetTemplate", "patchwave"],
-    later: &[
-        ("workspaces", "leave it out: each repository is one workspace at its root"),
-        ("transformChanges", "leave it out: each repository gets one changeset"),
-        ("importChangesets", "leave it out: only the changesets of this action are tracked"),
+    keys: &[
+        "version",
+        "name",
+        "description",
+        "on",
+        "workspaces",
+        "steps",
+        "transformChanges",
+        "importChangesets",
+        "changesetTemplate",
+        "patchwave",
     ],
     elsewhere: &[
         ("title", "it belongs below `changesetTemplate`"),
@@ -59,7 +70,19 @@ pub(super) fn definition(walk: &mut Walk<'_>, root: &Node) -> Option<Definition>
         None => Some(String::new()),
     };
     let on = fields.get("on").map(|node| scope::on(walk, node)).unwrap_or_default();
-    let steps = fields.get("steps").map(|node| step::steps(walk, node)).unwrap_or_default();
+    let workspaces =
+        fields.get("workspaces").map(|node| workspaces::workspaces(walk, node)).unwrap_or_default();
+    let batch_change = BatchChange {
+        name: name.clone().unwrap_or_default(),
+        description: description.clone().unwrap_or_default(),
+    };
+    let steps = fields.get("steps").map(|node| step::steps(walk, node, &batch_change)).unwrap_or_default();
+    let transform_changes = fields
+        .get("transformChanges")
+        .map(|node| transform::transform_changes(walk, node))
+        .unwrap_or_default();
+    let import_changesets =
+        fields.get("importChangesets").map(|node| import::import_changesets(walk, node)).unwrap_or_default();
     let template = fields.get("changesetTemplate");
     let has_steps = |node: &Node| matches!(&node.kind, NodeKind::List(steps) if !steps.is_empty());
     if template.is_none() && fields.get("steps").is_some_and(has_steps) {
@@ -70,15 +93,22 @@ pub(super) fn definition(walk: &mut Walk<'_>, root: &Node) -> Option<Definition>
     }
     let changeset_template = template.and_then(|node| changeset::template(walk, node));
     let settings = fields.get("patchwave").map(|node| settings::settings(walk, node)).unwrap_or_default();
-    Some(Definition {
+    let definition = Definition {
         kind: Kind::BatchSpec { version: version? },
         name: name?,
         description: description?,
         on,
+        workspaces,
         steps,
+        transform_changes,
+        import_changesets,
         changeset_template,
         settings,
-    })
+    };
+    if let Some(node) = template.and_then(|node| super::value(node, "branch")) {
+        branch::check(walk, node, &definition);
+    }
+    Some(definition)
 }
 
 fn version(walk: &mut Walk<'_>, node: &Node) -> Option<u8> {

@@ -5,26 +5,26 @@
 
 use std::ops::Range;
 
+use events::document::Publication;
 use events::git::is_valid_branch;
 
 use super::walk::{Field, Fields, Shape, Walk};
 use crate::changeset::{
-    Author, ChangesetTemplate, Publication, PublicationRule, Published, has_author_marks, without_prefix,
+    Author, ChangesetTemplate, PublicationRule, Published, has_author_marks, without_prefix,
 };
 use crate::diagnostic::{Code, Problem, shown};
-use crate::document::{Key, Node, NodeKind};
+use crate::document::{Node, NodeKind};
 use crate::template::{FieldPlace, Glob, Template};
 
-const TEMPLATE: Shape = Shape {
+pub(super) const TEMPLATE: Shape = Shape {
     what: "`changesetTemplate`",
     keys: &["title", "body", "branch", "fork", "commit", "published"],
-    later: &[],
     elsewhere: &[("message", "it belongs below `commit`"), ("author", "it belongs below `commit`")],
 };
 
-const COMMIT: Shape = Shape { what: "`commit`", keys: &["message", "author"], later: &[], elsewhere: &[] };
+pub(super) const COMMIT: Shape = Shape { what: "`commit`", keys: &["message", "author"], elsewhere: &[] };
 
-const AUTHOR: Shape = Shape { what: "`author`", keys: &["name", "email"], later: &[], elsewhere: &[] };
+pub(super) const AUTHOR: Shape = Shape { what: "`author`", keys: &["name", "email"], elsewhere: &[] };
 
 /// Reads `changesetTemplate`.
 pub(super) fn template(walk: &mut Walk<'_>, node: &Node) -> Option<ChangesetTemplate> {
@@ -136,21 +136,21 @@ fn rule(walk: &mut Walk<'_>, item: &Node) -> Option<PublicationRule> {
         Some((repository, branch)) => (repository, Some(branch).filter(|branch| !branch.is_empty())),
         None => (key.text.as_str(), None),
     };
-    check_glob(walk, key, repository)?;
     Some(PublicationRule {
-        repository: repository.to_owned(),
+        repository: glob(walk, &key.range, repository)?,
         branch: branch.map(str::to_owned),
         publication: publication?,
     })
 }
 
-fn check_glob(walk: &mut Walk<'_>, key: &Key, pattern: &str) -> Option<()> {
+/// A glob on repositories' names; what is none is reported.
+pub(super) fn glob(walk: &mut Walk<'_>, range: &Range<usize>, pattern: &str) -> Option<Glob> {
     match Glob::new(pattern) {
-        Ok(_) => Some(()),
+        Ok(glob) => Some(glob),
         Err(reason) => {
             let message = format!("`{}` is not a glob: {reason}", shown(pattern));
             walk.problem(
-                Problem::new(Code::InvalidValue, key.range.clone(), message)
+                Problem::new(Code::InvalidValue, range.clone(), message)
                     .hint("`*` stands for any text, `?` for one character, `{a,b}` for a choice"),
             );
             None

@@ -6,11 +6,13 @@
 
 use std::collections::HashSet;
 
+use events::document::Publication;
+
 use super::batch::name_problem;
 use super::changeset::branch_problem;
 use super::step::{absolute, image_problem};
 use super::walk::{self, Fields, Shape, Walk};
-use crate::changeset::{ChangesetTemplate, Publication, Published};
+use crate::changeset::{ChangesetTemplate, Published};
 use crate::definition::{Action, Container, Definition, Kind, Scope, Step};
 use crate::diagnostic::{Code, Problem, nearest, shown};
 use crate::document::{Node, NodeKind};
@@ -18,11 +20,11 @@ use crate::settings::Settings;
 use crate::source::{Given, Source};
 use crate::template::Template;
 use crate::text::Place;
+use crate::transform::TransformChanges;
 
-const ACTION: Shape = Shape {
+pub(super) const ACTION: Shape = Shape {
     what: "an action file",
     keys: &["scopeQuery", "steps", "$schema"],
-    later: &[],
     elsewhere: &[
         ("name", "it is given beside the file: `--name …` on the command line"),
         ("branch", "it is given beside the file: `--branch …` on the command line"),
@@ -32,10 +34,9 @@ const ACTION: Shape = Shape {
     ],
 };
 
-const STEP: Shape = Shape {
+pub(super) const STEP: Shape = Shape {
     what: "a step",
     keys: &["type", "image", "dockerfile", "args", "cacheDirs"],
-    later: &[],
     elsewhere: &[("run", "an action file has `args`; scripts belong to batch specs")],
 };
 
@@ -60,7 +61,10 @@ pub(super) fn definition(walk: &mut Walk<'_>, root: &Node, source: &Source<'_>) 
         name,
         description: String::new(),
         on: vec![Scope::Query { query: query?.to_owned() }],
+        workspaces: Vec::new(),
         steps: steps?,
+        transform_changes: TransformChanges::default(),
+        import_changesets: Vec::new(),
         changeset_template: Some(changeset_template),
         settings: Settings::default(),
     })
@@ -101,6 +105,8 @@ fn step(walk: &mut Walk<'_>, node: &Node, command_image: &str) -> Option<Step> {
     Some(Step {
         container,
         action,
+        condition: None,
+        outputs: Vec::new(),
         env: Vec::new(),
         secrets: Vec::new(),
         files: Vec::new(),

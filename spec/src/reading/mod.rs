@@ -4,24 +4,54 @@
 //! Invariant: whatever a definition lacks was reported, and everything that was reported names its place.
 
 mod batch;
+mod branch;
 mod changeset;
 mod duration;
 mod env;
+mod import;
 mod legacy;
 mod mount;
+mod output;
+mod registry;
 mod scope;
 mod settings;
 mod size;
 mod step;
+mod transform;
 mod walk;
+mod workspaces;
 
-use walk::{RefuseMount, Walk};
+use walk::Walk;
 
-use crate::definition::{Definition, Mount, Parsed};
+use crate::definition::{Definition, Parsed};
 use crate::diagnostic::{Code, Diagnostics, Problem};
 use crate::document::{self, Node, NodeKind, Syntax};
 use crate::settings::Limits;
-use crate::source::{Given, Source};
+use crate::source::{Beside, Given, Source};
+
+/// The keys of every map that has known ones, and where the published schemas describe it: the format's name and a pointer
+/// into its schema.
+#[cfg(test)]
+pub(crate) const KEYS: &[(&[&str], &str, &str)] = &[
+    (batch::BATCH_SPEC.keys, "batch-spec", ""),
+    (scope::ENTRY.keys, "batch-spec", "/$defs/scope"),
+    (workspaces::ENTRY.keys, "batch-spec", "/$defs/workspace"),
+    (step::STEP.keys, "batch-spec", "/$defs/step"),
+    (output::OUTPUT.keys, "batch-spec", "/$defs/output"),
+    (mount::MOUNT.keys, "batch-spec", "/$defs/mount"),
+    (settings::STEP.keys, "batch-spec", "/$defs/stepSettings"),
+    (transform::TRANSFORM.keys, "batch-spec", "/$defs/transformChanges"),
+    (transform::GROUP.keys, "batch-spec", "/$defs/group"),
+    (import::ENTRY.keys, "batch-spec", "/$defs/import"),
+    (changeset::TEMPLATE.keys, "batch-spec", "/$defs/changesetTemplate"),
+    (changeset::COMMIT.keys, "batch-spec", "/$defs/commit"),
+    (changeset::AUTHOR.keys, "batch-spec", "/$defs/author"),
+    (settings::PATCHWAVE.keys, "batch-spec", "/$defs/settings"),
+    (settings::LIMITS.keys, "batch-spec", "/$defs/limits"),
+    (registry::REGISTRY.keys, "batch-spec", "/$defs/registry"),
+    (legacy::ACTION.keys, "action-file", ""),
+    (legacy::STEP.keys, "action-file", "/$defs/step"),
+];
 
 /// The largest file: together with what else an event says it must fit into a message of the broker.
 const MAX_BYTES: usize = 512 << 10;
@@ -34,9 +64,9 @@ const BATCH_KEYS: &[&str] =
     &["changesetTemplate", "on", "version", "workspaces", "transformChanges", "importChangesets"];
 
 /// Reads a definition.
-pub(crate) fn read(source: &Source<'_>, refuse: &RefuseMount<'_>) -> Result<Parsed, Diagnostics> {
+pub(crate) fn read(source: &Source<'_>, beside: &Beside<'_>) -> Result<Parsed, Diagnostics> {
     let syntax = syntax(source);
-    let mut walk = Walk::new(source, syntax, refuse);
+    let mut walk = Walk::new(source, syntax, beside);
     if source.text.len() > MAX_BYTES {
         let message = format!("the file is larger than {} KiB", MAX_BYTES >> 10);
         walk.problem(
@@ -70,8 +100,8 @@ fn parsed(walk: Walk<'_>, definition: Option<Definition>) -> Result<Parsed, Diag
 /// Reads limits alone.
 pub(crate) fn read_limits(name: &str, text: &str) -> Result<Limits, Diagnostics> {
     let source = Source { file_name: name, text, given: &Given::default(), command_image: "" };
-    let refuse = |_: &Mount| None;
-    let mut walk = Walk::new(&source, Syntax::Yaml, &refuse);
+    let beside = Beside::default();
+    let mut walk = Walk::new(&source, Syntax::Yaml, &beside);
     let limits = match document::read(text, Syntax::Yaml) {
         Ok(document) => {
             document.problems.into_iter().for_each(|problem| walk.problem(problem));

@@ -10,10 +10,9 @@ use crate::diagnostic::{Code, Problem, shown};
 use crate::document::Node;
 use crate::template::Template;
 
-const MOUNT: Shape = Shape {
+pub(super) const MOUNT: Shape = Shape {
     what: "an item of `mount`",
     keys: &["path", "mountpoint"],
-    later: &[],
     elsewhere: &[
         ("source", "the path beside this file is called `path`"),
         ("target", "the place in the container is called `mountpoint`"),

@@ -10,10 +10,9 @@ use crate::definition::Scope;
 use crate::diagnostic::{Code, Problem, shown};
 use crate::document::Node;
 
-const ENTRY: Shape = Shape {
+pub(super) const ENTRY: Shape = Shape {
     what: "an entry of `on`",
     keys: &["repositoriesMatchingQuery", "repository", "branch", "branches"],
-    later: &[],
     elsewhere: &[],
 };
 

@@ -3,20 +3,32 @@
 //! Owns its keys and the fixed bounds of their values. The bounds keep out what is a slip of the pen and what no machine
 //! could do; what a site allows is checked where the job runs, because it changes without the definition.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use events::runner::{MAX_LABEL, MAX_POOL, is_pool, read_label};
+
 use super::walk::{Fields, Shape, Walk};
-use super::{duration, size};
+use super::{duration, registry, size};
 use crate::diagnostic::{Code, Problem, nearest, shown};
 use crate::document::{Node, NodeKind};
 use crate::settings::{Limits, Network, OnLogLimit, Settings};
 
-const PATCHWAVE: Shape = Shape {
+pub(super) const PATCHWAVE: Shape = Shape {
     what: "`patchwave`",
-    keys: &["pool", "maxJobs", "timeout", "stepTimeout", "queueTimeout", "network", "limits"],
-    later: &[],
+    keys: &[
+        "pool",
+        "labels",
+        "maxJobs",
+        "timeout",
+        "stepTimeout",
+        "queueTimeout",
+        "network",
+        "registries",
+        "limits",
+    ],
     elsewhere: &[
         ("memory", IN_LIMITS),
         ("cpu", IN_LIMITS),
@@ -32,7 +44,7 @@ const PATCHWAVE: Shape = Shape {
 
 const IN_LIMITS: &str = "it belongs below `patchwave.limits`";
 
-const LIMITS: Shape = Shape {
+pub(super) const LIMITS: Shape = Shape {
     what: "`limits`",
     keys: &[
         "memory",
@@ -45,30 +57,30 @@ const LIMITS: Shape = Shape {
         "onLogLimit",
         "logLineBytes",
     ],
-    later: &[],
     elsewhere: &[("timeout", ABOVE), ("stepTimeout", ABOVE), ("network", ABOVE), ("maxJobs", ABOVE)],
 };
 
 const ABOVE: &str = "it belongs directly below `patchwave`";
 
-const STEP: Shape = Shape {
+pub(super) const STEP: Shape = Shape {
     what: "`patchwave` of a step",
     keys: &["timeout"],
-    later: &[],
     elsewhere: &[
         ("network", AT_THE_TOP),
         ("limits", AT_THE_TOP),
         ("pool", AT_THE_TOP),
+        ("labels", AT_THE_TOP),
         ("maxJobs", AT_THE_TOP),
         ("stepTimeout", AT_THE_TOP),
         ("queueTimeout", AT_THE_TOP),
+        ("registries", AT_THE_TOP),
     ],
 };
 
 const AT_THE_TOP: &str = "it holds for the whole job: write it below `patchwave` at the top level";
 
-/// The longest name of a pool.
-const MAX_POOL: usize = 63;
+/// The most labels that a job can ask for.
+const MAX_LABELS: usize = 16;
 
 /// Less memory than this holds no shell beside what keeps a container.
 const MEMORY: RangeInclusive<u64> = 16 << 20..=16 << 40;
@@ -89,11 +101,13 @@ pub(super) fn settings(walk: &mut Walk<'_>, node: &Node) -> Settings {
     let Some(fields) = walk.map(node, &PATCHWAVE) else { return Settings::default() };
     Settings {
         pool: fields.get("pool").and_then(|node| pool(walk, node)),
+        labels: fields.get("labels").map(|node| labels(walk, node)).unwrap_or_default(),
         max_jobs: number(walk, &fields, "maxJobs", JOBS),
         timeout: duration(walk, &fields, "timeout"),
         step_timeout: duration(walk, &fields, "stepTimeout"),
         queue_timeout: duration(walk, &fields, "queueTimeout"),
         network: choice(walk, &fields, "network", &[("egress", Network::Egress), ("none", Network::None)]),
+        registries: fields.get("registries").map(|node| registry::registries(walk, node)).unwrap_or_default(),
         limits: fields.get("limits").map(|node| limits(walk, node)).unwrap_or_default(),
     }
 }
@@ -123,12 +137,33 @@ pub(super) fn limits(walk: &mut Walk<'_>, node: &Node) -> Limits {
 
 fn pool(walk: &mut Walk<'_>, node: &Node) -> Option<String> {
     let name = walk.filled(node, "pool")?;
-    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if name.len() <= MAX_POOL && name.chars().all(valid) {
+    if is_pool(name) {
         return Some(name.to_owned());
     }
     let message = format!("`{}` cannot be the name of a pool", shown(name));
     let hint = format!("a pool is named by ASCII letters, digits, `_` and `-`, at most {MAX_POOL}");
+    invalid(walk, node, message, hint);
+    None
+}
+
+fn labels(walk: &mut Walk<'_>, node: &Node) -> BTreeSet<String> {
+    let Some(nodes) = walk.list(node, "labels") else { return BTreeSet::new() };
+    if nodes.len() > MAX_LABELS {
+        let message = format!("`labels` has {} entries", nodes.len());
+        invalid(walk, node, message, format!("a job asks for at most {MAX_LABELS}"));
+    }
+    nodes.iter().filter_map(|node| label(walk, node)).collect()
+}
+
+fn label(walk: &mut Walk<'_>, node: &Node) -> Option<String> {
+    let text = walk.filled(node, "labels")?;
+    if read_label(text).is_some() {
+        return Some(text.to_owned());
+    }
+    let message = format!("`{}` cannot be a label", shown(text));
+    let hint = format!(
+        "write NAME or NAME=VALUE, in ASCII without blanks and commas, at most {MAX_LABEL} characters"
+    );
     invalid(walk, node, message, hint);
     None
 }

@@ -7,20 +7,19 @@ use std::ops::Range;
 
 use super::env::{Env, env};
 use super::mount;
+use super::output;
 use super::settings;
 use super::walk::{Field, Fields, Shape, Walk};
+use crate::context::{BatchChange, Context};
 use crate::definition::{Action, Container, Step};
 use crate::diagnostic::{Code, Problem, shown};
-use crate::document::Node;
-use crate::template::{FieldPlace, Template};
+use crate::document::{Node, NodeKind};
+use crate::static_if::{self, Decision};
+use crate::template::{FieldPlace, Known, Template};
 
-const STEP: Shape = Shape {
+pub(super) const STEP: Shape = Shape {
     what: "a step",
-    keys: &["run", "container", "env", "files", "mount", "patchwave"],
-    later: &[
-        ("if", "leave it out, and decide in the script of `run`"),
-        ("outputs", "leave it out: the next step sees what this one prints as `previous_step.stdout`"),
-    ],
+    keys: &["run", "container", "env", "files", "outputs", "if", "mount", "patchwave"],
     elsewhere: &[
         ("image", "a batch spec calls it `container`"),
         ("args", "a batch spec says in `run` what runs"),
@@ -31,11 +30,12 @@ const STEP: Shape = Shape {
 /// The most secrets of a definition: a ticket holds all of them, and a message of the broker's holds a ticket.
 const MAX_SECRETS: usize = 20;
 
-/// Reads `steps`.
-pub(super) fn steps(walk: &mut Walk<'_>, node: &Node) -> Vec<Step> {
+/// Reads `steps` of this batch change.
+pub(super) fn steps(walk: &mut Walk<'_>, node: &Node, batch_change: &BatchChange) -> Vec<Step> {
     let list = walk.list(node, "steps").unwrap_or_default();
-    let steps: Vec<Step> =
-        list.iter().enumerate().filter_map(|(index, node)| step(walk, node, index)).collect();
+    let context = Context { batch_change: batch_change.clone(), ..Context::default() };
+    let numbered = list.iter().enumerate();
+    let steps: Vec<Step> = numbered.filter_map(|(index, node)| step(walk, (node, index), &context)).collect();
     let secrets: HashSet<_> = steps.iter().flat_map(|step| &step.secrets).collect();
     if secrets.len() > MAX_SECRETS {
         let message = format!("the steps ask for {} secrets, {MAX_SECRETS} are the most", secrets.len());
@@ -45,7 +45,7 @@ pub(super) fn steps(walk: &mut Walk<'_>, node: &Node) -> Vec<Step> {
     steps
 }
 
-fn step(walk: &mut Walk<'_>, node: &Node, index: usize) -> Option<Step> {
+fn step(walk: &mut Walk<'_>, (node, index): (&Node, usize), context: &Context) -> Option<Step> {
     let fields = walk.map(node, &STEP)?;
     let at = format!("steps[{index}]");
     let run = walk.required_template(&fields, "run", (format!("{at}.run"), FieldPlace::Step));
@@ -54,9 +54,14 @@ fn step(walk: &mut Walk<'_>, node: &Node, index: usize) -> Option<Step> {
     let files = fields.get("files").map(|node| files(walk, node, &at)).unwrap_or_default();
     let mounts = fields.get("mount").map(|node| mount::mounts(walk, node, &files)).unwrap_or_default();
     let timeout = fields.get("patchwave").and_then(|node| settings::step_timeout(walk, node));
+    let condition = fields.get("if").map(|node| condition(walk, node, &at, context));
+    // Last, because a step's own fields do not know what it hands on.
+    let outputs = fields.get("outputs").map(|node| output::outputs(walk, node, &at)).unwrap_or_default();
     Some(Step {
         container: Container::Image(container?),
         action: Action::Script(run?),
+        condition: condition.map_or(Some(None), |condition| condition.map(Some))?,
+        outputs,
         env: variables,
         secrets,
         files,
@@ -64,6 +69,27 @@ fn step(walk: &mut Walk<'_>, node: &Node, index: usize) -> Option<Step> {
         cache_dirs: Vec::new(),
         timeout,
     })
+}
+
+/// Whether the step runs: true, false, or a template that says `true` if it does.
+fn condition(walk: &mut Walk<'_>, node: &Node, at: &str, context: &Context) -> Option<Template> {
+    let path = format!("{at}.if");
+    let condition = match &node.kind {
+        NodeKind::Bool(value) => Some(walk.literal(&value.to_string(), &path, node)),
+        NodeKind::Text(_) => walk.template(node, Field { key: "if", path, place: FieldPlace::Step }),
+        _ => {
+            walk.wrong_type(node, "if", "`true`, `false` or text");
+            None
+        }
+    }?;
+    if static_if::decided(Some(&condition), context, Known::Definition) == Decision::Decided(false) {
+        walk.problem(
+            Problem::new(Code::NeverRuns, node.anchor(), "this step can never run")
+                .hint("a step runs if its `if` says exactly `true`: correct it, or remove the step")
+                .warning(),
+        );
+    }
+    Some(condition)
 }
 
 fn container(walk: &mut Walk<'_>, fields: &Fields<'_>, at: &str) -> Option<Template> {

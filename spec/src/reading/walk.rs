@@ -3,14 +3,15 @@
 //! Owns the words for what any key can have wrong, and the way from a field's text to a template. Never knows a key of
 //! a format by name. Invariant: a method that gives `None` has reported why.
 
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
-use crate::definition::{Mount, MountRefusal};
+use crate::definition::{Definition, Mount, Refusal};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Problem, nearest, shown};
 use crate::document::{Key, Node, NodeKind, Scalar, Syntax};
-use crate::source::{Given, Source};
-use crate::template::{FieldPlace, Template};
+use crate::source::{Beside, Given, Source};
+use crate::template::{Allowed, FieldPlace, Template};
 use crate::text::{Report, SourceText};
 
 /// The texts by their positions: the file, and what was given beside it.
@@ -27,19 +28,16 @@ pub(super) struct Walk<'a> {
     texts: Vec<SourceText<'a>>,
     report: Report,
     syntax: Syntax,
-    refuse: &'a RefuseMount<'a>,
+    beside: &'a Beside<'a>,
+    /// The outputs that the steps read so far set.
+    pub(super) outputs: BTreeSet<String>,
 }
-
-/// Says of a mount why it cannot be, if it cannot.
-pub(super) type RefuseMount<'a> = dyn Fn(&Mount) -> Option<MountRefusal> + 'a;
 
 /// The keys of a map.
 pub(super) struct Shape {
     /// What such a map is, for messages.
     pub(super) what: &'static str,
-    pub(super) keys: &'static [&'static str],
-    /// Keys that are yet to come, and what to do until then.
-    pub(super) later: &'static [(&'static str, &'static str)],
+    pub(crate) keys: &'static [&'static str],
     /// Keys that belong somewhere else, and where.
     pub(super) elsewhere: &'static [(&'static str, &'static str)],
 }
@@ -88,7 +86,7 @@ impl<'n> Fields<'n> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(source: &Source<'a>, syntax: Syntax, refuse: &'a RefuseMount<'a>) -> Self {
+    pub(super) fn new(source: &Source<'a>, syntax: Syntax, beside: &'a Beside<'a>) -> Self {
         let Given { name, branch, title, body, message } = source.given;
         let given =
             |name, text: &'a Option<String>| SourceText::new(name, text.as_deref().unwrap_or_default());
@@ -100,7 +98,7 @@ impl<'a> Walk<'a> {
             given("given body", body),
             given("given message", message),
         ];
-        Self { texts, report: Report::default(), syntax, refuse }
+        Self { texts, report: Report::default(), syntax, beside, outputs: BTreeSet::new() }
     }
 
     /// What was read, with the warnings, if nothing is wrong with it; else everything that is.
@@ -114,8 +112,13 @@ impl<'a> Walk<'a> {
     }
 
     /// Why the files beside the definition do not have what a mount names, if they do not.
-    pub(super) fn refusal(&self, mount: &Mount) -> Option<MountRefusal> {
-        (self.refuse)(mount)
+    pub(super) fn refusal(&self, mount: &Mount) -> Option<Refusal> {
+        (self.beside.mount)(mount)
+    }
+
+    /// What the definition takes the place of.
+    pub(super) const fn previous(&self) -> Option<&'a Definition> {
+        self.beside.previous
     }
 
     /// Reports something wrong with the file.
@@ -141,27 +144,15 @@ impl<'a> Walk<'a> {
             self.problem(Problem::new(Code::WrongType, node.anchor(), message).hint(hint));
             return None;
         };
-        for (key, value) in entries {
-            if shape.keys.contains(&key.text.as_str()) {
-                continue;
-            }
-            match shape.later.iter().find(|(later, _)| *later == key.text) {
-                Some(_) if matches!(value.kind, NodeKind::Null) => {}
-                Some((later, hint)) => {
-                    let message = format!("`{later}` is not supported yet");
-                    self.problem(Problem::new(Code::NotSupportedYet, key.range.clone(), message).hint(*hint));
-                }
-                None => self.unknown_key(key, shape),
-            }
+        for (key, _) in entries.iter().filter(|(key, _)| !shape.keys.contains(&key.text.as_str())) {
+            self.unknown_key(key, shape);
         }
         Some(Fields { node, entries, shape })
     }
 
     fn unknown_key(&mut self, key: &Key, shape: &Shape) {
         let elsewhere = shape.elsewhere.iter().find(|(name, _)| *name == key.text);
-        let later = shape.later.iter().map(|(later, _)| *later);
-        let all: Vec<_> = shape.keys.iter().copied().chain(later).collect();
-        let hint = match (elsewhere, nearest(&key.text, &all)) {
+        let hint = match (elsewhere, nearest(&key.text, shape.keys)) {
             (Some((_, place)), _) => (*place).to_owned(),
             (None, Some(nearest)) => format!("did you mean `{nearest}`?"),
             (None, None) => format!("its keys: {}", listed(shape.keys)),
@@ -276,7 +267,8 @@ impl<'a> Walk<'a> {
         let file = &self.texts[FILE];
         let origins = scalar.origins(file.text, &node.range);
         let origin = |at: usize| origins.get(at).or(origins.last()).copied().unwrap_or(node.range.start);
-        let parsed = Template::parse(&scalar.value, &field.path, field.place, |at| file.place(origin(at)));
+        let allowed = Allowed { place: field.place, outputs: &self.outputs };
+        let parsed = Template::parse(&scalar.value, &field.path, allowed, |at| file.place(origin(at)));
         match parsed {
             Ok(template) => Some(template),
             Err(problem) => {
@@ -285,6 +277,11 @@ impl<'a> Walk<'a> {
                 None
             }
         }
+    }
+
+    /// A text of this reading's own in place of a template.
+    pub(super) fn literal(&self, text: &str, path: &str, node: &Node) -> Template {
+        Template::literal(text, path, self.texts[FILE].place(node.range.start))
     }
 
     /// A template that must be there and say something.

@@ -2,15 +2,19 @@
 //!
 //! Owns shapes only. Variables are numbered slots: a name was resolved to its declaration when the text was parsed.
 
+use std::collections::BTreeSet;
+
 use super::function::Function;
 use super::names::Root;
 
 /// A parsed template.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     /// How many variables there are.
     pub(super) slots: usize,
+    /// The variables that it names, each with the field that follows, if one does.
+    pub(super) uses: BTreeSet<(Root, Option<String>)>,
 }
 
 /// What stands in a template, in order.

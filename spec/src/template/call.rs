@@ -8,11 +8,12 @@ use super::compare;
 use super::fault::RenderFault;
 use super::function::Function;
 use super::glob::Glob;
-use super::meter::{MAX_ITEMS, Meter};
+use super::meter::{MAX_ITEMS, Meter, append};
 use super::print;
 use super::printf;
-use super::value::{List, Text, Value};
+use super::value::{Later, List, Text, Value};
 use crate::diagnostic::shown;
+use crate::output::OutputValue;
 
 type Outcome<'a> = Result<Value<'a>, RenderFault>;
 
@@ -20,6 +21,9 @@ type Outcome<'a> = Result<Value<'a>, RenderFault>;
 pub(super) fn call<'a>(function: Function, arguments: &[Value<'a>], meter: &mut Meter) -> Outcome<'a> {
     use Function as F;
     let name = function.name();
+    if arguments.iter().any(|argument| matches!(argument, Value::Later(_))) {
+        return Ok(later(function, arguments));
+    }
     match (function, arguments) {
         (F::Eq | F::Ne | F::Lt | F::Le | F::Gt | F::Ge, [left, rest @ ..]) => {
             meter.pay(rest.iter().map(text_length).sum())?;
@@ -44,6 +48,18 @@ pub(super) fn call<'a>(function: Function, arguments: &[Value<'a>], meter: &mut 
     }
 }
 
+/// What can be said of a call before all of its arguments are known.
+fn later<'a>(function: Function, arguments: &[Value<'a>]) -> Value<'a> {
+    use Function as F;
+    match (function, arguments) {
+        (F::Not, [Value::Later(Later { truth: Some(truth), .. })]) => Value::Bool(!truth),
+        (F::Eq | F::Ne | F::Lt | F::Le | F::Gt | F::Ge | F::Matches | F::Not, _) => {
+            Value::Later(Later { is_boolean: true, truth: None })
+        }
+        _ => Value::Later(Later::default()),
+    }
+}
+
 fn text<'v>(function: &'static str, value: &'v Value<'_>) -> Result<&'v str, RenderFault> {
     match value {
         Value::Text(text) => Ok(text.as_str()),
@@ -64,12 +80,26 @@ fn printed<'a>(text: String, meter: &mut Meter) -> Outcome<'a> {
 }
 
 fn join<'a>(list: &Value<'a>, separator: &str, meter: &mut Meter) -> Outcome<'a> {
-    let Value::List(list) = list else {
-        return Err(RenderFault::WrongType { function: "join", expected: "a list", got: list.kind() });
+    let list = match list {
+        Value::List(list) => list,
+        Value::Items(items) => return join_items(items, separator, meter),
+        _ => return Err(RenderFault::WrongType { function: "join", expected: "a list", got: list.kind() }),
     };
     meter.make(list.iter().map(|item| item.len() + separator.len()).sum())?;
     let items: Vec<&str> = list.iter().collect();
     Ok(Value::shared(items.join(separator)))
+}
+
+/// The items of an output's list, each as it would be printed.
+fn join_items<'a>(items: &[OutputValue], separator: &str, meter: &mut Meter) -> Outcome<'a> {
+    let mut joined = String::new();
+    for (index, item) in items.iter().enumerate() {
+        let item = print::plain(&Value::of_output(item))?;
+        meter.pay(separator.len() + item.len())?;
+        append(&mut joined, if index == 0 { "" } else { separator })?;
+        append(&mut joined, &item)?;
+    }
+    Ok(Value::shared(joined))
 }
 
 fn join_if<'a>(separator: &str, parts: &[Value<'a>], meter: &mut Meter) -> Outcome<'a> {
@@ -117,10 +147,12 @@ fn length<'a>(value: &Value<'a>) -> Outcome<'a> {
     let length = match value {
         Value::Text(text) => text.as_str().len(),
         Value::List(list) => list.len(),
+        Value::Items(items) => items.len(),
+        Value::Map(map) => map.len(),
         _ => {
             return Err(RenderFault::WrongType {
                 function: "len",
-                expected: "text or a list",
+                expected: "text, a list or a map",
                 got: value.kind(),
             });
         }
@@ -145,8 +177,17 @@ fn index<'a>(value: &Value<'a>, indexes: &[Value<'a>]) -> Outcome<'a> {
                     .map(Value::Byte)
                     .ok_or_else(|| out_of_range("index", at, bytes.len()))?
             }
+            Value::Items(items) => {
+                let at = position("index", index, items.len())?;
+                items.get(at).map(Value::of_output).ok_or_else(|| out_of_range("index", at, items.len()))?
+            }
+            Value::Map(map) => {
+                let key = text("index", index)?;
+                let missing = || RenderFault::NoField { of: "a map", field: shown(key) };
+                map.get(key).map(Value::of_output).ok_or_else(missing)?
+            }
             other => {
-                let expected = "text or a list";
+                let expected = "text, a list or a map";
                 return Err(RenderFault::WrongType { function: "index", expected, got: other.kind() });
             }
         };
@@ -158,6 +199,7 @@ fn slice<'a>(value: &Value<'a>, bounds: &[Value<'a>], meter: &mut Meter) -> Outc
     let (length, most) = match value {
         Value::Text(text) => (text.as_str().len(), 2),
         Value::List(list) => (list.len(), 3),
+        Value::Items(items) => (items.len(), 3),
         _ => {
             return Err(RenderFault::WrongType {
                 function: "slice",
@@ -184,6 +226,7 @@ fn slice<'a>(value: &Value<'a>, bounds: &[Value<'a>], meter: &mut Meter) -> Outc
     meter.pay(end - start)?;
     match value {
         Value::List(list) => Ok(Value::List(list.slice(start, end))),
+        Value::Items(items) => Ok(Value::Items(&items[start..end])),
         Value::Text(text) => sub_text(text, start, end),
         _ => Ok(Value::Nil),
     }

@@ -9,9 +9,12 @@ use super::ast::{Command, Name, Operand, OperandKind, Pipeline};
 use super::fault::syntax;
 use super::function::{FUNCTIONS, Function};
 use super::lexer::{Kind, Token};
-use super::names::{self, Availability, Root};
+use super::names::{self, Root};
 use super::parser::Parser;
-use crate::diagnostic::{Code, Problem, did_you_mean};
+use crate::diagnostic::{Code, Problem, did_you_mean, shown};
+
+/// How many of a definition's own names a hint repeats.
+const MAX_LISTED: usize = 4;
 
 impl<'t> Parser<'t> {
     /// Parses a pipeline, with at most `targets` variables that it sets. What ends it is left to the caller.
@@ -131,7 +134,31 @@ impl<'t> Parser<'t> {
         }
         self.fields(&kind, &mut fields)?;
         check_fields(&kind, &fields)?;
+        if let OperandKind::Root(root) = kind {
+            self.check_output(root, fields.first())?;
+            self.uses.insert((root, fields.first().map(|field| field.text.clone())));
+        }
         Ok(Some(Operand { kind, fields, at }))
+    }
+
+    /// Refuses an output that no earlier step sets.
+    fn check_output(&self, root: Root, name: Option<&Name>) -> Result<(), Problem> {
+        let outputs = self.allowed.outputs;
+        let Some(name) = name.filter(|name| root == Root::Outputs && !outputs.contains(&name.text)) else {
+            return Ok(());
+        };
+        let known: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let message = format!("no earlier step has an output `{}`", shown(&name.text));
+        let all = || match known.is_empty() {
+            true => "name it in `outputs` of an earlier step".to_owned(),
+            false => {
+                let first: Vec<String> = outputs.iter().take(MAX_LISTED).map(|name| shown(name)).collect();
+                format!("outputs here: {}", listed(&first.iter().map(String::as_str).collect::<Vec<_>>()))
+            }
+        };
+        let range = name.at..name.at + 1 + name.text.len();
+        Err(Problem::new(Code::UnknownVariable, range, message)
+            .hint(did_you_mean(&name.text, &known).unwrap_or_else(all)))
     }
 
     /// Refuses the dot where no block gives it a meaning.
@@ -178,26 +205,18 @@ impl<'t> Parser<'t> {
             return Ok(OperandKind::Function(function));
         }
         let Some(entry) = names::entry(word) else { return Err(self.unknown(word, range)) };
-        match (entry.root, entry.availability(self.place)) {
-            (Some(root), Availability::Known) => Ok(OperandKind::Root(root)),
-            (_, Availability::Elsewhere(places)) => Err(Problem::new(
-                Code::VariableNotAvailable,
-                range,
-                format!("`{word}` is not known in this field"),
-            )
-            .hint(format!("it is known in {places}"))),
-            _ => {
-                let variables: Vec<_> = names::known(self.place).collect();
-                Err(Problem::new(Code::NotSupportedYet, range, format!("`{word}` is not supported yet"))
-                    .hint(format!("leave it out; variables here: {}", listed(&variables))))
-            }
+        if entry.is_known(self.allowed.place) {
+            return Ok(OperandKind::Root(entry.root));
         }
+        let message = format!("`{word}` is not known in this field");
+        Err(Problem::new(Code::VariableNotAvailable, range, message)
+            .hint(format!("it is known in {}", entry.known_in)))
     }
 
     fn unknown(&self, word: &str, range: Range<usize>) -> Problem {
         let followed =
             self.peek_second().is_some_and(|token| matches!(token.kind, Kind::Field(_)) && !token.spaced);
-        let variables: Vec<_> = names::known(self.place).collect();
+        let variables: Vec<_> = names::known(self.allowed.place).collect();
         let functions = FUNCTIONS.iter().map(|function| function.name());
         let (code, what) = match followed {
             true => (Code::UnknownVariable, "variable"),
@@ -218,6 +237,7 @@ fn check_fields(kind: &OperandKind, fields: &[Name]) -> Result<(), Problem> {
     let Some(first) = fields.first() else { return Ok(()) };
     let range = |name: &Name| name.at..name.at + 1 + name.text.len();
     match kind {
+        OperandKind::Root(Root::Outputs) => Ok(()),
         OperandKind::Root(root) => {
             if !root.fields().contains(&first.text.as_str()) {
                 return Err(unknown_field(*root, first, range(first)));
@@ -248,7 +268,10 @@ fn expected_parenthesis(range: Range<usize>) -> Problem {
 
 fn unknown_field(root: Root, field: &Name, range: Range<usize>) -> Problem {
     let message = format!("`{}` has no field `{}`", root.name(), field.text);
-    let all = || format!("its fields: {}", listed(root.fields()));
+    let all = || match root.fields() {
+        [] => "remove it: what stands before is a text".to_owned(),
+        fields => format!("its fields: {}", listed(fields)),
+    };
     Problem::new(Code::UnknownVariable, range, message)
         .hint(did_you_mean(&field.text, root.fields()).unwrap_or_else(all))
 }

@@ -104,6 +104,31 @@ pub enum RenderFault {
         /// What it is.
         what: &'static str,
     },
+    /// A name whose value only a running job knows.
+    #[error("that is known only once the job runs")]
+    NotKnownYet,
+    /// The template's branch meets that of a group.
+    #[error(
+        "the branch `{name}` {relation} the group of `{directory}` in transformChanges, `{group}`: give each a name of its own"
+    )]
+    GroupBranch {
+        /// The rendered name.
+        name: String,
+        /// The group's directory.
+        directory: String,
+        /// The group's branch.
+        group: String,
+        /// How they meet.
+        relation: &'static str,
+    },
+    /// A group's branch is the one that the changesets should change.
+    #[error("`{name}` is the base branch, and the branch of the group of `{directory}` in transformChanges")]
+    GroupBase {
+        /// The base branch.
+        name: String,
+        /// The group's directory.
+        directory: String,
+    },
     /// A field that must say something.
     #[error("it renders to nothing")]
     Empty,

@@ -8,7 +8,8 @@ const MAX_DEPTH: usize = 16;
 
 /// A parsed pattern: a small automaton.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Glob {
+pub struct Glob {
+    pattern: String,
     states: Vec<State>,
 }
 
@@ -45,14 +46,19 @@ impl Set {
 
 impl Glob {
     /// Parses a pattern; an error says what is wrong with it.
-    pub(crate) fn new(pattern: &str) -> Result<Self, &'static str> {
+    pub fn new(pattern: &str) -> Result<Self, &'static str> {
         let mut parser = Parser { rest: pattern.chars(), states: Vec::new(), depth: 0 };
         parser.sequence()?;
-        Ok(Self { states: parser.states })
+        Ok(Self { pattern: pattern.to_owned(), states: parser.states })
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.pattern
     }
 
     /// Whether the whole text matches.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         let mut current = vec![false; self.states.len() + 1];
         self.enter(0, &mut current);
         for c in text.chars() {

@@ -27,11 +27,12 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::diagnostic::Problem;
+use crate::static_if;
 use crate::text::Place;
 
 pub use fault::{RenderError, RenderFault};
-pub(crate) use glob::Glob;
-pub(crate) use names::Place as FieldPlace;
+pub use glob::Glob;
+pub(crate) use names::{Allowed, Known, Place as FieldPlace, Root};
 
 /// A text with `${{ … }}` in it, parsed and checked. Cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +53,7 @@ impl Template {
     pub(crate) fn parse(
         text: &str,
         field: &str,
-        allowed: FieldPlace,
+        allowed: Allowed<'_>,
         place: impl Fn(usize) -> Place,
     ) -> Result<Self, Problem> {
         let (tree, starts) = parser::parse(text, allowed)?;
@@ -62,7 +63,7 @@ impl Template {
 
     /// A text in which `${{` means nothing.
     pub(crate) fn literal(text: &str, field: &str, place: Place) -> Self {
-        let tree = ast::Tree { nodes: vec![ast::Node::Text(text.to_owned())], slots: 0 };
+        let tree = ast::Tree { nodes: vec![ast::Node::Text(text.to_owned())], ..ast::Tree::default() };
         Self(Arc::new(Inner {
             text: text.to_owned(),
             field: field.to_owned(),
@@ -87,7 +88,25 @@ impl Template {
 
     /// Renders the text for a job.
     pub fn render(&self, context: &Context) -> Result<String, RenderError> {
-        eval::render(&self.0.tree, context).map_err(|(at, fault)| self.error(at, fault))
+        self.render_known(context, Known::All)
+    }
+
+    /// The same with a part of the context; what the rest of it decides is a fault.
+    pub(crate) fn render_known(&self, context: &Context, known: Known) -> Result<String, RenderError> {
+        eval::render(&self.0.tree, (context, known)).map_err(|(at, fault)| self.error(at, fault))
+    }
+
+    /// Whether it renders to `true`, if what is known decides that.
+    pub(crate) fn decide(&self, context: &Context, known: Known) -> Option<bool> {
+        match self.render_known(context, known) {
+            Ok(text) => Some(static_if::says_true(&text)),
+            Err(_) => eval::is_false(&self.0.tree, (context, known)).then_some(false),
+        }
+    }
+
+    /// The variables that it names, each with the field that follows, if one does.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = (Root, Option<&str>)> {
+        self.0.tree.uses.iter().map(|(root, field)| (*root, field.as_deref()))
     }
 
     /// An error at a byte of the text.

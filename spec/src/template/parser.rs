@@ -3,12 +3,13 @@
 //! Owns nesting and the scope of variables. Never evaluates anything. Invariant: a tree is never deeper than
 //! [`MAX_DEPTH`], so whoever walks one may recurse.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::ast::{Arm, Node, Operand, OperandKind, Pipeline, Tree};
 use super::fault::syntax;
 use super::lexer::{Kind, Token, tokenize};
-use super::names::Place;
+use super::names::{Allowed, Root};
 use crate::diagnostic::{Code, Problem};
 
 /// How deep blocks and parentheses may nest together.
@@ -17,14 +18,15 @@ const MAX_DEPTH: usize = 64;
 const NOT_SUPPORTED: [&str; 3] = ["define", "template", "block"];
 
 /// Parses a template for a field of this place, and says where its tokens begin.
-pub(super) fn parse(text: &str, place: Place) -> Result<(Tree, Vec<usize>), Problem> {
+pub(super) fn parse<'t>(text: &'t str, allowed: Allowed<'t>) -> Result<(Tree, Vec<usize>), Problem> {
     let tokens = tokenize(text)?;
     let starts = tokens.iter().map(|token| token.range.start).collect();
     let mut parser = Parser {
         tokens,
         next: 0,
         end: text.len(),
-        place,
+        allowed,
+        uses: BTreeSet::new(),
         variables: Vec::new(),
         slots: 0,
         depth: 0,
@@ -33,7 +35,7 @@ pub(super) fn parse(text: &str, place: Place) -> Result<(Tree, Vec<usize>), Prob
     };
     let (nodes, end) = parser.block()?;
     match end.kind {
-        EndKind::Text => Ok((Tree { nodes, slots: parser.slots }, starts)),
+        EndKind::Text => Ok((Tree { nodes, slots: parser.slots, uses: parser.uses }, starts)),
         EndKind::End => Err(syntax(end.range, "there is no block that `end` could end")
             .hint("remove it, or open a block with `if`, `range` or `with`")),
         EndKind::Else => Err(syntax(end.range, "there is no block that `else` could belong to")
@@ -46,7 +48,9 @@ pub(super) struct Parser<'t> {
     tokens: Vec<Token<'t>>,
     next: usize,
     end: usize,
-    pub(super) place: Place,
+    pub(super) allowed: Allowed<'t>,
+    /// The variables that were named so far, each with the field that follows, if one does.
+    pub(super) uses: BTreeSet<(Root, Option<String>)>,
     /// Variables in scope, the innermost last.
     variables: Vec<(&'t str, usize)>,
     slots: usize,
@@ -274,11 +278,12 @@ impl<'t> Parser<'t> {
 fn refuse_structure(pipeline: &Pipeline) -> Result<(), Problem> {
     match pipeline.commands.last().map(|command| &command.head) {
         Some(Operand { kind: OperandKind::Root(root), fields, at })
-            if fields.is_empty() && pipeline.targets.is_empty() =>
+            if fields.is_empty() && pipeline.targets.is_empty() && *root != Root::BatchChangeLink =>
         {
             let range = *at..at + root.name().len();
+            let field = root.fields().first().unwrap_or(&"NAME");
             Err(Problem::new(Code::UnknownVariable, range, format!("`{}` is not text", root.name()))
-                .hint(format!("choose one of its fields, as `{}.{}`", root.name(), root.fields()[0])))
+                .hint(format!("choose one of its fields, as `{}.{field}`", root.name())))
         }
         _ => Ok(()),
     }

@@ -6,6 +6,7 @@ use super::fault::RenderFault;
 use super::meter::append;
 use super::number;
 use super::value::Value;
+use crate::output::OutputValue;
 
 /// The text of an action's value.
 pub(super) fn printed(value: &Value<'_>) -> Result<String, RenderFault> {
@@ -28,7 +29,40 @@ pub(super) fn plain(value: &Value<'_>) -> Result<String, RenderFault> {
             let joined = list.iter().collect::<Vec<_>>().join(" ");
             Ok(if list.spaced { joined } else { format!("[{joined}]") })
         }
+        Value::Items(_) | Value::Map(_) => {
+            let mut text = String::new();
+            nested(value, &mut text)?;
+            Ok(text)
+        }
         Value::Record(root) => Err(RenderFault::NotText { what: root.name() }),
+        Value::Later(_) => Err(RenderFault::NotKnownYet),
+    }
+}
+
+/// Lists and maps of outputs, which are of bounded depth: `[a b]`, `map[a:1 b:2]`.
+fn nested(value: &Value<'_>, text: &mut String) -> Result<(), RenderFault> {
+    let item = |index: usize, item: &OutputValue, text: &mut String, key: Option<&str>| {
+        append(text, if index == 0 { "" } else { " " })?;
+        if let Some(key) = key {
+            append(text, key)?;
+            append(text, ":")?;
+        }
+        nested(&Value::of_output(item), text)
+    };
+    match value {
+        Value::Items(items) => {
+            append(text, "[")?;
+            items.iter().enumerate().try_for_each(|(index, value)| item(index, value, text, None))?;
+            append(text, "]")
+        }
+        Value::Map(map) => {
+            append(text, "map[")?;
+            map.iter()
+                .enumerate()
+                .try_for_each(|(index, (key, value))| item(index, value, text, Some(key)))?;
+            append(text, "]")
+        }
+        single => append(text, &plain(single)?),
     }
 }
 

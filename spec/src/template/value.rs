@@ -1,12 +1,15 @@
 //! Values: what expressions evaluate to.
 //!
-//! Owns truth, names of kinds and fields of variables. Values borrow from the context where they can: a step's
-//! output of megabytes is not copied to be compared with a word.
+//! Owns truth, names of kinds, fields of variables, and what can be said of a value that is not known yet. Values
+//! borrow from the context where they can: a step's output of megabytes is not copied to be compared with a word.
 
 use std::rc::Rc;
 
+use std::collections::BTreeMap;
+
 use super::names::Root;
-use crate::context::{Context, FileChanges};
+use crate::context::{Context, FileChanges, StepResult};
+use crate::output::OutputValue;
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -19,7 +22,22 @@ pub(super) enum Value<'a> {
     Float(f64),
     Text(Text<'a>),
     List(List<'a>),
+    /// A list out of an output.
+    Items(&'a [OutputValue]),
+    /// A map out of an output, or all outputs.
+    Map(&'a BTreeMap<String, OutputValue>),
     Record(Root),
+    /// What only a running job knows; there is none where everything is known.
+    Later(Later),
+}
+
+/// What can be said of a value that is not known yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Later {
+    /// Whether it is true or false, and no other kind of value.
+    pub(super) is_boolean: bool,
+    /// Whether it counts as true, where that is known.
+    pub(super) truth: Option<bool>,
 }
 
 /// Text, borrowed or shared.
@@ -102,8 +120,10 @@ impl<'a> Value<'a> {
             Self::Integer(_) | Self::Byte(_) => "an integer",
             Self::Float(_) => "a number",
             Self::Text(_) => "text",
-            Self::List(_) => "a list",
+            Self::List(_) | Self::Items(_) => "a list",
+            Self::Map(_) => "a map",
             Self::Record(_) => "a structure",
+            Self::Later(_) => "a value that is not known yet",
         }
     }
 
@@ -117,7 +137,40 @@ impl<'a> Value<'a> {
             Self::Float(value) => *value != 0.0,
             Self::Text(text) => !text.as_str().is_empty(),
             Self::List(list) => list.len() > 0,
+            Self::Items(items) => !items.is_empty(),
+            Self::Map(map) => !map.is_empty(),
             Self::Record(_) => true,
+            Self::Later(later) => later.truth == Some(true),
+        }
+    }
+
+    /// Whether `if` takes it for true, if that is known.
+    pub(super) fn truth(&self) -> Option<bool> {
+        match self {
+            Self::Later(later) => later.truth,
+            known => Some(known.is_true()),
+        }
+    }
+
+    /// A value out of an output.
+    pub(super) fn of_output(value: &'a OutputValue) -> Self {
+        match value {
+            OutputValue::Null => Self::Nil,
+            OutputValue::Bool(value) => Self::Bool(*value),
+            OutputValue::Integer(value) => Self::Integer(*value),
+            OutputValue::Float(value) => Self::Float(*value),
+            OutputValue::Text(text) => Self::borrowed(text),
+            OutputValue::List(items) => Self::Items(items),
+            OutputValue::Map(map) => Self::Map(map),
+        }
+    }
+
+    /// A variable itself.
+    pub(super) fn of_root(root: Root, context: &'a Context) -> Self {
+        match root {
+            Root::Outputs => Self::Map(context.outputs.as_map()),
+            Root::BatchChangeLink => Self::borrowed(&context.batch_change_link),
+            _ => Self::Record(root),
         }
     }
 
@@ -131,7 +184,7 @@ impl<'a> Value<'a> {
 
     /// A field of a variable.
     pub(super) fn field(root: Root, field: &str, context: &'a Context) -> Option<Self> {
-        let Context { repository, batch_change, previous_step, steps } = context;
+        let Context { repository, batch_change, previous_step, step, steps, .. } = context;
         match (root, field) {
             (Root::Repository, "name") => Some(Self::borrowed(&repository.name)),
             (Root::Repository, "branch") => Some(Self::borrowed(&repository.branch)),
@@ -140,12 +193,19 @@ impl<'a> Value<'a> {
             }
             (Root::BatchChange, "name") => Some(Self::borrowed(&batch_change.name)),
             (Root::BatchChange, "description") => Some(Self::borrowed(&batch_change.description)),
-            (Root::PreviousStep, "stdout") => Some(Self::borrowed(&previous_step.stdout)),
-            (Root::PreviousStep, "stderr") => Some(Self::borrowed(&previous_step.stderr)),
-            (Root::PreviousStep, _) => Self::changed(&previous_step.changes, field),
+            (Root::PreviousStep, _) => Self::result(previous_step, field),
+            (Root::Step, _) => Self::result(step, field),
             (Root::Steps, "path") => Some(Self::borrowed(&steps.path)),
             (Root::Steps, _) => Self::changed(&steps.changes, field),
             _ => None,
+        }
+    }
+
+    fn result(result: &'a StepResult, field: &str) -> Option<Self> {
+        match field {
+            "stdout" => Some(Self::borrowed(&result.stdout)),
+            "stderr" => Some(Self::borrowed(&result.stderr)),
+            _ => Self::changed(&result.changes, field),
         }
     }
 

@@ -63,7 +63,8 @@ pub(super) const fn type_name(value: &Value<'_>) -> &'static str {
         Value::Float(_) => "float64",
         Value::Text(_) => "string",
         Value::List(_) => "[]string",
-        Value::Record(_) => "map[string]interface {}",
+        Value::Items(_) => "[]interface {}",
+        Value::Map(_) | Value::Record(_) | Value::Later(_) => "map[string]interface {}",
     }
 }
 
@@ -80,7 +81,14 @@ pub(super) fn format(value: &Value<'_>, verb: char, flags: &Flags) -> Result<Str
         Value::Float(value) => return float(*value, verb, flags),
         Value::Text(text) => string(text.as_str(), verb, flags),
         Value::List(list) => return self::list(list, verb, flags),
+        Value::Items(_) | Value::Map(_) if matches!(verb, 's' | 'v') && !flags.sharp => {
+            Some(flags.pad(&print::plain(value)?))
+        }
+        Value::Items(_) | Value::Map(_) => {
+            return Err(RenderFault::UnsupportedVerb { verb, got: value.kind() });
+        }
         Value::Record(root) => return Err(RenderFault::NotText { what: root.name() }),
+        Value::Later(_) => return Err(RenderFault::NotKnownYet),
     };
     formatted.map_or_else(|| bad_verb(value, verb, flags), Ok)
 }

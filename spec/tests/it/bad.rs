@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use spec::{Code, Diagnostic, Given, Mount, MountRefusal, Severity, Source};
+use spec::{Beside, Code, Definition, Diagnostic, Given, Mount, Refusal, Severity, Source};
 
-use crate::given::named;
+use crate::given::{accepted, batch, named};
 
 #[test]
 fn what_is_wrong_is_shown_as_expected() {
@@ -86,10 +86,12 @@ fn found(path: &Path) -> Vec<Diagnostic> {
     let source = Source { file_name: &name, text: &text, given: &given, command_image: "command-image" };
     let refuse = |mount: &Mount| {
         let refusal =
-            || MountRefusal { message: format!("`{}` is not there", mount.path), hint: "look".to_owned() };
+            || Refusal { message: format!("`{}` is not there", mount.path), hint: "look".to_owned() };
         mount.path.ends_with("missing").then(refusal)
     };
-    match spec::parse_with_files(&source, &refuse) {
+    let previous = name.starts_with("replaced").then(previous);
+    let beside = Beside { mount: &refuse, previous: previous.as_ref() };
+    match spec::parse_beside(&source, &beside) {
         Err(diagnostics) => {
             assert!(diagnostics.as_slice().iter().any(|found| found.severity == Severity::Error), "{name}");
             diagnostics.as_slice().to_vec()
@@ -99,6 +101,11 @@ fn found(path: &Path) -> Vec<Diagnostic> {
             parsed.warnings
         }
     }
+}
+
+/// What the definitions that replace one take the place of.
+fn previous() -> Definition {
+    accepted(batch("name: n\nchangesetTemplate: { title: t, branch: before, commit: { message: m } }"))
 }
 
 fn given(name: &str) -> Given {

@@ -1,6 +1,7 @@
 //! Changesets as they are rendered for a job.
 
-use spec::{Changeset, ChangesetAuthor, ChangesetTemplate, Context, Publication, RenderError, RenderFault};
+use events::document::Publication;
+use spec::{Changeset, ChangesetAuthor, ChangesetTemplate, Context, RenderError, RenderFault};
 
 use crate::given::{accepted, batch};
 

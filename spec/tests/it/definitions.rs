@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use events::document::Publication;
 use spec::{
-    Action, BatchChange, Code, Container, Context, Definition, Kind, Limits, Mount, Network, OnLogLimit,
-    Publication, PublicationRule, Published, Repository, Scope, Settings, Template,
+    Action, BatchChange, Code, Container, Context, Definition, Glob, Group, Import, Kind, Limits, Mount,
+    Network, OnLogLimit, OutputFormat, PublicationRule, Published, Registry, Repository, Scope, Settings,
+    Template, TransformChanges, WorkspaceRule,
 };
 
 use crate::given::{accepted, batch};
@@ -24,9 +26,20 @@ on:
     branch: next
   - repository: example/three
     branches: [main, refs/heads/next]
+workspaces:
+  - rootAtLocationOf: package.json
+    in: example/*
+    onlyFetchWorkspace: true
+  - rootAtLocationOf: go.mod
 steps:
   - run: echo ${{ repository.name }}
     container: alpine:3
+    if: ${{ ne repository.name "other" }}
+    outputs:
+      found: { value: "${{ step.stdout }}" }
+      data:
+        value: "[1]"
+        format: json
   - run: "true"
     container: ${{ batch_change.name }}:3
     patchwave:
@@ -49,12 +62,20 @@ steps:
     env:
       - ONE: "1"
       - TWO: yes
+transformChanges:
+  group:
+    - directory: ./services//web/
+      branch: refs/heads/web
+    - { directory: ., branch: rest, repository: example/two }
+importChangesets:
+  - repository: example/one
+    externalIDs: [12, "x-3"]
 changesetTemplate:
   title: ${{ repository.name }}
   body: A body
   branch: |
 
-    whole/${{ repository.branch }}
+    whole/${{ repository.branch }}/${{ steps.path }}
 
   fork: false
   commit:
@@ -69,11 +90,13 @@ changesetTemplate:
     - example/{a,b}: ~
 patchwave:
   pool: big-ones
+  labels: [gpu, "arch=arm64"]
   maxJobs: 20
   timeout: 1h30m
   stepTimeout: 10m
   queueTimeout: 24h
   network: none
+  registries: [{ host: localhost:5000, username: bot, password: TOKEN }]
   limits:
     memory: 2GiB
     cpu: 1.5
@@ -115,14 +138,36 @@ fn every_key_is_read() {
         repository("example/three", &["main", "refs/heads/next"]),
     ];
     assert_eq!(definition.on, on);
+    let rule = |file: &str, glob: &str, only_fetch_workspace| WorkspaceRule {
+        root_at_location_of: file.to_owned(),
+        repositories: Glob::new(glob).unwrap(),
+        only_fetch_workspace,
+    };
+    assert_eq!(definition.workspaces, [rule("package.json", "example/*", true), rule("go.mod", "*", false)]);
+    let group = |directory: &str, branch: &str, repository: Option<&str>| Group {
+        directory: directory.to_owned(),
+        branch: branch.parse().unwrap(),
+        repository: repository.map(str::to_owned),
+    };
+    let groups =
+        [group("services/web", "refs/heads/web", None), group("", "refs/heads/rest", Some("example/two"))];
+    assert_eq!(definition.transform_changes.groups(), groups);
+    let import = |id: &str| Import { repository: "example/one".to_owned(), external_id: id.to_owned() };
+    assert_eq!(definition.import_changesets, [import("12"), import("x-3")]);
     let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
     let settings = Settings {
         pool: Some("big-ones".to_owned()),
+        labels: ["arch=arm64", "gpu"].map(str::to_owned).into(),
         max_jobs: Some(20),
         timeout: minutes(90),
         step_timeout: minutes(10),
         queue_timeout: minutes(24 * 60),
         network: Some(Network::None),
+        registries: vec![Registry {
+            host: "localhost:5000".to_owned(),
+            username: "bot".to_owned(),
+            password: "TOKEN".parse().unwrap(),
+        }],
         limits: Limits {
             memory_bytes: Some(2 << 30),
             cpu_millis: Some(1500),
@@ -143,6 +188,10 @@ fn steps_are_read() {
     let definition = accepted(batch(WHOLE));
     let [first, second, third] = &definition.steps[..] else { panic!("three steps") };
     assert_eq!(image(&first.container), "alpine:3");
+    assert_eq!(first.condition.as_ref().map(Template::source), Some("${{ ne repository.name \"other\" }}"));
+    let outputs: Vec<_> = first.outputs.iter().map(|output| (output.name.as_str(), output.format)).collect();
+    assert_eq!(outputs, [("found", OutputFormat::Text), ("data", OutputFormat::Json)]);
+    assert!(second.condition.is_none() && second.outputs.is_empty());
     let timeouts = [first.timeout, second.timeout, third.timeout];
     assert_eq!(timeouts, [None, Some(Duration::from_secs(90)), None]);
     assert_eq!(script(&first.action), "echo example/one");
@@ -171,7 +220,7 @@ fn the_changeset_template_is_read() {
     assert_eq!(template.body.as_ref().map(Template::source), Some("A body"));
     assert_eq!(template.author.as_ref().map(|author| author.email.source()), Some("anna@example.org"));
     let rule = |repository: &str, branch: Option<&str>, publication| PublicationRule {
-        repository: repository.to_owned(),
+        repository: Glob::new(repository).unwrap(),
         branch: branch.map(str::to_owned),
         publication,
     };
@@ -192,7 +241,10 @@ fn a_name_is_enough() {
         name: "least".to_owned(),
         description: String::new(),
         on: Vec::new(),
+        workspaces: Vec::new(),
         steps: Vec::new(),
+        transform_changes: TransformChanges::default(),
+        import_changesets: Vec::new(),
         changeset_template: None,
         settings: Settings::default(),
     };

@@ -42,6 +42,7 @@ pub(crate) fn context() -> Context {
     context.previous_step.changes.modified = list(&["m1", "m2", "m3"]);
     context.previous_step.changes.added = list(&["a1"]);
     context.previous_step.changes.renamed = list(&["r1"]);
+    context.batch_change_link = "https://example.org/batch".to_owned();
     context.steps.path = "services/web".to_owned();
     context.steps.changes.deleted = list(&["d1", "d2"]);
     context
@@ -306,8 +307,8 @@ fn what_cannot_be_known_before_fails_when_it_is_rendered() {
             "${{ $x := repository }}${{ $x.y }}",
             RenderFault::NoField { of: "repository", field: "y".to_owned() },
         ),
-        ("${{ len 3 }}", wrong("len", "text or a list", "an integer")),
-        ("${{ range repository.name }}${{ end }}", wrong("range", "a list or an integer", "text")),
+        ("${{ len 3 }}", wrong("len", "text, a list or a map", "an integer")),
+        ("${{ range repository.name }}${{ end }}", wrong("range", "a list, a map or an integer", "text")),
         ("${{ join \"a\" \",\" }}", wrong("join", "a list", "text")),
         ("${{ replace 1 \"a\" \"b\" }}", wrong("replace", "text", "an integer")),
         ("${{ index previous_step.modified_files \"1\" }}", wrong("index", "integers as positions", "text")),

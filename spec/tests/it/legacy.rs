@@ -1,8 +1,9 @@
 //! Legacy action files that are right, and how they are told from batch specs.
 
+use events::document::Publication;
 use spec::{
-    Action, Code, Container, Context, DEFAULT_COMMAND_IMAGE, Definition, Given, Kind, Publication, Published,
-    Scope, Settings, Source,
+    Action, Code, Container, Context, DEFAULT_COMMAND_IMAGE, Definition, Given, Kind, Published, Scope,
+    Settings, Source,
 };
 
 use crate::given::{accepted, legacy, named, read};

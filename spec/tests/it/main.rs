@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap is the test's failure")]
 
 mod bad;
+mod cache;
 mod changesets;
 mod definitions;
+mod evaluation;
 mod given;
+mod good;
 mod language;
 mod legacy;
 mod properties;
+mod soak;
 mod wild;

@@ -10,7 +10,7 @@ use crate::given::{batch, legacy, named, read};
 use crate::language;
 
 /// Pieces that definitions are made of, whole and broken.
-const PIECES: &[&str] = &[
+pub(crate) const PIECES: &[&str] = &[
     "name: n\n",
     "name",
     "steps:\n",
@@ -25,6 +25,11 @@ const PIECES: &[&str] = &[
     "  published:\n    - '*': draft\n",
     "on:\n",
     "  - repository: r\n",
+    "workspaces: [{ rootAtLocationOf: f, in: '*' }]\n",
+    "transformChanges: { group: [{ directory: a, branch: b }] }\n",
+    "importChangesets: [{ repository: r, externalIDs: [1] }]\n",
+    "    if: ${{ eq previous_step.stdout \"x\" }}\n",
+    "    outputs: { o: { value: '${{ step.stdout }}', format: json } }\n",
     "patchwave: { timeout: 1h, limits: { memory: 1GiB, cpu: 0.5, pids: 99 } }\n",
     "    patchwave: { timeout: 1m }\n",
     "&a ",
@@ -70,7 +75,7 @@ const PIECES: &[&str] = &[
 ];
 
 /// Pieces that templates are made of.
-const TOKENS: &[&str] = &[
+pub(crate) const TOKENS: &[&str] = &[
     "${{ ",
     " }}",
     "${{- ",
@@ -91,6 +96,9 @@ const TOKENS: &[&str] = &[
     "steps",
     "batch_change",
     "outputs",
+    "outputs.o ",
+    "step",
+    "batch_change_link ",
     ".name",
     ".modified_files",
     ".x",
@@ -166,13 +174,7 @@ proptest! {
     fn a_definition_with_something_changed_is_read_to_the_end(
         (at, length, piece) in (any::<Index>(), 0_usize..30, select(PIECES)),
     ) {
-        for (name, text, given) in wholes() {
-            let mut chars: Vec<char> = text.chars().collect();
-            let start = at.index(chars.len());
-            let end = (start + length).min(chars.len());
-            chars.splice(start..end, piece.chars());
-            check(read(name, &chars.into_iter().collect::<String>(), &given));
-        }
+        check_changed(at, length, piece);
     }
 
     #[test]
@@ -311,8 +313,19 @@ fn wholes() -> [(&'static str, &'static str, Given); 3] {
     ]
 }
 
+/// Whole definitions in which this many characters from a place on are something else.
+pub(crate) fn check_changed(at: Index, length: usize, piece: &str) {
+    for (name, text, given) in wholes() {
+        let mut chars: Vec<char> = text.chars().collect();
+        let start = at.index(chars.len());
+        let end = (start + length).min(chars.len());
+        chars.splice(start..end, piece.chars());
+        check(read(name, &chars.into_iter().collect::<String>(), &given));
+    }
+}
+
 /// Checks what holds of everything that is said about a text, and renders what was accepted.
-fn check(read: Result<Parsed, Diagnostics>) {
+pub(crate) fn check(read: Result<Parsed, Diagnostics>) {
     match read {
         Ok(parsed) => {
             parsed.warnings.iter().for_each(check_diagnostic);
@@ -348,13 +361,17 @@ fn render_all(definition: &Definition) {
         for (_, template) in step.env.iter().chain(&step.files) {
             let _ = template.render(&context);
         }
+        let _ = step.runs(&context);
+        step.runs_statically(&context);
+        step.outputs.iter().for_each(|output| drop(output.read(&context)));
     }
     if let Some(template) = &definition.changeset_template {
-        let _ = template.render(&context, &"refs/heads/main".parse().unwrap());
+        let base = "refs/heads/main".parse().unwrap();
+        let _ = template.render_shares(&definition.transform_changes, (&context, &base), ["a/b", "c"]);
     }
 }
 
-fn rendered_or_refused(template: &str) {
+pub(crate) fn rendered_or_refused(template: &str) {
     let quoted = serde_json::to_string(template).unwrap();
     let text = format!(
         "name: n\nsteps: [{{ run: x, container: c, env: {{ T: {quoted} }} }}]\n\

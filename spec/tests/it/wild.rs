@@ -132,7 +132,7 @@ fn a_branch_over_several_lines() {
     assert_eq!(changeset.title, "[batch] Loops: github.com/my-org/one");
     assert_eq!(changeset.body, "## Changed\n\n\n- `a.go`\n\n- `b/c.go`");
     assert_eq!(changeset.message, "loops-main-services/web");
-    assert_eq!(changeset.publication, spec::Publication::Published);
+    assert_eq!(changeset.publication, events::document::Publication::Published);
     assert!(matches!(template.published, Published::Rules(rules) if rules.len() == 2));
 }
 

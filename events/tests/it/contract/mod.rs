@@ -4,6 +4,7 @@
 
 mod coverage;
 pub(crate) mod events;
+mod published;
 mod schemas;
 mod wire;
 

@@ -1,7 +1,7 @@
 //! What services and runners of different builds send one another, and the documents that they leave.
 
 use events::beat::{ProjectorBeat, RunnerBeat};
-use events::document::{Plan, Scope};
+use events::document::{Plan, Preview, Scope};
 use events::report::Report;
 use events::ticket::{Control, Ticket};
 use schemars::{JsonSchema, Schema, schema_for};
@@ -24,7 +24,7 @@ fn shape<T: Serialize + DeserializeOwned + JsonSchema>(name: &'static str) -> Sh
     Shape { name, schema: schema_for!(T), reencode }
 }
 
-fn shapes() -> [Shape; 7] {
+fn shapes() -> [Shape; 8] {
     [
         shape::<Ticket>("ticket"),
         shape::<Control>("control"),
@@ -33,6 +33,7 @@ fn shapes() -> [Shape; 7] {
         shape::<ProjectorBeat>("projector_beat"),
         shape::<Scope>("scope"),
         shape::<Plan>("plan"),
+        shape::<Preview>("preview"),
     ]
 }
 

@@ -3,9 +3,12 @@
 use events::action::{Definition, Given as Extra};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::execution::{CancelRequested, Command, Completed, Counts, Event, Execution, Lack, Outcome};
-use events::execution::{PlanRequested, Reason, Requested, Resolved, RetryRequested, Selection};
+use events::execution::{
+    ImagesPinned, PlanRequested, Reason, Requested, Resolved, RetryRequested, Selection,
+};
 use events::execution::{StarvationEnded, Starved, decide, evolve};
 use events::id::{ActionId, JobId};
+use events::image::ImagePin;
 use events::job;
 use events::rejection::Code;
 
@@ -29,6 +32,7 @@ fn request(revision: u32) -> Requested {
         definition,
         repositories: vec!["/srv/git/ledger.git".to_owned()],
         reason: Reason::Manual,
+        no_cache: false,
     }
 }
 
@@ -227,6 +231,39 @@ fn the_counts_make_the_outcome() {
 
 fn starve(lack: Lack, message: &str) -> Starved {
     Starved { pool: "gpu".to_owned(), lack, message: message.to_owned(), hint: "start one".to_owned() }
+}
+
+fn pins<const N: usize>(pins: [(&str, &str); N]) -> Vec<ImagePin> {
+    let pin = |(reference, digest): (&str, &str)| ImagePin {
+        reference: reference.to_owned(),
+        digest: digest.to_owned(),
+    };
+    pins.into_iter().map(pin).collect()
+}
+
+#[test]
+fn what_an_image_meant_first_it_means_for_all_jobs() {
+    let pinned = |images| Event::from(ImagesPinned { images });
+    let both = || pins([("alpine:3", "alpine@sha256:a"), ("node", "sha256:n")]);
+    let moved = pins([("alpine:3", "alpine@sha256:b"), ("go", "sha256:g")]);
+    given([requested()]).when(Command::PinImages(both())).then(pinned(both()));
+    given([requested(), pinned(both())]).when(Command::PinImages(both())).then_nothing();
+    given([requested(), pinned(both())])
+        .when(Command::PinImages(moved.clone()))
+        .then(pinned(pins([("go", "sha256:g")])));
+    given([requested()])
+        .when(Command::PinImages(pins([("go", "sha256:g"), ("go", "sha256:h")])))
+        .then(pinned(pins([("go", "sha256:g")])));
+    given([requested()]).when(Command::PinImages(vec![])).then_nothing();
+    given([requested(), resolved(), completed(Outcome::Failed, MIXED)])
+        .when(Command::PinImages(both()))
+        .then_nothing();
+    let state = fold([requested(), pinned(both()), pinned(moved)], evolve);
+    let known = pins([("alpine:3", "alpine@sha256:a"), ("go", "sha256:g"), ("node", "sha256:n")]);
+    assert_eq!(state.pins().collect::<Vec<_>>(), known);
+    let again = retry_requested(1, Selection::All);
+    let state = fold([requested(), pinned(both()), completed(Outcome::Failed, MIXED), again], evolve);
+    assert_eq!(state.pins().collect::<Vec<_>>(), both(), "jobs that are tried again use what they used");
 }
 
 #[test]

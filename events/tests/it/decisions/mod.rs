@@ -4,5 +4,6 @@ mod action;
 mod execution;
 mod job;
 mod plan;
+mod preview;
 mod repository;
 mod runner;

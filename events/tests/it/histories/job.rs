@@ -22,11 +22,20 @@ fn aimed(job: &Job, (command, aim): (Command, bool)) -> Command {
         other if !aim => other,
         Command::Assign { runner, secrets, .. } => Command::Assign { attempt: current + 1, runner, secrets },
         Command::Start { .. } => Command::Start { attempt: current },
-        Command::StartStep(_) => {
-            Command::StartStep(job::StepStarted { attempt: current, step: job.step_finished + 1 })
-        }
+        Command::StartStep(_) => Command::StartStep(job::StepStarted {
+            attempt: current,
+            step: job.step_finished.saturating_add(1),
+        }),
         Command::FinishStep(end) => {
             Command::FinishStep(job::StepFinished { attempt: current, step: job.step_started, ..end })
+        }
+        Command::SkipStep(_) => Command::SkipStep(job::StepSkipped {
+            attempt: current,
+            step: job.step_finished.saturating_add(1),
+        }),
+        Command::ReuseSteps(steps) => {
+            let step = job.step_finished.saturating_add(1 + steps.step % 3);
+            Command::ReuseSteps(job::StepsReused { attempt: current, step, ..steps })
         }
         Command::Succeed(end) => Command::Succeed(job::Succeeded { attempt: current, ..end }),
         Command::Fail { failure, log, .. } => Command::Fail { attempt: current, failure, log },
@@ -52,6 +61,8 @@ fn speaker(command: &Command) -> Option<u32> {
         Command::Cancel(end) => end.attempt,
         Command::StartStep(step) => Some(step.attempt),
         Command::FinishStep(step) => Some(step.attempt),
+        Command::SkipStep(step) => Some(step.attempt),
+        Command::ReuseSteps(steps) => Some(steps.attempt),
         Command::Succeed(end) => Some(end.attempt),
         Command::TimeOut(end) => Some(end.attempt),
         _ => None,

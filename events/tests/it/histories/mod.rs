@@ -75,10 +75,13 @@ for_each_aggregate! {
     action: action_event, action_command;
     execution: execution_event, execution_command;
     plan: plan_event, plan_command;
+    preview: preview_event, preview_command;
     repository: repository_event, repository_command;
     runner: runner_event, runner_command;
     sealing_key: sealing_key_event, sealing_key_command;
     secret: secret_event, secret_command;
+    user: user_event, user_command;
+    token: token_event, token_command;
 }
 
 proptest! {

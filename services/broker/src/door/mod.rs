@@ -1,7 +1,7 @@
-//! The door: who may connect as an enrolled runner, asked by the broker for each connection.
+//! The door: who may connect as an enrolled runner or as a subscriber, asked by the broker for each connection.
 //!
 //! Owns the answers to nats-server's authorization callout, and the end of connections that were let in. Never decides who
-//! may: that is the registrar's fold. Invariant: whoever is let in proved that he holds the private half of the key.
+//! may: that is the registrar's. Invariant: a runner that is let in proved that it holds the private half of the key.
 
 mod keys;
 mod token;
@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 pub(crate) use keys::key_file;
 pub use keys::{DoorKeys, DoorKeysError};
 
+use crate::SubscriptionName;
 use crate::connect::{Config, ConnectError, connect_plainly};
-use crate::server::{runner_rights, runner_user};
+use crate::server::{Rights, runner_rights, runner_user};
 
 /// Who stands at the door, in the account of the server itself.
 const USER: &str = "door";
@@ -29,7 +30,10 @@ const USER: &str = "door";
 const KNOCKS: &str = "$SYS.REQ.USER.AUTH";
 
 /// The account into which runners are let.
-const ACCOUNT: &str = "RUNNERS";
+const RUNNERS: &str = "RUNNERS";
+
+/// The account into which subscribers are let.
+const SUBSCRIBERS: &str = "SUBSCRIBERS";
 
 /// How long the server may take to list or end connections.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,16 +67,39 @@ pub struct Door {
     keys: DoorKeys,
 }
 
-/// Somebody who wants in, and has proved that a key is his.
-#[derive(Debug)]
+/// Somebody who wants in.
 pub struct Knock {
-    /// The public half of the key.
-    pub public_key: String,
+    /// Who he says he is.
+    pub claim: Claim,
     ask: Ask,
     message: Message,
 }
 
-#[derive(Debug, Deserialize)]
+/// Who somebody says he is, and what he has to show for it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The holder of the key with this public half. That is proven.
+    Key(String),
+    /// A subscription and a password. Whether it is the right one is to be found out.
+    Subscriber(SubscriptionName, String),
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(public_key) => f.debug_tuple("Key").field(public_key).finish(),
+            Self::Subscriber(name, _) => f.debug_tuple("Subscriber").field(name).finish_non_exhaustive(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Knock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Knock").field("claim", &self.claim).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
 struct Ask {
     server_id: Named,
     user_nkey: String,
@@ -80,12 +107,12 @@ struct Ask {
     connect_opts: Options,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Named {
     id: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct ClientInfo {
     #[serde(default)]
     nonce: String,
@@ -93,12 +120,16 @@ struct ClientInfo {
     host: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Options {
     #[serde(default)]
     nkey: String,
     #[serde(default)]
     sig: String,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    pass: String,
 }
 
 impl Door {
@@ -114,7 +145,7 @@ impl Door {
         Ok(Self { client, knocks, keys })
     }
 
-    /// Waits for the next who proves a key. Turns away whoever proves none. Safe to cancel.
+    /// Waits for the next who proves a key or names a subscription. Turns away whoever does neither. Safe to cancel.
     ///
     /// # Errors
     /// When the connection is closed for good, or the registrar's key does not sign.
@@ -128,12 +159,10 @@ impl Door {
                 tracing::warn!("a question of nats-server at the door cannot be read");
                 continue;
             };
-            let public_key = ask.connect_opts.nkey.clone();
-            let knock = Knock { public_key, ask, message };
-            if knock.is_proven() {
-                return Ok(knock);
+            match ask.claim() {
+                Some(claim) => return Ok(Knock { claim, ask, message }),
+                None => self.turn_away(&ask, &message, "no such user, or no valid signature").await?,
             }
-            self.refuse(&knock, "no such user, or no valid signature").await?;
         }
     }
 
@@ -142,11 +171,28 @@ impl Door {
     /// # Errors
     /// When the registrar's key does not sign.
     pub async fn admit(&self, knock: &Knock, runner: &RunnerId) -> Result<(), DoorError> {
-        let rights = runner_rights(runner);
+        self.let_in(knock, RUNNERS, &runner_user(runner), &runner_rights(runner)).await
+    }
+
+    /// Lets somebody in as a subscriber.
+    ///
+    /// # Errors
+    /// When the registrar's key does not sign.
+    pub async fn admit_subscriber(&self, knock: &Knock, name: &SubscriptionName) -> Result<(), DoorError> {
+        self.let_in(knock, SUBSCRIBERS, &name.user(), &name.rights()).await
+    }
+
+    async fn let_in(
+        &self,
+        knock: &Knock,
+        account: &str,
+        user: &str,
+        rights: &Rights,
+    ) -> Result<(), DoorError> {
         let user = json!({
-            "aud": ACCOUNT,
+            "aud": account,
             "sub": knock.ask.user_nkey,
-            "name": runner_user(runner),
+            "name": user,
             "nats": {
                 "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
                 "pub": { "allow": rights.publish },
@@ -154,7 +200,7 @@ impl Door {
             },
         });
         let token = self.keys.sign(user)?;
-        self.answer(knock, json!({ "jwt": token })).await
+        self.answer(&knock.ask, &knock.message, json!({ "jwt": token })).await
     }
 
     /// Turns somebody away. He hears no reason; the server's log has it.
@@ -162,16 +208,20 @@ impl Door {
     /// # Errors
     /// When the registrar's key does not sign.
     pub async fn refuse(&self, knock: &Knock, reason: &str) -> Result<(), DoorError> {
-        tracing::warn!(host = knock.ask.client_info.host, reason, "somebody is turned away at the door");
-        self.answer(knock, json!({ "error": reason })).await
+        self.turn_away(&knock.ask, &knock.message, reason).await
     }
 
-    async fn answer(&self, knock: &Knock, mut what: Value) -> Result<(), DoorError> {
+    async fn turn_away(&self, ask: &Ask, message: &Message, reason: &str) -> Result<(), DoorError> {
+        tracing::warn!(host = ask.client_info.host, reason, "somebody is turned away at the door");
+        self.answer(ask, message, json!({ "error": reason })).await
+    }
+
+    async fn answer(&self, ask: &Ask, message: &Message, mut what: Value) -> Result<(), DoorError> {
         what["type"] = json!("authorization_response");
         what["version"] = json!(2);
-        let answer = json!({ "aud": knock.ask.server_id.id, "sub": knock.ask.user_nkey, "nats": what });
+        let answer = json!({ "aud": ask.server_id.id, "sub": ask.user_nkey, "nats": what });
         let answer = self.keys.sign(answer)?;
-        if let Some(reply) = knock.message.reply.clone()
+        if let Some(reply) = message.reply.clone()
             && let Err(error) = self.client.publish(reply, Bytes::from(answer)).await
         {
             // Whoever knocked tries again.
@@ -185,7 +235,7 @@ impl Door {
     /// # Errors
     /// When the server does not answer.
     pub async fn cut(&self, runner: &RunnerId) -> Result<usize, DoorError> {
-        let question = json!({ "auth": true, "acc": ACCOUNT, "user": runner_user(runner) });
+        let question = json!({ "auth": true, "acc": RUNNERS, "user": runner_user(runner) });
         let list = self.ask("$SYS.REQ.SERVER.PING.CONNZ".to_owned(), &question, "list connections").await?;
         let server = list["server"]["id"].as_str().unwrap_or_default().to_owned();
         let connections = list["data"]["connections"].as_array().cloned().unwrap_or_default();
@@ -212,17 +262,18 @@ fn refused<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> 
     move |source| DoorError::Refused { what, source: Box::new(source) }
 }
 
-impl Knock {
-    /// Whether the client signed the server's nonce with the key that it names.
-    fn is_proven(&self) -> bool {
-        let nonce = &self.ask.client_info.nonce;
-        let signature = token::decode(&self.ask.connect_opts.sig);
-        let key = KeyPair::from_public_key(&self.public_key);
-        match (key, signature) {
-            (Ok(key), Some(signature)) if !nonce.is_empty() && self.public_key.starts_with('U') => {
-                key.verify(nonce.as_bytes(), &signature).is_ok()
-            }
-            _ => false,
+impl Ask {
+    /// Who the client says he is: the holder of the key with which he signed the server's nonce, or a subscriber.
+    fn claim(&self) -> Option<Claim> {
+        let Options { nkey, sig, user, pass } = &self.connect_opts;
+        if nkey.is_empty() {
+            return Some(Claim::Subscriber(SubscriptionName::of_user(user)?, pass.clone()));
         }
+        let nonce = &self.client_info.nonce;
+        let key = KeyPair::from_public_key(nkey).ok()?;
+        let proven = !nonce.is_empty()
+            && nkey.starts_with('U')
+            && key.verify(nonce.as_bytes(), &token::decode(sig)?).is_ok();
+        proven.then(|| Claim::Key(nkey.clone()))
     }
 }

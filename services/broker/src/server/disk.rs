@@ -29,6 +29,12 @@ pub(super) async fn was_full(folder: &Path) {
     }
 }
 
+/// How large the disk under a folder is. One that cannot be asked is not taken for a small one.
+pub fn disk_bytes(folder: &Path) -> u64 {
+    let folder = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+    rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize))
+}
+
 /// A disk that cannot be asked is not taken for a full one.
 fn free_bytes(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))

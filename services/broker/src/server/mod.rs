@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use config::{Passwords, Rights, SERVICE_USERS, ServerConfig, Sync, render, runner_rights, runner_user};
+pub use disk::disk_bytes;
 pub use process::{Server, StartError};
 
 use crate::connect::is_new_enough;

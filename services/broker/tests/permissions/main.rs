@@ -10,5 +10,6 @@ mod blobs;
 mod raw;
 mod reading;
 mod services;
+mod subscribing;
 mod world;
 mod writing;

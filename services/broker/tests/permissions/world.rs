@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use async_nats::{ConnectOptions, jetstream};
-use broker::door::{Door, DoorKeys};
+use broker::door::{Claim, Door, DoorKeys};
 use broker::server::{Passwords, Rights, ServerConfig, Sync, locate, render, runner_rights};
-use broker::{Broker, MachineKey, Proof};
+use broker::{Broker, MachineKey, Proof, Start, Subscribe, SubscriptionName};
 
 use crate::raw::{PATIENCE, Raw};
 
@@ -20,8 +20,15 @@ const ANYTHING_THERE: &str = "anything-there";
 /// Has a runner's rights to the letter, but inside the services' account: without the border.
 const INSIDE: &str = "inside";
 
+/// Has the rights of the subscribers to the letter, but inside the services' account.
+const INSIDE_SUBSCRIBER: &str = "inside-subscriber";
+
+/// The subscribers: to one comes every event of executions, to one none, and one is another's.
+pub(crate) const SUBSCRIBERS: [(&str, &str); 3] =
+    [("audit", "ev.execution.>"), ("idle", "ev.nothing.>"), ("other", "ev.execution.>")];
+
 /// What the streams hold at first.
-pub(crate) const STORED: [(&str, &str); 14] = [
+pub(crate) const STORED: [(&str, &str); 16] = [
     ("ev.execution.one.requested", "an event"),
     ("work.north.ticket", "a ticket of north"),
     ("work.south.ticket", "a ticket of south"),
@@ -35,12 +42,15 @@ pub(crate) const STORED: [(&str, &str); 14] = [
     ("blob.log.cccc.0", "a sealed log"),
     ("blob.plan.dddd.0", "a plan"),
     ("blob.scope.eeee.0", "a scope"),
+    ("cache.step.ffff0", "what is known of a key"),
+    ("cache.result.1.ffff0.0", "what a step came to"),
     ("beat.runner.south", "a beat of south"),
     ("dead.scheduler", "a dead letter"),
 ];
 
 /// The streams.
-pub(crate) const STREAMS: [&str; 7] = ["EVENTS", "WORK", "REPORTS", "LOGS", "BLOBS", "BEATS", "DEAD"];
+pub(crate) const STREAMS: [&str; 8] =
+    ["EVENTS", "WORK", "REPORTS", "LOGS", "BLOBS", "CACHE", "BEATS", "DEAD"];
 
 pub(crate) struct World {
     url: String,
@@ -50,6 +60,7 @@ pub(crate) struct World {
     pub(crate) eye: jetstream::Context,
     scheduler: Broker,
     provisioner: Broker,
+    operator: Broker,
     folder: tempfile::TempDir,
 }
 
@@ -86,14 +97,15 @@ impl World {
         let service = async |user: &str| connect(&url, &passwords, user).await;
         let (scheduler, provisioner) = (service("scheduler").await, service("provisioner").await);
         let eye = jetstream::new(eye.client);
-        let world = Self { url, passwords, _process: process, eye, scheduler, provisioner, folder };
+        let operator = service("operator").await;
+        let world = Self { url, passwords, _process: process, eye, scheduler, provisioner, operator, folder };
         world.fill().await;
         world
     }
 
     /// Makes whatever a control destroyed, and stores everything anew.
     pub(crate) async fn fill(&self) {
-        self.provisioner.provision().await.unwrap();
+        self.provisioner.provision(&broker::CacheLimits::default()).await.unwrap();
         for stream in STREAMS {
             if stream != "EVENTS" {
                 self.eye.get_stream_no_info(stream).await.unwrap().purge().await.unwrap();
@@ -105,6 +117,39 @@ impl World {
         for (subject, payload) in STORED {
             self.eye.publish(subject, payload.into()).await.unwrap().await.unwrap();
         }
+    }
+
+    /// Makes a subscription and lets its subscriber in, as a hostile client.
+    pub(crate) async fn subscriber(&self, name: &str, filter: &str) -> Raw {
+        let name: SubscriptionName = name.parse().unwrap();
+        let subscribe = Subscribe {
+            name: name.clone(),
+            filters: vec![filter.to_owned()],
+            start: Some(Start::After(0)),
+            ack_wait: Duration::from_secs(30),
+            in_flight: 1_000,
+        };
+        let credentials = self.operator.subscribe(&subscribe).await.unwrap();
+        let registrar = config(&self.url, &self.passwords, "registrar");
+        let keys = DoorKeys::load_or_create(self.folder.path()).unwrap();
+        let mut door = Door::open(&registrar, keys).await.unwrap();
+        let admit = async {
+            let knock = door.next().await.unwrap();
+            assert_eq!(knock.claim, Claim::Subscriber(name.clone(), credentials.password.clone()));
+            door.admit_subscriber(&knock, &name).await.unwrap();
+        };
+        let user = (credentials.user.as_str(), credentials.password.as_str());
+        tokio::join!(Raw::connect(&self.url, user, &credentials.inbox_prefix), admit).0
+    }
+
+    /// Every subscriber, with what it follows.
+    pub(crate) async fn subscribers(&self) -> [Raw; 3] {
+        let [audit, idle, other] = SUBSCRIBERS;
+        [
+            self.subscriber(audit.0, audit.1).await,
+            self.subscriber(idle.0, idle.1).await,
+            self.subscriber(other.0, other.1).await,
+        ]
     }
 
     /// The runner north as a hostile client, twice: as `nats.conf` has it, and with a key that was enrolled.
@@ -119,7 +164,7 @@ impl World {
         let mut door = Door::open(&registrar, DoorKeys::load_or_create(folder).unwrap()).await.unwrap();
         let admit = async {
             let knock = door.next().await.unwrap();
-            assert_eq!(knock.public_key, key.public_key);
+            assert_eq!(knock.claim, Claim::Key(key.public_key.clone()));
             door.admit(&knock, &"north".parse().unwrap()).await.unwrap();
         };
         let Proof::Key(seed) = key.proof() else { panic!("a machine proves itself by its key") };
@@ -162,6 +207,11 @@ impl World {
         Raw::connect(&self.url, (INSIDE, INSIDE), "_INBOX_runner_north").await
     }
 
+    /// The control with the subscribers' rights and no border.
+    pub(crate) async fn inside_subscriber(&self) -> Raw {
+        Raw::connect(&self.url, (INSIDE_SUBSCRIBER, INSIDE_SUBSCRIBER), "_INBOX_subscriber_audit").await
+    }
+
     /// The ids by which the broker knows the messages of a stream again.
     pub(crate) async fn message_ids(&self, stream: &str) -> Vec<String> {
         let stream = self.eye.get_stream(stream).await.unwrap();
@@ -191,10 +241,16 @@ impl World {
             let mut consumers = stream.consumer_names();
             while let Some(Ok(consumer)) = futures::StreamExt::next(&mut consumers).await {
                 // Followers have consumers of their own, which come and go.
-                if name == "WORK" {
+                if name == "WORK" || consumer.starts_with("sub-") {
                     let subject = format!("consumer {consumer}");
                     contents.push(Stored { stream: name, subject, payload: Vec::new() });
                 }
+            }
+        }
+        let mut names = self.eye.stream_names();
+        while let Some(Ok(name)) = futures::StreamExt::next(&mut names).await {
+            if !STREAMS.contains(&name.as_str()) {
+                contents.push(Stored { stream: "another", subject: name, payload: Vec::new() });
             }
         }
         contents
@@ -220,16 +276,23 @@ fn config(url: &str, passwords: &Passwords, user: &str) -> broker::Config {
 fn with_controls(conf: &str) -> String {
     let Rights { publish, subscribe } = runner_rights(&"north".parse().unwrap());
     let publish = format!("{publish:?}").replace("WORKJS.", "$JS.API.");
+    let subscribers = SUBSCRIBERS.map(|(name, _)| name.parse::<SubscriptionName>().unwrap().rights());
+    let follow: Vec<String> = subscribers[..2].iter().flat_map(|rights| rights.publish.clone()).collect();
+    let follow = format!("{follow:?}").replace("EVENTSJS.", "$JS.API.");
+    let inbox = &subscribers[0].subscribe;
     let services = format!(
         "users: [
          {{ user: {ANYTHING}, password: {ANYTHING} }}
-         {{ user: {INSIDE}, password: {INSIDE}, permissions {{ publish: {publish}, subscribe: {subscribe:?} }} }}"
+         {{ user: {INSIDE}, password: {INSIDE}, permissions {{ publish: {publish}, subscribe: {subscribe:?} }} }}
+         {{ user: {INSIDE_SUBSCRIBER}, password: {INSIDE_SUBSCRIBER}, permissions {{ publish: {follow}, subscribe: {inbox:?} }} }}"
     );
     let runners = format!("users: [\n{{ user: {ANYTHING_THERE}, password: {ANYTHING_THERE} }}");
     let (services_part, runners_part) = conf.split_once("\n  RUNNERS {").unwrap();
     let services_part = services_part.replacen("users: [", &services, 1);
     let runners_part = runners_part.replacen("users: [", &runners, 1);
-    let known = format!("auth_users: [\n\"{ANYTHING}\", \"{ANYTHING_THERE}\", \"{INSIDE}\",");
+    let known = format!(
+        "auth_users: [\n\"{ANYTHING}\", \"{ANYTHING_THERE}\", \"{INSIDE}\", \"{INSIDE_SUBSCRIBER}\","
+    );
     format!("{services_part}\n  RUNNERS {{{runners_part}").replacen("auth_users: [", &known, 1)
 }
 

@@ -27,6 +27,8 @@ fn deeds() -> Vec<(String, String)> {
         "blob.log.ffff.0",
         "blob.plan.ffff.0",
         "blob.scope.ffff.0",
+        "cache.step.ffff",
+        "cache.image.ffff",
         "dead.scheduler",
         "retry.projector",
     ];

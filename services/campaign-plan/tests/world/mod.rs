@@ -80,7 +80,7 @@ impl World {
             sync: Sync::EverySecond,
         };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
-        connect(&server, "provisioner").await.provision().await.unwrap();
+        connect(&server, "provisioner").await.provision(&broker::CacheLimits::default()).await.unwrap();
         Self {
             broker: connect(&server, "campaign-plan").await,
             operator: connect(&server, "operator").await,
@@ -111,10 +111,15 @@ impl World {
 
     /// An execution of a batch spec with this changeset template.
     pub(crate) async fn execution(&self, template: &str) -> Execution<'_> {
+        self.execution_with("", template).await
+    }
+
+    /// The same with more keys.
+    pub(crate) async fn execution_with(&self, keys: &str, template: &str) -> Execution<'_> {
         let number = self.executions.fetch_add(1, Ordering::Relaxed).to_string();
         let execution = Execution { world: self, id: ExecutionId::derived(&[&number]) };
         let source = format!(
-            "name: fixer\nsteps:\n  - run: make\n    container: alpine\nchangesetTemplate:\n  {template}\n"
+            "name: fixer\n{keys}steps:\n  - run: make\n    container: alpine\nchangesetTemplate:\n  {template}\n"
         );
         let requested = Requested {
             action: ActionId::named("fixer"),
@@ -128,6 +133,7 @@ impl World {
             },
             repositories: Vec::new(),
             reason: Reason::Manual,
+            no_cache: false,
         };
         append(&self.gateway, Aggregate::Execution(execution.id), Event::Execution(requested.into())).await;
         execution
@@ -167,8 +173,14 @@ impl Execution<'_> {
             let patch = patch.clone();
             async move {
                 let job = self.job(&format!("repository-{number:06}"), "").await;
-                job.end(Succeeded { attempt: 1, patch: Some(patch), diff_stat: stat(), log: log_end() })
-                    .await;
+                job.end(Succeeded {
+                    attempt: 1,
+                    patch: Some(patch),
+                    diff_stat: stat(),
+                    outputs: Default::default(),
+                    log: log_end(),
+                })
+                .await;
             }
         };
         stream::iter((0..count).map(job)).buffer_unordered(64).collect::<Vec<_>>().await;
@@ -268,12 +280,17 @@ impl World {
 
 impl Job<'_> {
     pub(crate) async fn succeed(&self, attempt: u32, patch: Option<&[u8]>) {
+        self.hand_on(attempt, patch, job::Outputs::default()).await;
+    }
+
+    /// Succeeds, with these outputs.
+    pub(crate) async fn hand_on(&self, attempt: u32, patch: Option<&[u8]>, outputs: job::Outputs) {
         let patch = match patch {
             Some(bytes) => Some(self.world.patch(bytes).await),
             None => None,
         };
         let diff_stat = if patch.is_some() { stat() } else { DiffStat::default() };
-        self.end(Succeeded { attempt, patch, diff_stat, log: log_end() }).await;
+        self.end(Succeeded { attempt, patch, diff_stat, outputs, log: log_end() }).await;
     }
 
     pub(crate) async fn end(&self, event: impl Into<job::Event>) {

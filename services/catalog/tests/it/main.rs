@@ -14,6 +14,8 @@ mod hosts;
 mod http;
 mod local;
 mod on;
+mod previews;
 mod repository;
 mod source;
+mod workspaces;
 mod world;

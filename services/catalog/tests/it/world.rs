@@ -36,7 +36,7 @@ impl World {
         let folder = dir.path().join("broker");
         let config = ServerConfig { folder, port: None, runners: Vec::new(), sync: Sync::EverySecond };
         let server = Server::start(nats_server(), config).await.unwrap();
-        connect(&server, "provisioner").await.provision().await.unwrap();
+        connect(&server, "provisioner").await.provision(&broker::CacheLimits::default()).await.unwrap();
         let gateway = connect(&server, "gateway").await;
         let mut world = Self { dir, server, gateway, catalog: None };
         world.start().await;
@@ -140,6 +140,7 @@ impl World {
             },
             repositories: repositories.iter().map(|text| text.as_ref().to_owned()).collect(),
             reason: Reason::Manual,
+            no_cache: false,
         };
         let event = NewEvent {
             aggregate: Aggregate::Execution(id),

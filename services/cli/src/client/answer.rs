@@ -63,7 +63,7 @@ pub(super) async fn checked(answer: Response) -> Result<Response, Failed> {
 }
 
 /// An answer without a reason that we could read.
-pub(super) fn unexpected(status: StatusCode) -> Failed {
+fn unexpected(status: StatusCode) -> Failed {
     let message = match status {
         StatusCode::PAYLOAD_TOO_LARGE => "the server refuses the request: it is too large".to_owned(),
         StatusCode::NOT_FOUND => "what answers there is not a Patchwave that this client knows".to_owned(),

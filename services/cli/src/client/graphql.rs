@@ -3,12 +3,13 @@
 //! Owns the request and the reading of errors. Invariant: a mutation that is sent again carries the id of the first
 //! sending, so that it happens once.
 
+use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::again::again;
-use super::answer::unexpected;
+use super::answer::checked;
 use super::{Client, Failed};
 use crate::failure::Complaint;
 
@@ -46,16 +47,13 @@ impl Client {
         query: &str,
         variables: &Value,
     ) -> Result<T, Failed> {
-        let url = self.url(&["graphql"], &[])?;
-        let request = self.http.post(url.clone()).json(&json!({ "query": query, "variables": variables }));
+        let (url, request) = self.request(Method::POST, &["graphql"], &[])?;
+        let request = request.json(&json!({ "query": query, "variables": variables }));
         let answer = request.send().await.map_err(|error| self.unreachable(&url, error))?;
-        let status = answer.status();
+        let answer = checked(answer).await?;
         let body = answer.bytes().await.map_err(|error| self.unreachable(&url, error))?;
-        let answer = match serde_json::from_slice::<Answer<Value>>(&body) {
-            Ok(answer) => answer,
-            Err(_) if !status.is_success() => return Err(unexpected(status)),
-            Err(error) => return Err(Failed::last(not_ours(error))),
-        };
+        let answer = serde_json::from_slice::<Answer<Value>>(&body);
+        let answer = answer.map_err(|error| Failed::last(not_ours(error)))?;
         if let Some(error) = answer.errors.into_iter().next() {
             return Err(Failed::last(complaint(error)));
         }

@@ -6,14 +6,16 @@ mod again;
 mod answer;
 mod connection;
 mod graphql;
+mod login;
 
 use std::time::Duration;
 
 use clap::Args;
-use reqwest::{Response, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 
 pub(crate) use answer::Failed;
 pub(crate) use connection::{Connection, pages};
+pub(crate) use login::LoginFile;
 
 use crate::data_dir::{DataDir, DataDirOption};
 use crate::failure::Complaint;
@@ -24,19 +26,32 @@ pub(crate) struct ServerOption {
     /// The Patchwave to talk to [default: the one that runs with the data directory]
     #[arg(long, value_name = "URL", env = "PATCHWAVE_SERVER", hide_env_values = true)]
     server: Option<String>,
+
+    /// What to show there in place of a login; better put it into the variable, which others on the machine cannot read
+    #[arg(long, value_name = "TOKEN", env = "PATCHWAVE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
 }
 
 /// A way to a gateway.
 pub(crate) struct Client {
     http: reqwest::Client,
     place: Place,
+    token: Option<String>,
+    logins: Option<LoginFile>,
 }
 
+#[derive(Clone)]
 enum Place {
-    /// The user said where.
-    Given(Url),
+    /// The user said where; the gateway of the data directory may be the very one.
+    Given(Url, Option<DataDir>),
     /// It is written down in the data directory, anew at each start of the gateway.
     DataDir(DataDir),
+}
+
+/// Where a gateway is, and what to show it.
+struct Base {
+    url: Url,
+    token: Option<String>,
 }
 
 impl Client {
@@ -50,38 +65,79 @@ impl Client {
             .tcp_keepalive(Duration::from_secs(15))
             .build()?;
         let place = match &option.server {
-            Some(text) => Place::Given(server_url(text)?),
+            Some(text) => Place::Given(server_url(text)?, data.resolve().ok()),
             None => Place::DataDir(data.resolve()?),
         };
-        Ok(Self { http, place })
+        Ok(Self { http, place, token: option.token.clone(), logins: LoginFile::of_user() })
     }
 
-    /// Where the gateway is right now.
-    fn base(&self) -> Result<Url, Failed> {
-        match &self.place {
-            Place::Given(url) => Ok(url.clone()),
-            Place::DataDir(data) => {
-                let endpoint = data.gateway_endpoint().read().ok_or_else(|| Failed::away(absent(data)))?;
-                server_url(&endpoint.url).map_err(Failed::last)
+    /// The same way in the name of whoever has this token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.without_token() }
+    }
+
+    /// The same way with nothing to show but what is found.
+    pub(crate) fn without_token(&self) -> Self {
+        Self { token: None, http: self.http.clone(), place: self.place.clone(), logins: self.logins.clone() }
+    }
+
+    /// Where the gateway is right now, and what to show it: a token that was given, else that of the data directory, else
+    /// that of a login.
+    fn base(&self) -> Result<Base, Failed> {
+        let logins = || self.logins.as_ref().map(LoginFile::read).unwrap_or_default();
+        let (url, found) = match &self.place {
+            Place::Given(url, data) => {
+                let endpoint = data.as_ref().and_then(|data| data.gateway_endpoint().read());
+                let own = endpoint.filter(|endpoint| Url::parse(&endpoint.url).is_ok_and(|own| own == *url));
+                let of_login = || logins().tokens.remove(url.as_str());
+                (url.clone(), own.and_then(|own| own.token).or_else(of_login))
             }
-        }
+            Place::DataDir(data) => match data.gateway_endpoint().read() {
+                Some(endpoint) => (server_url(&endpoint.url).map_err(Failed::last)?, endpoint.token),
+                None => {
+                    let mut logins = logins();
+                    let newest = logins.newest.ok_or_else(|| Failed::away(absent(data)))?;
+                    (server_url(&newest).map_err(Failed::last)?, logins.tokens.remove(&newest))
+                }
+            },
+        };
+        Ok(Base { url, token: self.token.clone().or(found) })
     }
 
-    fn url(&self, path: &[&str], query: &[(&str, String)]) -> Result<Url, Failed> {
-        let mut url = self.base()?;
+    /// The address that a login is kept under.
+    pub(crate) fn address(&self) -> Result<Url, Failed> {
+        Ok(self.base()?.url)
+    }
+
+    /// A request in the name of whoever has the token.
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<(Url, RequestBuilder), Failed> {
+        let Base { mut url, token } = self.base()?;
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        Ok(url)
+        let request = self.http.request(method, url.clone());
+        Ok((url, if let Some(token) = token { request.bearer_auth(token) } else { request }))
     }
 
     /// Asks for what GraphQL cannot carry. The answer's body is still to come.
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Response, Failed> {
-        let url = self.url(path, query)?;
-        let answer = self.http.get(url.clone()).send().await;
+        let (url, request) = self.request(Method::GET, path, query)?;
+        let answer = request.send().await;
+        answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
+    }
+
+    /// Posts JSON, once.
+    pub(crate) async fn post(&self, path: &[&str], body: &serde_json::Value) -> Result<Response, Failed> {
+        let (url, request) = self.request(Method::POST, path, &[])?;
+        let answer = request.json(body).send().await;
         answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
     }
 
@@ -94,8 +150,8 @@ impl Client {
         body: impl Fn() -> reqwest::Body,
     ) -> anyhow::Result<()> {
         let send = async || {
-            let url = self.url(path, &[])?;
-            let request = self.http.put(url.clone()).header(reqwest::header::CONTENT_LENGTH, length);
+            let (url, request) = self.request(Method::PUT, path, &[])?;
+            let request = request.header(reqwest::header::CONTENT_LENGTH, length);
             let answer = request.body(body()).send().await;
             answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
         };
@@ -152,8 +208,11 @@ mod tests {
     #[test]
     fn a_path_is_put_below_the_address() {
         let http = reqwest::Client::new();
-        let client = Client { http, place: Place::Given(server_url("http://host/base/").unwrap()) };
-        let url = client.url(&["jobs", "a/b?c", "log"], &[("fromLine", "1".into())]).unwrap();
+        let place = Place::Given(server_url("http://host/base/").unwrap(), None);
+        let client = Client { http, place, token: Some("pw_1".to_owned()), logins: None };
+        let query = [("fromLine", "1".to_owned())];
+        let (url, request) = client.request(Method::GET, &["jobs", "a/b?c", "log"], &query).unwrap();
+        assert_eq!(request.build().unwrap().headers()["authorization"], "Bearer pw_1");
         assert_eq!(url.as_str(), "http://host/base/jobs/a%2Fb%3Fc/log?fromLine=1");
     }
 }

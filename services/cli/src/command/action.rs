@@ -7,7 +7,7 @@ use events::id::ActionId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ListOptions, ShowOptions, moment, not_found, state};
+use super::{ListOptions, ShowOptions, moment, not_found, preview, state};
 use crate::client::{Client, Connection, pages};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
@@ -20,6 +20,10 @@ pub(crate) enum Command {
     List(ListOptions),
     /// Show an action with a revision of its definition, and the files that were sent with it
     Show(Show),
+    /// Show where a definition would run, and which of its steps, without running anything
+    Preview(Box<preview::Options>),
+    /// Print the JSON Schema of a definition, for editors
+    Schema(Schema),
 }
 
 /// Options of `patchwave action show`.
@@ -38,6 +42,14 @@ pub(crate) struct Show {
 
     #[command(flatten)]
     show: ShowOptions,
+}
+
+/// Options of `patchwave action schema`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Schema {
+    /// Of the legacy action file (`action.json`) instead of the batch spec
+    #[arg(long)]
+    legacy: bool,
 }
 
 const LIST: &str = "query($first: Int!, $after: String) { actions(first: $first, after: $after) {
@@ -134,6 +146,9 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
     match command {
         Command::List(options) => list(options, data).await?,
         Command::Show(options) => show(options, data).await?,
+        Command::Preview(options) => return preview::run(*options, data).await,
+        Command::Schema(Schema { legacy: false }) => output::line(spec::BATCH_SPEC_SCHEMA.trim_end())?,
+        Command::Schema(Schema { legacy: true }) => output::line(spec::ACTION_FILE_SCHEMA.trim_end())?,
     }
     Ok(ExitCode::SUCCESS)
 }

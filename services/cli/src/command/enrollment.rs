@@ -11,6 +11,7 @@ use super::runner::One;
 use super::{ShowOptions, moment};
 use crate::data_dir::DataDirOption;
 use crate::output;
+use crate::role::runner;
 
 const CREATE: &str =
     "mutation($input: CreateRunnerTokenInput!) { createRunnerToken(input: $input) { token expiresAt } }";
@@ -35,8 +36,21 @@ pub(crate) struct CreateOptions {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = crate::duration::parse)]
     expires: Duration,
 
+    /// The pool of the runner, whatever `--pool` says on its machine [default: what is said there]
+    #[arg(long, value_name = "NAME", value_parser = runner::pool)]
+    pool: Option<String>,
+
+    /// A label of the runner; repeat it for several. It has these and no others, whatever `--label` says on its machine
+    /// [default: what is said there]
+    #[arg(long = "label", value_name = "NAME[=VALUE]", value_parser = label_text)]
+    labels: Vec<String>,
+
     #[command(flatten)]
     show: ShowOptions,
+}
+
+fn label_text(text: &str) -> Result<String, String> {
+    runner::label(text).map(|_| text.to_owned())
 }
 
 #[derive(Deserialize)]
@@ -67,7 +81,10 @@ struct RevokedRunner {
 /// Prints a new token.
 pub(crate) async fn create(options: CreateOptions, data: &DataDirOption) -> anyhow::Result<()> {
     let seconds = i32::try_from(options.expires.as_secs()).unwrap_or(i32::MAX);
-    let input = json!({ "input": { "runner": options.runner, "expiresInSeconds": seconds } });
+    let labels = (!options.labels.is_empty()).then_some(options.labels);
+    let input = json!({ "input": {
+        "runner": options.runner, "expiresInSeconds": seconds, "pool": options.pool, "labels": labels,
+    } });
     let created: Created = options.show.client(data)?.graphql(CREATE, &input).await?;
     let token = created.create_runner_token;
     if options.show.json {

@@ -1,14 +1,19 @@
 //! The commands of people: what they ask a gateway for.
 
 pub(crate) mod action;
+mod ask;
 mod enrollment;
 pub(crate) mod execution;
 pub(crate) mod job;
+pub(crate) mod login;
 mod patch;
 pub(crate) mod plan;
+mod preview;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod secret;
+pub(crate) mod token;
+pub(crate) mod user;
 
 use clap::Args;
 

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use events::Timestamp;
 use events::id::RunnerId;
+use events::runner::label_words;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::enrollment::{self, Token};
 use super::{ShowOptions, moment, not_found, state};
@@ -258,19 +259,17 @@ fn token(runner: &Runner, now: Timestamp) -> Option<String> {
     })
 }
 
-/// `name=value` pairs of its labels.
+/// Its labels, as a definition asks for them.
 fn labels(runner: &Runner) -> String {
     let json = runner.labels.as_deref().unwrap_or_default();
-    let labels: BTreeMap<String, Value> = serde_json::from_str(json).unwrap_or_default();
-    let pair = |(name, value): (&String, &Value)| match value.as_str() {
-        Some(value) => format!("{name}={value}"),
-        None => format!("{name}={value}"),
-    };
-    labels.iter().map(pair).collect::<Vec<_>>().join(",")
+    let labels: BTreeMap<String, String> = serde_json::from_str(json).unwrap_or_default();
+    label_words(&labels).into_iter().collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn runner(fields: Value) -> Runner {
@@ -292,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_pairs() {
+    fn labels_are_shown_as_a_definition_asks_for_them() {
         let shown = |text: &str| labels(&runner(json!({ "labels": text })));
-        assert_eq!(shown(r#"{"os":"linux","arch":"arm64"}"#), "arch=arm64,os=linux");
+        assert_eq!(shown(r#"{"os":"linux","gpu":"","arch":"arm64"}"#), "arch=arm64,gpu,os=linux");
         assert_eq!((shown("{}"), shown("nonsense")), (String::new(), String::new()));
     }
 

@@ -1,13 +1,15 @@
 //! Where a running broker or gateway is: `broker.json` and `gateway.json`.
 //!
 //! Owns these files. A file is replaced in one step and says nothing about whether its writer still lives: its reader
-//! finds out by connecting.
+//! finds out by connecting. The gateway's holds a token that opens it, so that nobody but its owner may read it.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+
+use crate::private_file;
 
 /// What such a file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,9 @@ pub(crate) struct Endpoint {
     pub(crate) pid: u32,
     /// Where to connect.
     pub(crate) url: String,
+    /// What makes whoever shows it the administrator `local`, as long as that process lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<String>,
 }
 
 /// The file.
@@ -39,14 +44,12 @@ impl EndpointFile {
         serde_json::from_slice(&std::fs::read(&self.path).ok()?).ok()
     }
 
-    /// Says that this process serves there.
-    pub(crate) fn write(&self, url: &str) -> anyhow::Result<()> {
-        let endpoint = Endpoint { pid: std::process::id(), url: url.to_owned() };
+    /// Says that this process serves there, and by which token it knows whoever may read that.
+    pub(crate) fn write(&self, url: &str, token: Option<&str>) -> anyhow::Result<()> {
+        let token = token.map(str::to_owned);
+        let endpoint = Endpoint { pid: std::process::id(), url: url.to_owned(), token };
         let text = serde_json::to_vec(&endpoint).context("an address cannot be written as JSON")?;
-        let next = self.path.with_extension("next");
-        let written = std::fs::File::create(&next)
-            .and_then(|mut file| file.write_all(&text))
-            .and_then(|()| std::fs::rename(&next, &self.path));
+        let written = private_file::write(&self.path, &text);
         written.with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
@@ -63,6 +66,8 @@ impl EndpointFile {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -70,10 +75,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = EndpointFile::new(folder.path().join("gateway.json"));
         assert_eq!(file.read(), None);
-        file.write("http://127.0.0.1:1").unwrap();
+        file.write("http://127.0.0.1:1", None).unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();
         assert_eq!(text, format!(r#"{{"pid":{},"url":"http://127.0.0.1:1"}}"#, std::process::id()));
         assert_eq!(file.read().unwrap().url, "http://127.0.0.1:1");
+        file.write("http://127.0.0.1:1", Some("pw_1")).unwrap();
+        assert_eq!(file.read().unwrap().token.as_deref(), Some("pw_1"));
+        let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         std::fs::write(file.path(), "{\"pid\":1").unwrap();
         assert_eq!(file.read(), None);
         file.remove();

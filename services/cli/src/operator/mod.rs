@@ -1,7 +1,8 @@
-//! The commands of operators: the log, the projection and the dead letters, without a gateway.
+//! The commands of operators: the log, the projection, the dead letters and the images of a host, without a gateway.
 
 pub(crate) mod dead;
 pub(crate) mod events;
+pub(crate) mod image;
 pub(crate) mod projection;
 
 use broker::Broker;

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::gateway::{Config, DEFAULT_FILES_LIMIT_BYTES};
+use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Token};
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 
 use super::{BrokerOptions, DatabaseOptions, User, serve};
@@ -46,6 +46,20 @@ pub(crate) struct ListenOptions {
         default_value = "127.0.0.1:7300"
     )]
     address: SocketAddr,
+
+    /// Who may use it
+    #[arg(long, value_name = "WHO", value_enum, default_value_t)]
+    auth: Who,
+}
+
+/// Who may use the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Who {
+    /// Users by their roles, and whoever may read the data directory
+    #[default]
+    Users,
+    /// Whoever reaches it, for everything: on a loopback address alone
+    None,
 }
 
 /// What the gateway takes.
@@ -57,15 +71,37 @@ pub(crate) struct IntakeOptions {
 }
 
 impl ListenOptions {
+    /// Who may use it. The token of the data directory is made anew at each start, but for the one of a gateway that was
+    /// killed: whoever waits for it to come back has read that.
+    pub(super) fn auth(&self, endpoint: &EndpointFile) -> anyhow::Result<Auth> {
+        let before = || Token::again(&endpoint.read()?.token?);
+        Ok(match self.auth {
+            Who::Users => Auth::Users { local: before().map_or_else(Token::random, Ok)? },
+            Who::None => Auth::None,
+        })
+    }
+
     /// Takes the address.
-    pub(super) async fn bind(&self) -> anyhow::Result<TcpListener> {
-        ::gateway::bind(self.address).await
+    pub(super) async fn bind(&self, auth: &Auth) -> anyhow::Result<TcpListener> {
+        ::gateway::bind(self.address, auth).await
+    }
+}
+
+/// What is written for whoever may read the data directory.
+pub(crate) fn local_token(auth: &Auth) -> Option<&str> {
+    match auth {
+        Auth::Users { local } => Some(local.reveal()),
+        Auth::None => None,
     }
 }
 
 /// What the role is to be like.
-pub(crate) fn config(database_url: &str, intake: &IntakeOptions) -> Config {
-    Config { database_url: database_url.to_owned(), files_limit_bytes: intake.files_limit }
+pub(crate) fn config(database_url: &str, intake: &IntakeOptions, auth: &Auth) -> Config {
+    Config {
+        database_url: database_url.to_owned(),
+        files_limit_bytes: intake.files_limit,
+        auth: auth.clone(),
+    }
 }
 
 /// Where a client on this machine reaches it.
@@ -92,16 +128,18 @@ pub(crate) async fn await_ready(url: &str) -> anyhow::Result<()> {
 pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
     let data = data.resolve()?;
     data.create()?;
-    let listener = options.listen.bind().await?;
+    let endpoint = data.gateway_endpoint();
+    let auth = options.listen.auth(&endpoint)?;
+    let listener = options.listen.bind(&auth).await?;
     let url = url(&listener)?;
     let broker = options.broker.connect(&User::service(ROLE), &data).await?;
-    let config = config(&data.database_url(options.database.database_url.as_deref()), &options.intake);
-    let endpoint = data.gateway_endpoint();
+    let database_url = data.database_url(options.database.database_url.as_deref());
+    let config = config(&database_url, &options.intake, &auth);
     let ended = serve(ROLE, |stop| async {
         let mut run = Box::pin(::gateway::run(config, listener, broker, stop));
         tokio::select! {
             ended = &mut run => return ended,
-            said = say_ready(&url, &endpoint) => said?,
+            said = say_ready(&url, &endpoint, &auth) => said?,
         }
         run.await
     })
@@ -113,9 +151,9 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     ended
 }
 
-async fn say_ready(url: &str, endpoint: &EndpointFile) -> anyhow::Result<()> {
+async fn say_ready(url: &str, endpoint: &EndpointFile, auth: &Auth) -> anyhow::Result<()> {
     await_ready(url).await?;
-    endpoint.write(url)?;
+    endpoint.write(url, local_token(auth))?;
     eprintln!("ready at {url}");
     Ok(())
 }

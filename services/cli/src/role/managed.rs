@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use broker::server::{Passwords, Server, ServerConfig, Sync, locate};
-use broker::{Broker, Config};
+use broker::server::{Passwords, Server, ServerConfig, Sync, disk_bytes, locate};
+use broker::{Broker, CacheLimits, Config};
 use clap::{Args, ValueEnum};
 use events::id::RunnerId;
 
 use super::User;
+use super::step_cache::StepCacheOptions;
 use crate::data_dir::{DataDir, EndpointFile};
 
 /// How long a connection to a server that listens may take.
@@ -34,6 +35,9 @@ pub(crate) struct ServerOptions {
     /// When a message is on disk: before it is acknowledged, or within a second (a power cut may lose that second)
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     sync: SyncOption,
+
+    #[command(flatten)]
+    step_cache: StepCacheOptions,
 }
 
 /// When a message is on disk.
@@ -83,10 +87,13 @@ impl Found {
         leftover::await_end(&folder).await?;
         let kept = port::Kept::in_folder(&folder);
         let port = self.options.broker_port.filter(|port| *port != 0).or_else(|| kept.free_port());
+        let wanted = self.options.step_cache.limits();
+        // What is only kept to save work must not fill the disk under the log.
+        let cache = CacheLimits { bytes: wanted.bytes.min(disk_bytes(&folder) / 10), ..wanted };
         let config = ServerConfig { folder, port, runners, sync: self.options.sync.into() };
         let server = Server::start(self.program, config).await?;
         let managed = Managed { server, endpoint };
-        match managed.prepare(&kept).await {
+        match managed.prepare(&kept, &cache).await {
             Ok(()) => Ok(managed),
             Err(error) => {
                 managed.stop().await;
@@ -97,12 +104,12 @@ impl Found {
 }
 
 impl Managed {
-    async fn prepare(&self, kept: &port::Kept) -> anyhow::Result<()> {
+    async fn prepare(&self, kept: &port::Kept, cache: &CacheLimits) -> anyhow::Result<()> {
         kept.remember(self.server.url())?;
         let config = User::service("provisioner").with(self.server.url(), self.passwords(), PATIENCE)?;
         let broker = Broker::connect(&config).await?;
-        broker.provision().await.context("the streams cannot be made")?;
-        self.endpoint.write(self.server.url())
+        broker.provision(cache).await.context("the streams cannot be made")?;
+        self.endpoint.write(self.server.url(), None)
     }
 
     /// Where it listens.

@@ -16,6 +16,7 @@ pub(crate) mod registrar;
 pub(crate) mod runner;
 pub(crate) mod scheduler;
 mod signals;
+mod step_cache;
 mod supervisor;
 pub(crate) mod up;
 

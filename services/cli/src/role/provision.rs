@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::User;
 use super::connect::password_from_environment;
+use super::step_cache::StepCacheOptions;
 
 /// The user that may make streams.
 const USER: &str = "provisioner";
@@ -23,6 +24,9 @@ pub(crate) struct Options {
     /// How long to wait for the broker: 10s, 2m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::duration::parse)]
     connect_timeout: Duration,
+
+    #[command(flatten)]
+    step_cache: StepCacheOptions,
 }
 
 /// Runs it. Doing it again changes nothing.
@@ -30,7 +34,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let password = password_from_environment(USER)?;
     let patience = options.connect_timeout;
     let broker = Broker::connect(&User::service(USER).at(&options.broker_url, &password, patience)).await?;
-    broker.provision().await.context("the streams cannot be made")?;
+    broker.provision(&options.step_cache.limits()).await.context("the streams cannot be made")?;
     eprintln!("the streams at {} are as they have to be", options.broker_url);
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use ::runner::{
 };
 use clap::Args;
 use events::id::RunnerId;
-use events::runner::DEFAULT_POOL;
+use events::runner::{DEFAULT_POOL, MAX_LABEL, MAX_POOL, is_pool, read_label};
 
 use super::{BrokerOptions, enroll, host_of, serve};
 use crate::data_dir::{DataDir, DataDirOption};
@@ -59,6 +59,17 @@ pub(crate) struct SandboxOptions {
     #[arg(long, value_name = "NAME", env = "PATCHWAVE_RUNTIME", hide_env_values = true)]
     runtime: Option<String>,
 
+    /// The image in which `command` steps of legacy action files run; all runners of a pool should have the same
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        env = "PATCHWAVE_COMMAND_IMAGE",
+        hide_env_values = true,
+        default_value = spec::DEFAULT_COMMAND_IMAGE,
+        value_parser = image
+    )]
+    command_image: String,
+
     /// The most that a job may reach: `none`, `egress` (the public internet) or `unrestricted`
     #[arg(
         long,
@@ -81,8 +92,8 @@ pub(crate) struct SandboxOptions {
     #[arg(long = "dns", value_name = "ADDRESS")]
     dns: Vec<Ipv4Addr>,
 
-    /// What `runner list` shows of it; repeat it for several
-    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    /// What it has, such as `gpu` or `arch=arm64`, for the jobs whose definition asks for it; repeat it for several
+    #[arg(long = "label", value_name = "NAME[=VALUE]", value_parser = label)]
     labels: Vec<(String, String)>,
 
     /// Take no more jobs while fewer bytes are free at the runner's folder
@@ -128,20 +139,27 @@ fn max_limits(text: &str) -> Result<spec::Limits, String> {
     }
 }
 
-/// The names that a definition can ask for.
-pub(super) fn pool(text: &str) -> Result<String, String> {
-    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    match text.chars().all(valid) && (1..=63).contains(&text.len()) {
+/// A name as `docker pull` takes it.
+pub(crate) fn image(text: &str) -> Result<String, String> {
+    match ::runner::is_image_name(text) {
         true => Ok(text.to_owned()),
-        false => Err("a pool is named by 1 to 63 ASCII letters, digits, `_` and `-`".to_owned()),
+        false => Err("an image is named as `docker pull` takes it, such as `debian:12`".to_owned()),
     }
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("a label is NAME=VALUE".to_owned()),
+/// The names that a definition can ask for.
+pub(crate) fn pool(text: &str) -> Result<String, String> {
+    match is_pool(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("a pool is named by 1 to {MAX_POOL} ASCII letters, digits, `_` and `-`")),
     }
+}
+
+/// A label that a definition can ask for.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    read_label(text).ok_or_else(|| {
+        format!("a label is NAME or NAME=VALUE, in ASCII without blanks and commas, at most {MAX_LABEL} characters")
+    })
 }
 
 /// What the role is to be like.
@@ -160,6 +178,7 @@ pub(crate) fn config(
         labels: options.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
         docker_host: options.docker_host.clone(),
         runtime: options.runtime.clone(),
+        command_image: options.command_image.clone(),
         networks: NetworkSettings {
             most: options.network,
             allow: options.network_allow.clone(),
@@ -209,9 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn a_label_has_a_name() {
+    fn a_label_is_a_word_or_a_pair() {
         assert_eq!(label("arch=arm64=v8"), Ok(("arch".to_owned(), "arm64=v8".to_owned())));
-        assert!(label("arch").is_err() && label("=x").is_err());
+        assert_eq!(label("gpu"), Ok(("gpu".to_owned(), String::new())));
+        assert!(
+            ["", "=x", "arch=", "a b", "a,b", "ä", &"x".repeat(128)].iter().all(|text| label(text).is_err())
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ::gateway::Auth;
 use clap::Args;
 use events::id::RunnerId;
 use tokio::net::TcpListener;
@@ -53,17 +54,18 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let data = data.resolve()?;
     data.create()?;
     let _lock = Lock::take(&data)?;
+    let auth = options.listen.auth(&data.gateway_endpoint())?;
     data.gateway_endpoint().remove();
     let mut signals = Signals::listen()?;
     let found = options.server.clone().locate()?;
-    let listener = options.listen.bind().await?;
+    let listener = options.listen.bind(&auth).await?;
     let runner: RunnerId = LOCAL_RUNNER.parse()?;
     let managed = tokio::select! {
         managed = found.start(&data, vec![runner.clone()]) => managed?,
         () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let mut supervisor = Supervisor::default();
-    let plan = Plan { options, data, runner };
+    let plan = Plan { options, data, runner, auth };
     let ended = match plan.start(&managed, listener, &mut supervisor).await {
         Ok(url) => plan.serve(&url, &mut supervisor, &mut signals).await,
         Err(error) => Err(error),
@@ -83,6 +85,7 @@ struct Plan {
     options: Options,
     data: DataDir,
     runner: RunnerId,
+    auth: Auth,
 }
 
 impl Plan {
@@ -93,7 +96,7 @@ impl Plan {
         listener: TcpListener,
         supervisor: &mut Supervisor,
     ) -> anyhow::Result<String> {
-        let Self { options, data, runner } = self;
+        let Self { options, data, runner, auth } = self;
         let connect = async |role: &'static str| managed.connect(&User::service(role)).await;
         let url = gateway::url(&listener)?;
         let database_url = data.database_url(options.database.database_url.as_deref());
@@ -124,8 +127,8 @@ impl Plan {
             stop.cancelled().await;
             Ok(())
         });
-        let (config, broker) =
-            (gateway::config(&database_url, &options.intake), connect(gateway::ROLE).await?);
+        let config = gateway::config(&database_url, &options.intake, auth);
+        let broker = connect(gateway::ROLE).await?;
         supervisor.start(gateway::ROLE, Stage::Intake, |stop| ::gateway::run(config, listener, broker, stop));
         Ok(url)
     }
@@ -139,7 +142,7 @@ impl Plan {
     ) -> anyhow::Result<()> {
         let ready = async {
             gateway::await_ready(url).await?;
-            self.data.gateway_endpoint().write(url)?;
+            self.data.gateway_endpoint().write(url, gateway::local_token(&self.auth))?;
             eprintln!("ready at {url}");
             std::future::pending::<anyhow::Result<()>>().await
         };

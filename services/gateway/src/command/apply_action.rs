@@ -6,13 +6,13 @@ use events::id::ActionId;
 use events::rejection::Code;
 use events::{Aggregate, Event};
 use serde_json::{Value, json};
-use spec::{Diagnostic, Diagnostics, Mount, MountRefusal, Parsed, Source};
+use spec::{Beside, Diagnostic, Diagnostics, Mount, Parsed, Refusal, Source};
 
-use super::{Commands, Done, Request};
+use super::{Commands, Done};
 use crate::fault::Fault;
 
 /// The most bytes that a definition's text may have.
-const DEFINITION_BYTES: usize = 256 * 1024;
+const DEFINITION_BYTES: usize = 512 * 1024;
 
 /// The most bytes of everything that is given beside it.
 const GIVEN_BYTES: usize = 64 * 1024;
@@ -38,12 +38,13 @@ impl Commands {
         definition: Definition,
         mutation_id: Option<&str>,
     ) -> Result<Applied, Fault> {
-        let request = Request::new("applyAction", mutation_id)?;
+        let request = self.request("applyAction", mutation_id)?;
         check_size(&definition)?;
-        let Parsed { definition: parsed, warnings } = parse(&definition)?;
-        let id = ActionId::named(&parsed.name);
+        let id = ActionId::named(&parse(&definition)?.definition.name);
         let aggregate = Aggregate::Action(id);
-        self.check_files(&definition, &parsed, &aggregate).await?;
+        let saved = fold(&self.broker.history(&aggregate).await?).definition;
+        let Parsed { definition: parsed, warnings } = parse_after(saved.as_ref(), &definition)?;
+        self.check_files(&definition, &parsed, saved.as_ref()).await?;
         let origin = request.origin(id.to_string());
         let decided = self.once(&origin, &aggregate, |history| {
             let apply = action::Command::Apply { name: parsed.name.clone(), definition: definition.clone() };
@@ -61,11 +62,11 @@ impl Commands {
 
 impl Commands {
     /// Whether the files are there that the definition mounts, and nothing else.
-    async fn check_files(
+    pub(super) async fn check_files(
         &self,
         definition: &Definition,
         parsed: &spec::Definition,
-        aggregate: &Aggregate,
+        saved: Option<&Definition>,
     ) -> Result<(), Fault> {
         let mounted: Vec<String> = parsed.mounts().map(|mount| mount.path.clone()).collect();
         let blob = match (&definition.files, mounted.is_empty()) {
@@ -82,17 +83,18 @@ impl Commands {
             (Some(blob), false) => blob,
         };
         // What is saved already was looked into then.
-        if fold(&self.broker.history(aggregate).await?).definition.as_ref() == Some(definition) {
+        if saved == Some(definition) {
             return Ok(());
         }
         let there = self.files.look(blob, mounted).await?.found;
         let refuse = |mount: &Mount| {
-            (!there.iter().any(|path| path.as_os_str() == mount.path.as_str())).then(|| MountRefusal {
+            (!there.iter().any(|path| path.as_os_str() == mount.path.as_str())).then(|| Refusal {
                 message: format!("`{}` is not among the files that were sent", mount.path),
                 hint: "send it: paths are relative to the folder of this file".to_owned(),
             })
         };
-        spec::parse_with_files(&Source::from(definition), &refuse).map_err(|found| refused(&found)).map(drop)
+        let beside = Beside { mount: &refuse, ..Beside::default() };
+        spec::parse_beside(&Source::from(definition), &beside).map_err(|found| refused(&found)).map(drop)
     }
 }
 
@@ -106,7 +108,15 @@ pub(super) fn fold(history: &[Recorded]) -> Action {
 
 /// Reads a definition, or says everything that is wrong with it.
 pub(super) fn parse(definition: &Definition) -> Result<Parsed, Fault> {
-    spec::parse(&Source::from(definition)).map_err(|diagnostics| refused(&diagnostics))
+    parse_after(None, definition)
+}
+
+/// The same for one that takes the place of another.
+pub(super) fn parse_after(saved: Option<&Definition>, definition: &Definition) -> Result<Parsed, Fault> {
+    let saved = saved.and_then(|saved| spec::parse(&Source::from(saved)).ok());
+    let previous = saved.as_ref().map(|parsed| &parsed.definition);
+    let beside = Beside { previous, ..Beside::default() };
+    spec::parse_beside(&Source::from(definition), &beside).map_err(|diagnostics| refused(&diagnostics))
 }
 
 fn refused(diagnostics: &Diagnostics) -> Fault {
@@ -126,7 +136,7 @@ fn shown(diagnostic: &Diagnostic) -> Value {
     value
 }
 
-fn check_size(definition: &Definition) -> Result<(), Fault> {
+pub(super) fn check_size(definition: &Definition) -> Result<(), Fault> {
     let Definition { file_name, source, given, files: _ } = definition;
     let bad_name = file_name.is_empty() || file_name.len() > FILE_NAME_BYTES;
     if bad_name || file_name.contains(char::is_control) {

@@ -7,7 +7,7 @@ use events::execution::{self, Reason, Requested};
 use events::id::{ActionId, ExecutionId};
 use events::location::Location;
 use events::rejection::Code;
-use events::{Aggregate, Event};
+use events::{Aggregate, Event, Rejection};
 use spec::Scope;
 
 use super::apply_action::{fold, parse};
@@ -27,6 +27,8 @@ pub(crate) struct CreateExecution {
     pub(crate) revision: Option<i32>,
     /// Clone URLs or absolute paths; empty: what the definition says.
     pub(crate) repositories: Vec<String>,
+    /// Whether every step runs, whatever the step cache has.
+    pub(crate) no_cache: bool,
 }
 
 impl Commands {
@@ -36,7 +38,7 @@ impl Commands {
         create: CreateExecution,
         mutation_id: Option<&str>,
     ) -> Result<Done, Fault> {
-        let request = Request::new("createActionExecution", mutation_id)?;
+        let request = self.request("createActionExecution", mutation_id)?;
         let repositories = locations(&create.repositories)?;
         self.bounded(&request, self.request_execution(&request, &create, repositories)).await
     }
@@ -79,18 +81,17 @@ impl Commands {
             Event::Execution(execution::Event::Requested(before)) => {
                 let revision =
                     create.revision.is_none_or(|revision| i64::from(revision) == i64::from(before.revision));
-                before.action == create.action && before.repositories == repositories && revision
+                before.action == create.action
+                    && before.repositories == repositories
+                    && before.no_cache == create.no_cache
+                    && revision
             }
             _ => false,
         };
         if same {
             return Ok(Some(Done { id: id.to_string(), sequence: first.sequence }));
         }
-        Err(Fault::new(
-            Code::AlreadyExists,
-            format!("this `mutationId` stands for another request, which made {id}"),
-            "Give each request a `mutationId` of its own, and the same one only when it is repeated.",
-        ))
+        Err(another_request(&id.to_string()).into())
     }
 
     /// What is to run, read from the log: the projection may be late.
@@ -130,6 +131,7 @@ impl Commands {
             definition: definition.clone(),
             repositories,
             reason: Reason::Manual,
+            no_cache: create.no_cache,
         })
     }
 }
@@ -142,9 +144,22 @@ fn definition_of(event: &events::action::Event, revision: u32) -> Option<&Defini
     }
 }
 
+/// The rejection of a request that took the mutation id of another.
+pub(super) fn another_request(made: &str) -> Rejection {
+    Rejection::new(
+        Code::AlreadyExists,
+        format!("this `mutationId` stands for another request, which made {made}"),
+        "Give each request a `mutationId` of its own, and the same one only when it is repeated.",
+    )
+}
+
 /// Whether there is something to run over, given or named by the definition.
-fn check_scope(parsed: &spec::Definition, repositories: &[String]) -> Result<(), Fault> {
+pub(super) fn check_scope(parsed: &spec::Definition, repositories: &[String]) -> Result<(), Fault> {
     if !repositories.is_empty() {
+        return Ok(());
+    }
+    // What is tracked needs no job.
+    if parsed.on.is_empty() && parsed.steps.is_empty() && !parsed.import_changesets.is_empty() {
         return Ok(());
     }
     if parsed.on.is_empty() {
@@ -167,7 +182,7 @@ fn check_scope(parsed: &spec::Definition, repositories: &[String]) -> Result<(),
 }
 
 /// The repositories as events name them.
-fn locations(repositories: &[String]) -> Result<Vec<String>, Fault> {
+pub(super) fn locations(repositories: &[String]) -> Result<Vec<String>, Fault> {
     if repositories.len() > MAX_REPOSITORIES {
         return Err(Fault::invalid(
             format!("{} repositories are given, {MAX_REPOSITORIES} are the most", repositories.len()),

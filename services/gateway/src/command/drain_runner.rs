@@ -4,13 +4,13 @@ use events::id::RunnerId;
 use events::runner::{self, Runner};
 use events::{Aggregate, Event};
 
-use super::{Commands, Done, Request, now};
+use super::{Commands, Done, now};
 use crate::fault::Fault;
 
 impl Commands {
     /// Asks a runner to drain. One that drains already is asked for nothing.
     pub(crate) async fn drain_runner(&self, id: &RunnerId, mutation_id: Option<&str>) -> Result<Done, Fault> {
-        let request = Request::new("drainRunner", mutation_id)?;
+        let request = self.request("drainRunner", mutation_id)?;
         let work = async {
             let origin = request.origin(id.to_string());
             let aggregate = Aggregate::Runner(id.clone());

@@ -20,7 +20,7 @@ impl Commands {
         id: ExecutionId,
         mutation_id: Option<&str>,
     ) -> Result<Done, Fault> {
-        let request = Request::new("cancelExecution", mutation_id)?;
+        let request = self.request("cancelExecution", mutation_id)?;
         let command = |_: &Execution| execution::Command::RequestCancel;
         self.bounded(&request, self.ask_execution(&request, id, command)).await
     }
@@ -32,7 +32,7 @@ impl Commands {
         jobs: Selection,
         mutation_id: Option<&str>,
     ) -> Result<Done, Fault> {
-        let request = Request::new("retryExecution", mutation_id)?;
+        let request = self.request("retryExecution", mutation_id)?;
         self.bounded(&request, self.ask_execution(&request, id, |state| retry(state, jobs))).await
     }
 
@@ -42,14 +42,14 @@ impl Commands {
         id: ExecutionId,
         mutation_id: Option<&str>,
     ) -> Result<Done, Fault> {
-        let request = Request::new("createCampaignPlan", mutation_id)?;
+        let request = self.request("createCampaignPlan", mutation_id)?;
         let command = |_: &Execution| execution::Command::RequestPlan;
         self.bounded(&request, self.ask_execution(&request, id, command)).await
     }
 
     /// Lets a job stop.
     pub(crate) async fn cancel_job(&self, id: JobId, mutation_id: Option<&str>) -> Result<Done, Fault> {
-        let request = Request::new("cancelJob", mutation_id)?;
+        let request = self.request("cancelJob", mutation_id)?;
         self.bounded(&request, async {
             let execution = self.execution_of(id).await?;
             let decide = |history: &[Recorded]| {
@@ -65,7 +65,7 @@ impl Commands {
 
     /// Lets a job that has ended be tried again.
     pub(crate) async fn retry_job(&self, id: JobId, mutation_id: Option<&str>) -> Result<Done, Fault> {
-        let request = Request::new("retryJob", mutation_id)?;
+        let request = self.request("retryJob", mutation_id)?;
         let work = async {
             let execution = self.execution_of(id).await?;
             let history = self.broker.history(&Aggregate::Job(execution, id)).await?;

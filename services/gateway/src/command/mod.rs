@@ -7,8 +7,12 @@ mod apply_action;
 mod create_execution;
 mod drain_runner;
 mod lifecycle;
+mod preview;
+mod reuse;
 mod runners;
 mod secret;
+mod tokens;
+mod users;
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,11 +24,15 @@ use events::id::CommandId;
 use events::{Aggregate, Event, Rejection};
 
 pub(crate) use create_execution::CreateExecution;
+pub(crate) use preview::Answered;
+pub(crate) use runners::TokenFor;
 pub(crate) use secret::Which;
+pub(crate) use tokens::{NewToken as NewUserToken, TokenWanted};
 
-use crate::actor;
+use crate::access::{Caller, Passwords};
 use crate::fault::Fault;
 use crate::files::Files;
+use crate::projection::Projection;
 
 /// How long a command may wait for the broker.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,11 +40,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest mutation id.
 const MUTATION_ID_BYTES: usize = 200;
 
-/// Carries out commands.
-#[derive(Clone, Debug)]
+/// Carries out the commands of one caller.
+#[derive(Clone)]
 pub(crate) struct Commands {
-    broker: Broker,
-    files: Files,
+    pub(crate) broker: Broker,
+    pub(crate) files: Files,
+    /// Only for what no single history says: who else is an administrator.
+    pub(crate) projection: Projection,
+    pub(crate) passwords: Passwords,
+    pub(crate) caller: Caller,
 }
 
 /// A command that was carried out.
@@ -56,7 +68,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn new(mutation: &'static str, mutation_id: Option<&'a str>) -> Result<Self, Fault> {
+    fn new(caller: &Caller, mutation: &'static str, mutation_id: Option<&'a str>) -> Result<Self, Fault> {
         let good =
             |id: &&str| !id.is_empty() && id.len() <= MUTATION_ID_BYTES && !id.contains(char::is_control);
         if mutation_id.is_some_and(|id| !good(&id)) {
@@ -65,10 +77,11 @@ impl<'a> Request<'a> {
                 "Give a UUID, say, and the same one when the request is repeated.",
             ));
         }
-        Ok(Self { mutation, mutation_id, actor: actor::of_request() })
+        Ok(Self { mutation, mutation_id, actor: caller.actor() })
     }
 
-    /// What every id of this request is derived from; nothing when it can never come again.
+    /// What every id of this request is derived from; nothing when it can never come again. Whoever asks is a part of it, so
+    /// that nobody gets the answer to another's request by its mutation id.
     fn parts(&self) -> Option<[&str; 3]> {
         self.mutation_id.map(|id| [self.mutation, self.actor.as_str(), id])
     }
@@ -83,8 +96,12 @@ impl<'a> Request<'a> {
 }
 
 impl Commands {
-    pub(crate) const fn new(broker: Broker, files: Files) -> Self {
-        Self { broker, files }
+    fn request<'a>(
+        &self,
+        mutation: &'static str,
+        mutation_id: Option<&'a str>,
+    ) -> Result<Request<'a>, Fault> {
+        Request::new(&self.caller, mutation, mutation_id)
     }
 
     /// Decides and appends. A command that is in the log already is done, whatever came after it.

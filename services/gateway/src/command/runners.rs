@@ -6,14 +6,28 @@ use chrono::Duration;
 use events::blob::Sha256;
 use events::enrollment::{self, Command, Enrollment, TokenIssued};
 use events::id::RunnerId;
+use events::runner::{MAX_LABEL, MAX_POOL, is_pool, read_label};
 use events::{Aggregate, Event, Timestamp};
 use sha2::Digest as _;
 
-use super::{Commands, Done, Request, now};
+use super::{Commands, Done, now};
 use crate::fault::Fault;
 
 /// The longest time for which a token can be redeemed: a month.
 const LONGEST: i64 = 31 * 24 * 60 * 60;
+
+/// What a token is to be for.
+#[derive(Debug)]
+pub(crate) struct TokenFor {
+    /// Which runner a machine can become with it.
+    pub(crate) runner: RunnerId,
+    /// For how long it can be redeemed.
+    pub(crate) expires_in_seconds: i64,
+    /// The pool of the runner; absent: what its machine says.
+    pub(crate) pool: Option<String>,
+    /// Its labels; absent: what its machine says.
+    pub(crate) labels: Option<Vec<String>>,
+}
 
 /// A token, which is shown once.
 #[derive(Debug)]
@@ -28,23 +42,27 @@ pub(crate) struct NewToken {
 
 impl Commands {
     /// Makes a token with which one machine can become this runner.
-    pub(crate) async fn create_runner_token(
-        &self,
-        runner: RunnerId,
-        expires_in_seconds: i64,
-    ) -> Result<NewToken, Fault> {
+    pub(crate) async fn create_runner_token(&self, wanted: TokenFor) -> Result<NewToken, Fault> {
+        let TokenFor { runner, expires_in_seconds, pool, labels } = wanted;
         if !(1..=LONGEST).contains(&expires_in_seconds) {
             return Err(Fault::invalid(
                 format!("a token cannot be redeemed for {expires_in_seconds} seconds"),
                 format!("Give 1 to {LONGEST} seconds."),
             ));
         }
+        if let Some(pool) = pool.as_deref().filter(|pool| !is_pool(pool)) {
+            return Err(Fault::invalid(
+                format!("`{pool}` cannot be the name of a pool"),
+                format!("Name it by 1 to {MAX_POOL} ASCII letters, digits, `_` and `-`."),
+            ));
+        }
+        let labels = labels.map(|labels| labels.iter().map(|label| read(label)).collect()).transpose()?;
         // 244 random bits.
         let secret = || uuid::Uuid::new_v4().simple().to_string();
         let token = format!("{runner}.{}{}", secret(), secret());
         let expires_at = now() + Duration::seconds(expires_in_seconds);
         let token_sha256 = Sha256::from_bytes(&sha2::Sha256::digest(&token).into());
-        let command = Command::IssueToken(TokenIssued { token_sha256, expires_at });
+        let command = Command::IssueToken(TokenIssued { token_sha256, expires_at, pool, labels });
         let done = self.change_enrollment("createRunnerToken", None, (runner, command)).await?;
         Ok(NewToken { token, expires_at, sequence: done.sequence })
     }
@@ -64,7 +82,7 @@ impl Commands {
         mutation_id: Option<&str>,
         (runner, command): (RunnerId, Command),
     ) -> Result<Done, Fault> {
-        let request = Request::new(mutation, mutation_id)?;
+        let request = self.request(mutation, mutation_id)?;
         let origin = request.origin(runner.to_string());
         let (id, now) = (runner.to_string(), now());
         let aggregate = Aggregate::Enrollment(runner);
@@ -81,4 +99,15 @@ impl Commands {
         };
         self.bounded(&request, work).await
     }
+}
+
+fn read(label: &str) -> Result<(String, String), Fault> {
+    read_label(label).ok_or_else(|| {
+        Fault::invalid(
+            format!("`{label}` cannot be a label"),
+            format!(
+                "Write NAME or NAME=VALUE, in ASCII without blanks and commas, at most {MAX_LABEL} characters."
+            ),
+        )
+    })
 }

@@ -10,7 +10,7 @@ use events::envelope::Recorded;
 use events::id::{ActionId, SealingKeyId, SecretId};
 use events::rejection::Code;
 use events::sealing_key::{self, SealingKey};
-use events::secret::{self, MAX_BYTES, MIN_BYTES, Scope, Secret, SecretName};
+use events::secret::{self, MAX_BYTES, MIN_BYTES, Scope, Secret, SecretName, SecretVersion, Set};
 use events::{Aggregate, Event};
 
 use super::{Commands, Done, Request};
@@ -39,7 +39,7 @@ impl Commands {
         value: Plain,
         mutation_id: Option<&str>,
     ) -> Result<Done, Fault> {
-        let request = Request::new("setSecret", mutation_id)?;
+        let request = self.request("setSecret", mutation_id)?;
         check(&value)?;
         let work = async {
             if let Scope::Action { action } = which.scope {
@@ -57,7 +57,7 @@ impl Commands {
 
     /// Takes a secret's value away.
     pub(crate) async fn delete_secret(&self, which: Which, mutation_id: Option<&str>) -> Result<Done, Fault> {
-        let request = Request::new("deleteSecret", mutation_id)?;
+        let request = self.request("deleteSecret", mutation_id)?;
         let work = async { self.change_secret(&request, &which, secret::Command::Delete).await };
         self.bounded(&request, work).await
     }
@@ -85,15 +85,15 @@ impl Commands {
     ) -> Result<(), Fault> {
         let mut missing = Vec::new();
         for name in names {
-            if !self.is_set(action, name).await? {
+            if self.set_version(action, name).await?.is_none() {
                 missing.push(name.as_str());
             }
         }
         let Some(first) = missing.first() else { return Ok(()) };
         let list = missing.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let message = match missing.len() {
-            1 => format!("the steps ask for the secret {list}, which is not set"),
-            _ => format!("the steps ask for the secrets {list}, which are not set"),
+            1 => format!("the definition asks for the secret {list}, which is not set"),
+            _ => format!("the definition asks for the secrets {list}, which are not set"),
         };
         let hint = format!(
             "Set it with `patchwave secret set {first}`, or with `--action {action_name}` for this action alone."
@@ -101,14 +101,19 @@ impl Commands {
         Err(Fault::new(Code::SecretNotSet, message, hint).detail("secrets", missing))
     }
 
-    async fn is_set(&self, action: ActionId, name: &SecretName) -> Result<bool, Fault> {
+    /// Which value of a secret the steps of an action get; none if it is not set.
+    pub(super) async fn set_version(
+        &self,
+        action: ActionId,
+        name: &SecretName,
+    ) -> Result<Option<SecretVersion>, Fault> {
         for scope in Scope::of(action) {
             let history = self.broker.history(&Aggregate::Secret(SecretId::of(&scope, name))).await?;
-            if fold(&history).set.is_some() {
-                return Ok(true);
+            if let Some(Set { name, scope, version, .. }) = fold(&history).set {
+                return Ok(Some(SecretVersion { name, scope, version }));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     async fn check_action(&self, action: ActionId) -> Result<(), Fault> {

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use async_graphql::{ErrorExtensionValues, Response as Answer};
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::rejection::Code;
 
 use super::Gateway;
 use super::answer::refuse;
+use crate::access::Caller;
 use crate::fault::Fault;
 
 /// How long a request may take: longer than all that it may wait for.
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(80);
 /// Executes one request.
 pub(super) async fn execute(
     State(gateway): State<Gateway>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -50,6 +52,7 @@ pub(super) async fn execute(
                 .into_response();
         }
     };
+    let request = request.data(gateway.commands(caller.clone())).data(caller);
     match tokio::time::timeout(PATIENCE, gateway.graph.execute(request)).await {
         Ok(answer) => json(&coded(answer)),
         Err(_) => {

@@ -1,19 +1,24 @@
 //! The guard before everything: a web page must not act through its visitor's browser.
 //!
-//! Owns the checks on `Host` and `Origin`. Without access control, what a browser sends from another site would be carried
-//! out; and a name that is made to lead here would make another site this one.
+//! Owns the checks on `Host`, `Origin` and `Sec-Fetch-Site`. What a browser sends from another site would be carried out in
+//! its user's name, with the user's cookie or because nobody is told apart; and a name that is made to lead here would make
+//! another site this one.
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::answer::refuse;
+use crate::access::session;
 use crate::fault::Fault;
+
+/// From where a page asks, as browsers say it and no page can change.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Lets a request pass, or refuses it.
 pub(super) async fn check(loopback: bool, request: Request, next: Next) -> Response {
-    if let Err(fault) = admit(loopback, request.headers()) {
+    if let Err(fault) = admit(loopback, request.method(), request.headers()) {
         return refuse(StatusCode::FORBIDDEN, &fault);
     }
     let mut response = next.run(request).await;
@@ -24,9 +29,9 @@ pub(super) async fn check(loopback: bool, request: Request, next: Next) -> Respo
     response
 }
 
-fn admit(loopback: bool, headers: &HeaderMap) -> Result<(), Fault> {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    let host = text(header::HOST).unwrap_or_default();
+fn admit(loopback: bool, method: &Method, headers: &HeaderMap) -> Result<(), Fault> {
+    let text = |name: &str| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    let host = text(header::HOST.as_str()).unwrap_or_default();
     if loopback && !is_loopback(host) {
         return Err(Fault::invalid(
             format!("the request is for the host `{host}`, which is not this one"),
@@ -35,7 +40,7 @@ fn admit(loopback: bool, headers: &HeaderMap) -> Result<(), Fault> {
     }
     let own =
         |origin: &str| origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
-    if let Some(origin) = text(header::ORIGIN)
+    if let Some(origin) = text(header::ORIGIN.as_str())
         && !own(origin)
     {
         return Err(Fault::invalid(
@@ -43,7 +48,27 @@ fn admit(loopback: bool, headers: &HeaderMap) -> Result<(), Fault> {
             "Web pages of other sites may not use this server.",
         ));
     }
-    Ok(())
+    if method.is_safe() {
+        return Ok(());
+    }
+    match text(FETCH_SITE) {
+        Some("same-origin" | "none") => Ok(()),
+        Some(site) => Err(Fault::invalid(
+            format!("the request comes from a page of another site: its browser says `{site}`"),
+            "Web pages of other sites may not use this server.",
+        )),
+        // A cookie is sent by itself: only a page of ours may let it do something.
+        None if session(headers).is_some()
+            && !headers.contains_key(header::AUTHORIZATION)
+            && !headers.contains_key(header::ORIGIN) =>
+        {
+            Err(Fault::invalid(
+                "the request has a session's cookie, and does not say from which page it comes",
+                "Send `Origin`, as browsers do; programs show a token as `Authorization: Bearer …`.",
+            ))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether a `Host` header names this machine to itself.
@@ -69,7 +94,31 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        admit(true, &headers).is_ok()
+        admit(true, &Method::GET, &headers).is_ok()
+    }
+
+    fn posted(headers: &[(&'static str, &str)]) -> bool {
+        let host = ("host", "localhost:7300");
+        let pairs = [&[host][..], headers].concat();
+        let headers = pairs.iter().map(|(name, value)| {
+            (axum::http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        });
+        admit(true, &Method::POST, &headers.collect()).is_ok()
+    }
+
+    #[test]
+    fn a_cookie_does_nothing_unless_a_page_of_ours_sends_it() {
+        let cookie = ("cookie", "a=b; patchwave_session=pw_x");
+        let own = ("origin", "http://localhost:7300");
+        assert!(posted(&[]) && posted(&[("cookie", "a=b")]), "a program without a session");
+        assert!(!posted(&[cookie]));
+        assert!(posted(&[cookie, own]) && posted(&[cookie, ("sec-fetch-site", "same-origin")]));
+        assert!(posted(&[cookie, ("authorization", "Bearer pw_x")]));
+        for site in ["cross-site", "same-site", ""] {
+            assert!(!posted(&[("sec-fetch-site", site)]), "{site}");
+            assert!(!posted(&[cookie, own, ("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(!posted(&[cookie, ("origin", "http://localhost:7301")]));
     }
 
     #[test]

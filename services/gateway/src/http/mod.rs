@@ -6,9 +6,14 @@ mod answer;
 mod files;
 mod graphql;
 mod guard;
+mod identify;
+mod page;
+mod ready;
+mod signing;
 mod streams;
 mod unread;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Caller, Token};
 use crate::command::Commands;
 use crate::files::Files;
 use crate::fleet::Fleet;
@@ -45,30 +51,56 @@ pub(crate) struct Gateway {
     pub(crate) projection: Projection,
     pub(crate) broker: Broker,
     pub(crate) files: Files,
+    pub(crate) access: Access,
+    /// Whether only this machine reaches it.
+    pub(crate) loopback: bool,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Gateway {
     /// Over a projection and a log.
-    pub(crate) fn new(projection: Projection, files: Files, broker: Broker, stop: CancellationToken) -> Self {
-        let commands = Commands::new(broker.clone(), files.clone());
-        let graph = graph(&projection, Fleet::follow(&broker), commands, files.clone());
-        Self { graph, projection, broker, files, streams: Arc::new(Semaphore::new(STREAMS)), stop }
+    pub(crate) fn new(
+        (projection, broker): (Projection, Broker),
+        files: Files,
+        access: Access,
+        stop: CancellationToken,
+    ) -> Self {
+        let graph = graph(&projection, Fleet::follow(&broker), files.clone());
+        let streams = Arc::new(Semaphore::new(STREAMS));
+        Self { graph, projection, broker, files, access, loopback: true, streams, stop }
+    }
+
+    /// The commands in somebody's name.
+    pub(crate) fn commands(&self, caller: Caller) -> Commands {
+        Commands {
+            broker: self.broker.clone(),
+            files: self.files.clone(),
+            projection: self.projection.clone(),
+            passwords: self.access.passwords.clone(),
+            caller,
+        }
     }
 }
 
-fn router(gateway: Gateway, loopback: bool) -> Router {
+fn router(gateway: Gateway) -> Router {
+    let loopback = gateway.loopback;
+    // What stands before `identify` is for those who are known; what stands after it is open.
     Router::new()
         .route("/graphql", post(graphql::execute))
         .route("/files", get(files::limits))
         .route("/files/{sha256}", put(files::put))
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/signout", post(signing::sign_out))
         .route("/actions/{id}/revisions/{revision}/files", get(streams::revision_files))
         .route("/executions/{id}/events", get(streams::events))
         .route("/jobs/{id}/log", get(streams::log))
         .route("/jobs/{id}/patch", get(streams::job_patch))
         .route("/plans/{id}/changesets/{position}/patch", get(streams::changeset_patch))
+        .route_layer(middleware::from_fn_with_state(gateway.clone(), identify::check))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready::ready))
+        .route("/signin", get(signing::form).post(signing::sign_in))
+        .route("/setup", get(signing::setup_form).post(signing::setup))
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
@@ -78,11 +110,18 @@ fn router(gateway: Gateway, loopback: bool) -> Router {
 }
 
 /// Serves until it is told to stop.
-pub(crate) async fn serve(listener: TcpListener, gateway: Gateway) -> anyhow::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, mut gateway: Gateway, setup: &Token) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the gateway's address")?;
-    let loopback = address.ip().is_loopback();
-    if !loopback {
-        tracing::warn!(%address, "there is no access control: whoever reaches this address may do everything");
+    gateway.loopback = address.ip().is_loopback();
+    if !gateway.loopback {
+        tracing::warn!(
+            %address,
+            "passwords and tokens cross the network in the clear: let a proxy that speaks TLS stand before this address"
+        );
+    }
+    if gateway.access.has_users() && gateway.access.nobody_yet().await.unwrap_or_default() {
+        let link = format!("http://{}/setup?token={}", reachable(address), setup.reveal());
+        tracing::info!(link, "there are no users yet: whoever opens this link makes the first administrator");
     }
     let (stop, projection) = (gateway.stop.clone(), gateway.projection.clone());
     // Small parts of a live log go out at once.
@@ -91,7 +130,7 @@ pub(crate) async fn serve(listener: TcpListener, gateway: Gateway) -> anyhow::Re
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    let server = axum::serve(listener, router(gateway, loopback))
+    let server = axum::serve(listener, router(gateway).into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let cut_off = async {
         stop.cancelled().await;
@@ -105,4 +144,15 @@ pub(crate) async fn serve(listener: TcpListener, gateway: Gateway) -> anyhow::Re
         }
         () = cut_off => Ok(()),
     }
+}
+
+/// An address that somebody on this machine can open.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

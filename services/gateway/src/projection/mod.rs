@@ -16,7 +16,7 @@ use sqlx::{AnyPool, AssertSqlSafe, FromRow};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use pages::{Children, ChildrenOf, Cursor, Listed, MAX_PAGE, Page, PageKey, PagesOf};
+pub(crate) use pages::{Children, ChildrenOf, Cursor, Listed, MAX_PAGE, Page, PageKey, PagesOf, places};
 pub(crate) use statement::{Bound, Statement};
 
 use crate::fault::Fault;
@@ -77,6 +77,16 @@ impl Projection {
     /// The live generation's layout; its views came together with it.
     async fn layout(&self) -> sqlx::Result<Option<i64>> {
         sqlx::query_scalar("SELECT layout FROM generations WHERE active = 1").fetch_optional(&self.pool).await
+    }
+
+    /// Whether the tables can be read, and are this build's.
+    pub(crate) async fn is_there(&self) -> bool {
+        matches!(self.layout().await, Ok(Some(LAYOUT)))
+    }
+
+    /// The sequence of the last event that it has taken in, as far as it has said so.
+    pub(crate) fn reached(&self) -> u64 {
+        *self.reached.borrow()
     }
 
     /// Waits until the projection has taken in the event at a sequence.

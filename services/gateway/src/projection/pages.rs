@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use async_graphql::dataloader::Loader;
 use sqlx::any::AnyRow;
@@ -81,26 +82,60 @@ impl PageKey {
         first: i32,
         after: Option<&str>,
     ) -> Result<Self, Fault> {
-        if !(1..=MAX_PAGE).contains(&first) {
-            return Err(Fault::invalid(
-                format!("`first` is {first}"),
-                format!("Ask for 1 to {MAX_PAGE} at once, and for the rest with `after`."),
-            ));
-        }
+        check_first(first)?;
         let decode = |text: &str| {
             let cursor = Cursor::decode(text, T::KEY.len()).filter(|cursor| cursor.fits::<T>());
-            cursor.ok_or_else(|| {
-                Fault::invalid(
-                    "`after` is not a cursor of this list",
-                    "Give an `endCursor` of the same list.",
-                )
-            })
+            cursor.ok_or_else(foreign_cursor)
         };
         Ok(Self { parent, first, after: after.map(decode).transpose()? })
     }
 }
 
+fn check_first(first: i32) -> Result<usize, Fault> {
+    let refused = || {
+        Fault::invalid(
+            format!("`first` is {first}"),
+            format!("Ask for 1 to {MAX_PAGE} at once, and for the rest with `after`."),
+        )
+    };
+    let good = (1..=MAX_PAGE).contains(&first).then_some(first);
+    good.and_then(|first| usize::try_from(first).ok()).ok_or_else(refused)
+}
+
+fn foreign_cursor() -> Fault {
+    Fault::invalid("`after` is not a cursor of this list", "Give an `endCursor` of the same list.")
+}
+
+/// The places of a page in a list that is held whole and has this length; `most` is the largest page of it.
+pub(crate) fn places(
+    first: i32,
+    after: Option<&str>,
+    (length, most): (usize, usize),
+) -> Result<Range<usize>, Fault> {
+    let first = check_first(first)?.min(most);
+    let start = match after {
+        Some(text) => {
+            Cursor::decode(text, 1).and_then(|cursor| cursor.to_place()).ok_or_else(foreign_cursor)?
+        }
+        None => 0,
+    };
+    let start = start.min(length);
+    Ok(start..start.saturating_add(first).min(length))
+}
+
 impl Cursor {
+    /// Behind so many entries of a list that is held whole.
+    pub(crate) fn place(entries: usize) -> Self {
+        Self(vec![Bound::Int(i64::try_from(entries).unwrap_or(i64::MAX))])
+    }
+
+    fn to_place(&self) -> Option<usize> {
+        match self.0.as_slice() {
+            [Bound::Int(entries)] => usize::try_from(*entries).ok(),
+            _ => None,
+        }
+    }
+
     /// Sequences and positions are numbers, all else is text: another kind would be compared in no useful way.
     fn fits<T: Listed>(&self) -> bool {
         self.0.iter().zip(T::KEY).all(|(value, column)| {

@@ -94,7 +94,7 @@ pub(crate) fn no_revision(action: &str, revision: i32) -> Fault {
 /// An archive may have to be fetched and read to its end.
 const CONTENTS_COST: usize = 5_000;
 
-/// A definition may have 256 KiB: as much as hundreds of other fields.
+/// A definition may have 512 KiB: as much as hundreds of other fields.
 const DEFINITION_COST: usize = 200;
 
 /// An action's definition.

@@ -1,6 +1,7 @@
 //! Executions as they are shown.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use events::document::Skipped;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
@@ -218,6 +219,13 @@ impl FromRow<'_, AnyRow> for SkippedRepository {
             message: row.try_get("message")?,
             execution_id: row.try_get("execution_id")?,
         })
+    }
+}
+
+/// What a preview would leave out, which belongs to no execution.
+impl From<Skipped> for SkippedRepository {
+    fn from(Skipped { repository, reason, message }: Skipped) -> Self {
+        Self { repository, reason: reason.as_str().to_owned(), message, execution_id: String::new() }
     }
 }
 

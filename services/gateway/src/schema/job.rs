@@ -1,6 +1,6 @@
 //! Jobs and their attempts as they are shown.
 
-use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Json, Result, SimpleObject};
 use events::secret::SecretVersion;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
@@ -14,11 +14,17 @@ use crate::projection::{Bound, Children, Cursor, Listed};
 states! {
     /// How far a job is.
     JobState {
+        /// It waits for a runner.
         Queued = "queued",
+        /// A runner has it and has not begun.
         Assigned = "assigned",
+        /// Its steps run.
         Running = "running",
+        /// Its steps ran; there may be a patch.
         Succeeded = "succeeded",
+        /// It ended without a patch: its last attempt failed or timed out.
         Failed = "failed",
+        /// Somebody stopped it.
         Canceled = "canceled",
     }
 }
@@ -26,15 +32,21 @@ states! {
 states! {
     /// How far an attempt is.
     AttemptState {
+        /// A runner has it and has not begun.
         Assigned = "assigned",
+        /// Its steps run.
         Running = "running",
+        /// Its steps ran; there may be a patch.
         Succeeded = "succeeded",
+        /// A step failed, or what it ran on did.
         Failed = "failed",
         /// Lost through no fault of the job.
         Lost = "lost",
         /// Given back before it began: its runner takes no jobs any more.
         Returned = "returned",
+        /// It reached a limit of time.
         TimedOut = "timed_out",
+        /// Somebody stopped it.
         Canceled = "canceled",
     }
 }
@@ -237,8 +249,33 @@ pub(crate) struct Attempt {
     log_bytes: Option<Sequence>,
     /// Which values of secrets its steps were given.
     secrets: Vec<AttemptSecret>,
+    /// What its steps handed on to the changeset template, by name.
+    outputs: Option<Json<serde_json::Value>>,
+    /// The steps that did not run again, because the step cache had what they came to.
+    reused: Option<Reused>,
     #[graphql(skip)]
     job_id: String,
+}
+
+/// Steps that ran in an earlier job, and not again.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Reused {
+    /// The last of them, from 1: those before it did not run either.
+    pub(super) step: i32,
+    /// The execution in which they ran.
+    pub(super) execution_id: ID,
+    /// The job in which they ran.
+    pub(super) job_id: ID,
+}
+
+fn reused(row: &AnyRow) -> sqlx::Result<Option<Reused>> {
+    let id = |column| row.try_get::<Option<String>, _>(column);
+    Ok(match (row.try_get("reused_step")?, id("reused_execution_id")?, id("reused_job_id")?) {
+        (Some(step), Some(execution), Some(job)) => {
+            Some(Reused { step: int(step), execution_id: ID(execution), job_id: ID(job) })
+        }
+        _ => None,
+    })
 }
 
 impl FromRow<'_, AnyRow> for Attempt {
@@ -258,10 +295,17 @@ impl FromRow<'_, AnyRow> for Attempt {
             log_sealed: row.try_get::<Option<String>, _>("sealed_sha256")?.is_some(),
             log_lines: row.try_get::<Option<i64>, _>("log_lines")?.map(sequence),
             log_bytes: row.try_get::<Option<i64>, _>("log_bytes")?.map(sequence),
+            outputs: outputs(row.try_get("outputs")?)?,
+            reused: reused(row)?,
             secrets: secrets(&row.try_get::<String, _>("secrets")?)?,
             job_id: row.try_get("job_id")?,
         })
     }
+}
+
+fn outputs(json: Option<String>) -> sqlx::Result<Option<Json<serde_json::Value>>> {
+    let read = json.map(|json| serde_json::from_str(&json)).transpose();
+    read.map(|value| value.map(Json)).map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 fn secrets(json: &str) -> sqlx::Result<Vec<AttemptSecret>> {
@@ -282,7 +326,7 @@ impl Children for Attempt {
 
 #[ComplexObject]
 impl Attempt {
-    /// The steps that began, in order.
+    /// The steps that began or were skipped, in order.
     #[graphql(complexity = "5 * child_complexity")]
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<AttemptStep>> {
         let mut steps: Vec<AttemptStep> = children(ctx, &self.job_id).await?;
@@ -296,8 +340,11 @@ impl Attempt {
 pub(crate) struct AttemptStep {
     /// From 1.
     number: i32,
+    /// Or when it was passed over.
     started_at: DateTime,
-    /// Absent while it runs.
+    /// Whether it did not run, because its `if` says so.
+    skipped: bool,
+    /// Absent while it runs, and where it was skipped.
     exit_code: Option<i32>,
     duration_ms: Option<Sequence>,
     #[graphql(skip)]
@@ -311,6 +358,7 @@ impl FromRow<'_, AnyRow> for AttemptStep {
         Ok(Self {
             number: int(row.try_get("number")?),
             started_at: DateTime(row.try_get("started_at")?),
+            skipped: row.try_get::<i64, _>("skipped")? != 0,
             exit_code: row.try_get::<Option<i64>, _>("exit_code")?.map(int),
             duration_ms: row.try_get::<Option<i64>, _>("duration_ms")?.map(sequence),
             job_id: row.try_get("job_id")?,

@@ -8,7 +8,9 @@ mod alias;
 mod execution;
 mod job;
 mod mutation;
+mod people;
 mod plan;
+mod preview;
 mod query;
 mod runner;
 mod scalar;
@@ -19,7 +21,7 @@ use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, Sche
 use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
-use crate::command::Commands;
+use crate::access::rules::RoleGuard;
 use crate::fault::Fault;
 use crate::files::Files;
 use crate::fleet::Fleet;
@@ -41,16 +43,18 @@ const DEFAULT_PAGE: i32 = 50;
 /// How deep a query may go: enough for an introspection.
 const MAX_DEPTH: usize = 16;
 
-fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
+/// The schema before anything stands behind it.
+pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
     Schema::build(query::Query, mutation::Mutation, EmptySubscription)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_depth(MAX_DEPTH)
         .limit_directives(20)
         .extension(alias::AliasLimit)
+        .extension(RoleGuard)
 }
 
-/// The schema over a projection.
-pub(crate) fn graph(projection: &Projection, fleet: Fleet, commands: Commands, files: Files) -> Graph {
+/// The schema over a projection. Each request brings its caller, and the commands in that caller's name.
+pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Graph {
     fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
         DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
     }
@@ -60,7 +64,6 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, commands: Commands, f
     builder()
         .data(projection.clone())
         .data(fleet)
-        .data(commands)
         .data(files)
         .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
         .data(pages::<action::Action>(projection))
@@ -74,6 +77,7 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, commands: Commands, f
         .data(lists::<plan::Plan>(projection))
         .data(lists::<plan::MissingRepository>(projection))
         .data(lists::<plan::UnchangedRepository>(projection))
+        .data(lists::<plan::Import>(projection))
         .finish()
 }
 
@@ -124,6 +128,15 @@ mod tests {
 
     use super::builder;
 
+    /// The values of enums above which nothing is said.
+    fn without_description(sdl: &str) -> Vec<&str> {
+        let lines: Vec<&str> = sdl.lines().map(str::trim).collect();
+        let is_value = |line: &str| {
+            !line.is_empty() && line.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase())
+        };
+        lines.windows(2).filter(|pair| is_value(pair[1]) && pair[0] != "\"\"\"").map(|pair| pair[1]).collect()
+    }
+
     #[test]
     fn the_schema_is_the_one_that_clients_know() {
         let sdl = builder().finish().sdl_with_options(SDLExportOptions::new().use_space_ident());
@@ -132,6 +145,8 @@ mod tests {
             std::fs::write(path, &sdl).unwrap();
         }
         let golden = std::fs::read_to_string(path).unwrap_or_default();
+        let bare = without_description(&sdl);
+        assert!(bare.is_empty(), "values of enums without a description: {bare:?}");
         assert!(sdl == golden, "schema.graphql differs: UPDATE_GOLDEN=1 cargo test -p gateway schema");
     }
 }

@@ -13,10 +13,15 @@ use super::action::Action;
 use super::by_id;
 use super::execution::Execution;
 use super::job::Job;
+use super::people::{
+    self, CreateTokenInput, CreateTokenPayload, CreateUserInput, RemoveUserInput, RevokeTokenInput,
+    RevokeTokenPayload, SetPasswordInput, SetUserRoleInput, UserPayload,
+};
+use super::preview::{self, PreviewActionInput, PreviewActionPayload};
 use super::runner::{self, Runner};
 use super::scalar::{DateTime, Sequence};
 use super::secret::Secret;
-use crate::command::{Commands, CreateExecution, Done, Which};
+use crate::command::{Commands, CreateExecution, Done, TokenFor, Which};
 use crate::fault::Fault;
 use crate::projection::{Projection, stale};
 
@@ -76,6 +81,10 @@ pub(crate) struct CreateRunnerTokenInput {
     /// For how long it can be redeemed.
     #[graphql(default = 3_600)]
     expires_in_seconds: i32,
+    /// The pool of the runner, whatever its machine says; absent: the one that it says.
+    pool: Option<String>,
+    /// The labels of the runner, `NAME` or `NAME=VALUE`, whatever its machine says; absent: those that it says.
+    labels: Option<Vec<String>>,
 }
 
 /// What came of it.
@@ -110,6 +119,9 @@ pub(crate) struct CreateActionExecutionInput {
     revision: Option<i32>,
     /// Clone URLs or absolute paths; empty: what the definition's `on` says.
     repositories: Option<Vec<String>>,
+    /// Whether every step runs, whatever the step cache has of earlier executions.
+    #[graphql(default)]
+    no_cache: bool,
     /// Chosen by the client: a request that is repeated with it is carried out once.
     mutation_id: Option<String>,
 }
@@ -243,14 +255,20 @@ impl Mutation {
 
     /// Makes this definition the newest of its action, and the action if there is none.
     async fn apply_action(&self, ctx: &Context<'_>, input: ApplyActionInput) -> Result<ApplyActionPayload> {
-        let GivenInput { name, branch, title, body, message } = input.given.unwrap_or_default();
-        let given = Given { name, branch, title, body, message };
-        let files = input.files.map(blob).transpose()?.map(Box::new);
-        let definition = Definition { file_name: input.file_name, source: input.source, given, files };
+        let definition = definition(input.file_name, input.source, input.given, input.files)?;
         let applied = ctx.data::<Commands>()?.apply_action(definition, input.mutation_id.as_deref()).await?;
         let action = written(ctx, "actions", &applied.done).await?;
         let sequence = Sequence(applied.done.sequence);
         Ok(ApplyActionPayload { action, changed: applied.changed, warnings: applied.warnings, sequence })
+    }
+
+    /// Finds out where a definition would run, and which of its steps. Runs nothing, and makes no action and no execution.
+    async fn preview_action(
+        &self,
+        ctx: &Context<'_>,
+        input: PreviewActionInput,
+    ) -> Result<PreviewActionPayload> {
+        preview::ask(ctx, input).await
     }
 
     /// Makes a token with which one machine can enroll as a runner. One that was made before for the same runner and not
@@ -262,7 +280,9 @@ impl Mutation {
     ) -> Result<CreateRunnerTokenPayload> {
         let runner = runner_id(&input.runner)?;
         let commands = ctx.data::<Commands>()?;
-        let made = commands.create_runner_token(runner, input.expires_in_seconds.into()).await?;
+        let CreateRunnerTokenInput { expires_in_seconds, pool, labels, .. } = input;
+        let wanted = TokenFor { runner, expires_in_seconds: expires_in_seconds.into(), pool, labels };
+        let made = commands.create_runner_token(wanted).await?;
         // The token is shown here alone: a projection that is late must not keep it back.
         let _ = ctx.data::<Projection>()?.reach(made.sequence).await;
         let (token, expires_at) = (made.token, DateTime(made.expires_at.to_rfc3339()));
@@ -291,6 +311,7 @@ impl Mutation {
             action: input.action_id.parse().map_err(super::malformed)?,
             revision: input.revision,
             repositories: input.repositories.unwrap_or_default(),
+            no_cache: input.no_cache,
         };
         let done = ctx.data::<Commands>()?.create_execution(create, input.mutation_id.as_deref()).await?;
         let execution = written(ctx, "executions", &done).await?;
@@ -355,6 +376,36 @@ impl Mutation {
         let done = ctx.data::<Commands>()?.retry_job(id, input.mutation_id.as_deref()).await?;
         job_payload(ctx, &done).await
     }
+
+    /// Makes a user, who may sign in once there is a password.
+    async fn create_user(&self, ctx: &Context<'_>, input: CreateUserInput) -> Result<UserPayload> {
+        people::create_user(ctx, input).await
+    }
+
+    /// Lets a user do more or less. The last administrator stays one.
+    async fn set_user_role(&self, ctx: &Context<'_>, input: SetUserRoleInput) -> Result<UserPayload> {
+        people::set_user_role(ctx, input).await
+    }
+
+    /// Gives a user another password, and ends the sessions of the one before.
+    async fn set_password(&self, ctx: &Context<'_>, input: SetPasswordInput) -> Result<UserPayload> {
+        people::set_password(ctx, input).await
+    }
+
+    /// Takes a user's rights away, for ever, and with them those of all tokens. The last administrator stays.
+    async fn remove_user(&self, ctx: &Context<'_>, input: RemoveUserInput) -> Result<UserPayload> {
+        people::remove_user(ctx, input).await
+    }
+
+    /// Makes a token for a program. Only whoever signed in can, not another token.
+    async fn create_token(&self, ctx: &Context<'_>, input: CreateTokenInput) -> Result<CreateTokenPayload> {
+        people::create_token(ctx, input).await
+    }
+
+    /// Takes a token's worth away, at once.
+    async fn revoke_token(&self, ctx: &Context<'_>, input: RevokeTokenInput) -> Result<RevokeTokenPayload> {
+        people::revoke_token(ctx, input).await
+    }
 }
 
 async fn execution_payload(ctx: &Context<'_>, done: &Done) -> Result<ExecutionPayload> {
@@ -365,6 +416,17 @@ async fn execution_payload(ctx: &Context<'_>, done: &Done) -> Result<ExecutionPa
 async fn job_payload(ctx: &Context<'_>, done: &Done) -> Result<JobPayload> {
     let job = written(ctx, "jobs", done).await?;
     Ok(JobPayload { job, sequence: Sequence(done.sequence) })
+}
+
+pub(super) fn definition(
+    file_name: String,
+    source: String,
+    given: Option<GivenInput>,
+    files: Option<FilesInput>,
+) -> Result<Definition, Fault> {
+    let GivenInput { name, branch, title, body, message } = given.unwrap_or_default();
+    let given = Given { name, branch, title, body, message };
+    Ok(Definition { file_name, source, given, files: files.map(blob).transpose()?.map(Box::new) })
 }
 
 fn blob(files: FilesInput) -> Result<BlobRef, Fault> {
@@ -405,7 +467,7 @@ async fn reached(ctx: &Context<'_>, Done { id, sequence }: &Done) -> Result<()> 
 }
 
 /// What a command wrote, once it can be read.
-async fn written<T>(ctx: &Context<'_>, view: &str, done: &Done) -> Result<T>
+pub(super) async fn written<T>(ctx: &Context<'_>, view: &str, done: &Done) -> Result<T>
 where
     T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
 {

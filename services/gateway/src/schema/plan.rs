@@ -12,8 +12,24 @@ use crate::projection::{Bound, Children, Cursor, Listed};
 states! {
     /// Whether a plan is its execution's newest.
     PlanState {
+        /// It is.
         Current = "current",
+        /// Another one took its place.
         Superseded = "superseded",
+    }
+}
+
+states! {
+    /// What happens to a changeset by itself.
+    Publication {
+        /// Nobody said: decided by hand.
+        Undecided = "undecided",
+        /// It stays unpublished.
+        Unpublished = "unpublished",
+        /// It is published as a draft.
+        Draft = "draft",
+        /// It is published.
+        Published = "published",
     }
 }
 
@@ -79,6 +95,12 @@ impl Plan {
     async fn unchanged(&self, ctx: &Context<'_>) -> Result<Vec<UnchangedRepository>> {
         children(ctx, &self.id).await
     }
+
+    /// Changesets that exist already and are to be tracked.
+    #[graphql(complexity = "10 * child_complexity")]
+    async fn imports(&self, ctx: &Context<'_>) -> Result<Vec<Import>> {
+        children(ctx, &self.id).await
+    }
 }
 
 /// What one pull request would be.
@@ -100,6 +122,9 @@ pub(crate) struct ChangesetSpec {
     /// The commit's message.
     message: String,
     author: Option<String>,
+    /// Whether it is pushed to a fork; absent: as the server does.
+    fork: Option<bool>,
+    publication: Publication,
     diff_stat: DiffStat,
 }
 
@@ -117,6 +142,8 @@ impl FromRow<'_, AnyRow> for ChangesetSpec {
             body: row.try_get("body")?,
             message: row.try_get("message")?,
             author: row.try_get("author")?,
+            fork: row.try_get::<Option<i64>, _>("fork")?.map(|fork| fork != 0),
+            publication: Publication::from_text(&row.try_get::<String, _>("publication")?)?,
             diff_stat: DiffStat {
                 files: int(row.try_get("files")?),
                 insertions: sequence(row.try_get("insertions")?),
@@ -134,6 +161,37 @@ impl Listed for ChangesetSpec {
 
     fn key(&self) -> Cursor {
         Cursor(vec![Bound::Int(self.position.into())])
+    }
+}
+
+/// A changeset that exists already.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Import {
+    /// The repository, as the definition names it.
+    repository: String,
+    /// Its name on the code host, as the number of a pull request.
+    external_id: String,
+    #[graphql(skip)]
+    plan_id: String,
+}
+
+impl FromRow<'_, AnyRow> for Import {
+    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            repository: row.try_get("repository")?,
+            external_id: row.try_get("external_id")?,
+            plan_id: row.try_get("plan_id")?,
+        })
+    }
+}
+
+impl Children for Import {
+    const VIEW: &'static str = "plan_imports";
+    const PARENT: &'static str = "plan_id";
+    const ORDER: &'static str = "position";
+
+    fn parent(&self) -> &str {
+        &self.plan_id
     }
 }
 

@@ -1,16 +1,20 @@
 //! Queries: the ways in.
 
 use async_graphql::{Context, ID, Object, Result};
-use events::id::{ActionId, ExecutionId, JobId, PlanId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, PreviewId};
 
 use super::action::Action;
 use super::execution::Execution;
 use super::job::Job;
+use super::people::{self, User, UserToken, Viewer};
 use super::plan::Plan;
+use super::preview::ActionPreview;
 use super::runner::{self, Runner};
 use super::scalar::{Connection, Sequence};
 use super::secret::Secret;
 use super::{by_id, page, page_cost};
+use crate::access::Caller;
+use crate::command::Commands;
 use crate::fault::Fault;
 use crate::projection::{Projection, Statement};
 
@@ -89,6 +93,13 @@ impl Query {
         by_id(ctx, "plans", id.to_string(), at_least).await
     }
 
+    /// The preview with this id, once it has its answer.
+    async fn preview(&self, ctx: &Context<'_>, id: ID) -> Result<Option<ActionPreview>> {
+        let preview = id.parse::<PreviewId>().map_err(malformed)?;
+        let answered = ctx.data::<Commands>()?.preview(preview).await?;
+        Ok(answered.map(|answered| ActionPreview::new(id, answered)))
+    }
+
     /// The runner with this name.
     async fn runner(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Runner>> {
         by_id(ctx, runner::KNOWN, id.to_string(), None).await
@@ -111,6 +122,23 @@ impl Query {
                 statement.sql(" AND (action_id IS NULL OR action_id = ").text(action.to_string()).sql(")");
         }
         Ok(ctx.data::<Projection>()?.select(statement.sql(" ORDER BY name, id")).await?)
+    }
+
+    /// Whoever asks.
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<Viewer> {
+        Ok(ctx.data::<Caller>()?.into())
+    }
+
+    /// The users by name, without those that were removed.
+    #[graphql(complexity = "50 * child_complexity")]
+    async fn users(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
+        people::users(ctx).await
+    }
+
+    /// The tokens of a user that are worth something; without a user: one's own, and for `local` everybody's.
+    #[graphql(complexity = "50 * child_complexity")]
+    async fn tokens(&self, ctx: &Context<'_>, user: Option<String>) -> Result<Vec<UserToken>> {
+        people::tokens(ctx, user).await
     }
 }
 

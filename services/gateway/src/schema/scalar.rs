@@ -2,12 +2,14 @@
 //!
 //! Owns how a value of a row is shown. What does not fit where GraphQL has 32 bits is shown as the largest that does.
 
+use std::ops::Range;
+
 use async_graphql::{InputValueError, InputValueResult, OutputType, Scalar, ScalarType, SimpleObject, Value};
 use events::blob::{BlobKind, BlobRef};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use crate::projection::{Listed, Page};
+use crate::projection::{Cursor, Listed, Page};
 
 /// A place in the log, or another count that may need more than 32 bits. A JSON number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub(crate) struct PageInfo {
 #[graphql(concrete(name = "ExecutionConnection", params(super::execution::Execution)))]
 #[graphql(concrete(name = "JobConnection", params(super::job::Job)))]
 #[graphql(concrete(name = "ChangesetSpecConnection", params(super::plan::ChangesetSpec)))]
+#[graphql(concrete(name = "PreviewedWorkspaceConnection", params(super::preview::PreviewedWorkspace)))]
+#[graphql(concrete(name = "SkippedRepositoryConnection", params(super::execution::SkippedRepository)))]
 pub(crate) struct Connection<T: OutputType> {
     nodes: Vec<T>,
     page_info: PageInfo,
@@ -89,6 +93,15 @@ impl<T: Listed + OutputType> From<Page<T>> for Connection<T> {
     fn from(page: Page<T>) -> Self {
         let end_cursor = page.rows.last().map(|row| row.key().encode());
         Self { nodes: page.rows, page_info: PageInfo { has_next_page: page.more, end_cursor } }
+    }
+}
+
+impl<T: OutputType> Connection<T> {
+    /// A page of a list that is held whole, by the places of its nodes.
+    pub(crate) fn of_places(places: Range<usize>, length: usize, node: impl Fn(usize) -> T) -> Self {
+        let end_cursor = (!places.is_empty()).then(|| Cursor::place(places.end).encode());
+        let page_info = PageInfo { has_next_page: places.end < length, end_cursor };
+        Self { nodes: places.map(node).collect(), page_info }
     }
 }
 

@@ -30,6 +30,12 @@ async fn a_definition_is_applied_once_and_revised() {
     assert_eq!((&repeated["sequence"], &repeated["changed"]), (&second["sequence"], &json!(true)));
     assert_eq!(repeated["action"]["revision"], 3, "nothing was appended");
 
+    // Changesets are known by their branches.
+    let branch = DEFINITION.lines().find(|line| line.trim().starts_with("branch:")).unwrap();
+    let moved = world.apply(&DEFINITION.replace(branch, &format!("{branch}-moved")), None).await;
+    assert!(moved["warnings"][0].as_str().unwrap().contains("replaced-branch"), "{moved}");
+    assert_eq!(third["warnings"], json!([]));
+
     let found = world.data("{ action(name: \"tidy\") { id executions { nodes { id } } } }", json!({})).await;
     assert_eq!(found["action"]["id"], first["action"]["id"]);
     world.end().await;
@@ -48,9 +54,10 @@ async fn an_invalid_definition_is_refused_with_its_places() {
     assert!(place["rendered"].as_str().unwrap().contains("stps"), "{error:#}");
     assert!(error["extensions"]["hint"].is_string());
 
-    let long = json!({ "fileName": "long.batch.yaml", "source": " ".repeat(300_000) });
+    let long = json!({ "fileName": "long.batch.yaml", "source": " ".repeat(600_000) });
     let error = world.error(query, json!({ "input": long })).await;
     assert_eq!(error["extensions"]["code"], "invalid-definition", "{error:#}");
+    assert!(error["message"].as_str().unwrap().contains("524288"), "{error:#}");
     let none = world.data("{ actions { nodes { id } pageInfo { hasNextPage endCursor } } }", json!({})).await;
     assert_eq!(
         none["actions"],

@@ -1,8 +1,9 @@
 //! What holds for every request.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
+use gateway::{Auth, Token};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -38,6 +39,22 @@ async fn other_sites_and_other_forms_are_refused() {
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_is_ready_as_long_as_the_broker_answers() {
+    let mut world = World::new().await;
+    let ready = world.get("/readyz").await;
+    assert_eq!(ready.status(), 200);
+    let body: Value = ready.json().await.unwrap();
+    assert_eq!((&body["broker"], &body["database"]), (&json!(true), &json!(true)), "{body}");
+    let port = world.stop_broker().await;
+    let unready = world.get("/readyz").await;
+    assert_eq!(unready.status(), 503);
+    let body: Value = unready.json().await.unwrap();
+    assert_eq!(body, json!({ "broker": false, "database": true, "lagEvents": null }));
+    assert_eq!(world.get("/healthz").await.status(), 200, "the process is well");
+    world.start_broker(port).await;
+}
+
 /// Reads one answer whose end its head tells, and returns its status.
 fn status(connection: &mut BufReader<TcpStream>) -> u16 {
     let (mut status, mut length) = (String::new(), 0);
@@ -61,11 +78,11 @@ fn status(connection: &mut BufReader<TcpStream>) -> u16 {
 async fn a_client_that_is_refused_before_it_has_sent_everything_may_go_on() {
     let world = World::new().await;
     let address = world.url.strip_prefix("http://").unwrap().to_owned();
-    let query = json!({ "query": "{ runners { id } }" }).to_string();
+    let (query, token) = (json!({ "query": "{ runners { id } }" }).to_string(), world.token.reveal());
     let head = |origin: &str, length: usize| {
         format!(
             "POST /graphql HTTP/1.1\r\nhost: {address}\r\norigin: {origin}\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n\r\n"
+             authorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n"
         )
     };
     let large = "x".repeat(5 << 20);
@@ -117,13 +134,18 @@ async fn a_query_that_asks_too_much_is_refused() {
 }
 
 #[tokio::test]
-async fn an_address_is_refused_that_is_taken_or_reaches_out() {
-    let taken = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+async fn an_address_is_refused_that_is_taken_or_reaches_out_without_users() {
+    let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let users = Auth::Users { local: Token::random().unwrap() };
+    let taken = gateway::bind(loopback, &users).await.unwrap();
     let address = taken.local_addr().unwrap();
-    let error = gateway::bind(address).await.unwrap_err().to_string();
+    let error = gateway::bind(address, &users).await.unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("--gateway"), "{error}");
-    let error = gateway::bind("0.0.0.0:7300".parse().unwrap()).await.unwrap_err().to_string();
-    assert!(error.contains("127.0.0.1:7300") && error.contains("access control"), "{error}");
+    let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    let error = gateway::bind(everywhere, &Auth::None).await.unwrap_err().to_string();
+    assert!(error.contains("--auth users") && error.contains("127.0.0.1:0"), "{error}");
+    gateway::bind(everywhere, &users).await.unwrap();
+    gateway::bind(loopback, &Auth::None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,6 +74,7 @@ fn birth(number: u64) -> NewEvent {
         definition,
         repositories: vec!["/a".to_owned()],
         reason: Reason::Manual,
+        no_cache: false,
     };
     let origin = Origin {
         command: CommandId::derived(&[&number.to_string()]),
@@ -126,6 +127,7 @@ async fn read_everything(world: World) {
         "changeset_specs": [spec, spec],
         "missing": [{ "job": job, "repository": "m", "reason": "it failed" }],
         "unchanged": [{ "job": null, "repository": "u", "reason": "nothing to do" }],
+        "imports": [{ "repository": "i", "external_id": "12" }],
     });
     let planner = world.broker("campaign-plan").await;
     let document = planner.put_document(BlobKind::Plan, &content).await.unwrap();
@@ -147,7 +149,7 @@ async fn read_everything(world: World) {
         actions(first: 1) { nodes { name archived definition { source } executions(first: 5) { nodes {
             state cancelRequested resolvedAt skipped { repository reason message }
             jobs(first: 5) { nodes { id attempts { number steps { number } } } pageInfo { hasNextPage } }
-            plan { state changesets missing { jobId repository reason } unchanged { jobId repository reason }
+            plan { state changesets missing { jobId repository reason } unchanged { jobId repository reason } imports { repository externalId }
                 changesetSpecs(first: 1) { nodes { position jobId author diffStat { files insertions deletions } }
                     pageInfo { hasNextPage endCursor } } } } } } } }";
     let found = world.data(query, json!({})).await;
@@ -156,6 +158,7 @@ async fn read_everything(world: World) {
     assert_eq!(execution["skipped"][0]["reason"], "empty", "{found:#}");
     assert_eq!(execution["plan"]["missing"][0]["repository"], "m", "{found:#}");
     assert_eq!(execution["plan"]["unchanged"][0]["jobId"], Value::Null, "{found:#}");
+    assert_eq!(execution["plan"]["imports"], json!([{ "repository": "i", "externalId": "12" }]));
     let specs = &execution["plan"]["changesetSpecs"];
     assert_eq!(specs["pageInfo"]["hasNextPage"], true, "{found:#}");
     assert_eq!(specs["nodes"][0]["diffStat"], json!({ "files": 1, "insertions": 2, "deletions": 3 }));

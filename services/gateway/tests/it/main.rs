@@ -8,12 +8,15 @@
 )]
 #![allow(missing_docs, reason = "tests")]
 
+mod access;
 mod commands;
 mod files;
 mod http;
 mod lists;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;
+mod previews;
+mod roles;
 mod runners;
 mod secrets;
 mod streams;

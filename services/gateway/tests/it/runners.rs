@@ -20,7 +20,7 @@ async fn runner(world: &World, name: &str, event: impl Into<runner::Event>) {
 }
 
 fn token(expires_at: DateTime<Utc>) -> TokenIssued {
-    TokenIssued { token_sha256: "a".repeat(64).parse().unwrap(), expires_at }
+    TokenIssued { token_sha256: "a".repeat(64).parse().unwrap(), expires_at, pool: None, labels: None }
 }
 
 fn key() -> Enrolled {
@@ -109,6 +109,12 @@ async fn what_was_asked_for_a_runner_can_be_read_at_once() {
     world.data(revoke, Value::Null).await;
     let found = world.data(&query, Value::Null).await;
     assert_eq!(found["runners"][0]["state"], "REVOKED", "{found:#}");
+    for (wrong, message) in [("pool: \"a b\"", "pool"), ("labels: [\"a,b\"]", "label")] {
+        let create =
+            format!("mutation {{ createRunnerToken(input: {{ runner: \"west\", {wrong} }}) {{ token }} }}");
+        let error = world.error(&create, Value::Null).await;
+        assert!(error["message"].as_str().unwrap().contains(message), "{error:#}");
+    }
     let drain = "mutation { drainRunner(input: { id: \"east\" }) { sequence } }";
     let error = world.error(drain, Value::Null).await;
     assert_eq!(error["extensions"]["code"], "not-found", "{error:#}");

@@ -46,7 +46,12 @@ fn end() -> LogEnd {
 async fn succeed(world: &World, job: JobId) {
     let patch = world.broker("runner-local").await.put_blob(BlobKind::Patch, b"the patch\n").await.unwrap();
     let diff_stat = DiffStat { files: 1, insertions: 2, deletions: 3 };
-    world.append_job(job, Succeeded { attempt: 1, patch: Some(patch), diff_stat, log: end() }).await;
+    world
+        .append_job(
+            job,
+            Succeeded { attempt: 1, patch: Some(patch), diff_stat, outputs: Default::default(), log: end() },
+        )
+        .await;
 }
 
 /// Seals the log and purges its live part, as the log-collector does.
@@ -161,7 +166,18 @@ async fn each_attempt_keeps_its_patch() {
     assert!(refused("?attempt=2").await.ends_with("it is lost"));
     retry(3).await;
     let unchanged = DiffStat { files: 0, insertions: 0, deletions: 0 };
-    world.append_job(job, Succeeded { attempt: 3, patch: None, diff_stat: unchanged, log: end() }).await;
+    world
+        .append_job(
+            job,
+            Succeeded {
+                attempt: 3,
+                patch: None,
+                diff_stat: unchanged,
+                outputs: Default::default(),
+                log: end(),
+            },
+        )
+        .await;
     for query in ["", "?attempt=3"] {
         let nothing = patch(query).await;
         assert_eq!(

@@ -10,6 +10,7 @@ use events::envelope::{Actor, NewEvent, Origin};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job};
+use gateway::{Auth, Token};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
@@ -30,6 +31,8 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     database_url: String,
     pub(crate) url: String,
+    /// What makes whoever shows it the administrator `local`.
+    pub(crate) token: Token,
     client: reqwest::Client,
     gateway: Role,
     projector: Option<Role>,
@@ -74,12 +77,14 @@ impl World {
             sync: Sync::EverySecond,
         };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
-        connect(&server, "provisioner").await.provision().await.unwrap();
+        connect(&server, "provisioner").await.provision(&broker::CacheLimits::default()).await.unwrap();
         let projector = project(&server, &database_url).await;
 
-        let (gateway, url) = serve(&server, &database_url).await;
-        let client = reqwest::Client::new();
-        Self { server: Some(server), folder, database_url, url, client, gateway, projector: Some(projector) }
+        let token = Token::random().unwrap();
+        let (gateway, url) = serve(&server, &database_url, Auth::Users { local: token.clone() }).await;
+        let client = showing(Some(token.reveal()));
+        let (server, projector) = (Some(server), Some(projector));
+        Self { server, folder, database_url, url, token, client, gateway, projector }
     }
 
     pub(crate) async fn broker(&self, user: &str) -> Broker {
@@ -103,16 +108,28 @@ impl World {
 
     /// Why a second gateway does not start.
     pub(crate) async fn refusal(&self) -> String {
-        let (gateway, _) = serve(self.server.as_ref().unwrap(), &self.database_url).await;
+        let auth = Auth::Users { local: self.token.clone() };
+        let (gateway, _) = serve(self.server.as_ref().unwrap(), &self.database_url, auth).await;
         let ended = tokio::time::timeout(PATIENCE, gateway.task).await.expect("it gives up");
         ended.unwrap().unwrap_err().to_string()
     }
 
-    /// Stops the broker and starts it again on the same data and port.
-    pub(crate) async fn restart_broker(&mut self) {
+    /// Stops the broker; says on which port it was.
+    pub(crate) async fn stop_broker(&mut self) -> u16 {
         let server = self.server.take().unwrap();
         let port = server.url().rsplit(':').next().unwrap().parse().unwrap();
         server.stop().await;
+        port
+    }
+
+    /// Stops the broker and starts it again on the same data and port.
+    pub(crate) async fn restart_broker(&mut self) {
+        let port = self.stop_broker().await;
+        self.start_broker(port).await;
+    }
+
+    /// Starts the broker again on the same data.
+    pub(crate) async fn start_broker(&mut self, port: u16) {
         let config = ServerConfig {
             folder: self.folder.path().join("broker"),
             port: Some(port),
@@ -128,6 +145,16 @@ impl World {
             projector.end().await;
         }
         self.server.unwrap().stop().await;
+    }
+
+    /// A second gateway beside the first, where everybody may do everything.
+    pub(crate) async fn open_gateway(&self) -> String {
+        serve(self.server.as_ref().unwrap(), &self.database_url, Auth::None).await.1
+    }
+
+    /// Where the broker keeps its streams.
+    pub(crate) fn broker_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("broker")
     }
 
     /// Stops the gateway alone.
@@ -229,10 +256,18 @@ impl World {
     }
 }
 
-async fn serve(server: &Server, database_url: &str) -> (Role, String) {
-    let listener = gateway::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+/// Whoever shows a token with each request, or none.
+pub(crate) fn showing(token: Option<&str>) -> reqwest::Client {
+    let header = |token: &str| (reqwest::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+    let headers = token.into_iter().map(header).collect();
+    reqwest::Client::builder().default_headers(headers).build().unwrap()
+}
+
+async fn serve(server: &Server, database_url: &str, auth: Auth) -> (Role, String) {
+    let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let settings = gateway::Config { database_url: database_url.to_owned(), files_limit_bytes: FILES_LIMIT };
+    let settings =
+        gateway::Config { database_url: database_url.to_owned(), files_limit_bytes: FILES_LIMIT, auth };
     let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
     (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
 }

@@ -75,7 +75,7 @@ impl World {
             sync: Sync::EverySecond,
         };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
-        connect(&server, "provisioner").await.provision().await.unwrap();
+        connect(&server, "provisioner").await.provision(&broker::CacheLimits::default()).await.unwrap();
         Self {
             broker: connect(&server, "log-collector").await,
             operator: connect(&server, "operator").await,
@@ -165,7 +165,14 @@ impl Job<'_> {
     }
 
     pub(crate) async fn succeed(&self, attempt: u32, log: LogEnd) {
-        self.append(Succeeded { attempt, patch: None, diff_stat: DiffStat::default(), log }).await;
+        self.append(Succeeded {
+            attempt,
+            patch: None,
+            diff_stat: DiffStat::default(),
+            outputs: Default::default(),
+            log,
+        })
+        .await;
     }
 
     /// Sends pieces as chunks, numbered from `first` on.

@@ -31,7 +31,16 @@ impl Fold {
                     attempt.started_at = Some(time);
                 }
             }
-            job::Event::StepStarted(_) | job::Event::StepFinished(_) => self.step(recorded, ids.1, event),
+            job::Event::StepStarted(_) | job::Event::StepFinished(_) | job::Event::StepSkipped(_) => {
+                self.step(recorded, ids.1, event);
+            }
+            job::Event::StepsReused(reused) => {
+                if let Some(attempt) = self.attempts.change(&(ids.1, reused.attempt)) {
+                    attempt.reused_step = Some(reused.step);
+                    attempt.reused_execution_id = Some(reused.execution);
+                    attempt.reused_job_id = Some(reused.job);
+                }
+            }
             job::Event::Succeeded(succeeded) => {
                 self.change(recorded, ids, "succeeded", |job| succeed(job, time, succeeded));
                 self.end_attempt(ids.1, succeeded.attempt, ("succeeded", time), Why::default());
@@ -122,7 +131,11 @@ impl Fold {
             log_sha256: None,
             sealed_sha256: None,
             sealed_size: None,
+            outputs: None,
             secrets: super::json(&assigned.secrets),
+            reused_step: None,
+            reused_execution_id: None,
+            reused_job_id: None,
         });
     }
 
@@ -149,12 +162,21 @@ impl Fold {
     }
 
     fn step(&mut self, recorded: &Recorded, job_id: JobId, event: &job::Event) {
-        let started_at = recorded.time;
+        let begun = |attempt, number, skipped| Step {
+            job_id,
+            attempt,
+            number,
+            started_at: recorded.time,
+            skipped,
+            exit_code: None,
+            duration_ms: None,
+        };
         match event {
             job::Event::StepStarted(started) => {
-                let (attempt, number) = (started.attempt, started.step);
-                let (exit_code, duration_ms) = (None, None);
-                self.steps.put(Step { job_id, attempt, number, started_at, exit_code, duration_ms });
+                self.steps.put(begun(started.attempt, started.step, false));
+            }
+            job::Event::StepSkipped(skipped) => {
+                self.steps.put(begun(skipped.attempt, skipped.step, true));
             }
             job::Event::StepFinished(finished) => {
                 if let Some(step) = self.steps.change(&(job_id, finished.attempt, finished.step)) {
@@ -263,6 +285,7 @@ fn patched(attempt: &mut Attempt, succeeded: &job::Succeeded) {
     attempt.files = Some(succeeded.diff_stat.files);
     attempt.insertions = Some(succeeded.diff_stat.insertions);
     attempt.deletions = Some(succeeded.diff_stat.deletions);
+    attempt.outputs = (!succeeded.outputs.is_empty()).then(|| super::json(&succeeded.outputs));
 }
 
 /// A job that waits again has no outcome; what earlier attempts came to stands in their rows.

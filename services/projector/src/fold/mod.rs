@@ -6,6 +6,7 @@
 
 mod job;
 mod runner;
+mod user;
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,7 @@ use crate::cache::{Cached, Fresh};
 use crate::columns::Word;
 use crate::rows::{
     Action, ActionRevision, Attempt, ChangesetSpec, Enrollment, Execution, ExecutionSkip, Job, Plan,
-    PlanMissing, PlanUnchanged, Repository, RepositoryHead, Runner, Secret, Step,
+    PlanImport, PlanMissing, PlanUnchanged, Repository, RepositoryHead, Runner, Secret, Step, Token, User,
 };
 
 /// A document that an event names.
@@ -50,11 +51,14 @@ pub(crate) struct Fold {
     pub(crate) specs: Fresh<ChangesetSpec>,
     pub(crate) missing: Fresh<PlanMissing>,
     pub(crate) unchanged: Fresh<PlanUnchanged>,
+    pub(crate) imports: Fresh<PlanImport>,
     pub(crate) repositories: Fresh<Repository>,
     pub(crate) heads: Fresh<RepositoryHead>,
     pub(crate) runners: Cached<Runner>,
     pub(crate) enrollments: Cached<Enrollment>,
     pub(crate) secrets: Cached<Secret>,
+    pub(crate) users: Cached<User>,
+    pub(crate) tokens: Cached<Token>,
     /// Repositories whose rows go before the others are written.
     pub(crate) removed: BTreeSet<RepositoryId>,
 }
@@ -74,6 +78,8 @@ impl Fold {
             (Aggregate::Runner(id), Event::Runner(event)) => self.runner(recorded, id, event),
             (Aggregate::Enrollment(id), Event::Enrollment(event)) => self.enrollment(recorded, id, event),
             (Aggregate::Secret(id), Event::Secret(event)) => self.secret(recorded, *id, event),
+            (Aggregate::User(id), Event::User(event)) => self.user(recorded, *id, event),
+            (Aggregate::Token(id), Event::Token(event)) => self.token(recorded, *id, event),
             _ => {}
         }
         self.document(taken);
@@ -167,7 +173,8 @@ impl Fold {
                 row.state = Word::Borrowed("running");
             }
             // The plan speaks for itself once it is there.
-            execution::Event::PlanRequested(execution::PlanRequested {}) => {}
+            execution::Event::ImagesPinned(_)
+            | execution::Event::PlanRequested(execution::PlanRequested {}) => {}
         }
     }
 
@@ -253,7 +260,7 @@ impl Fold {
                         execution_id: *id,
                         position,
                         repository: skipped.repository.clone(),
-                        reason: Word::Borrowed(skip_reason(skipped.reason)),
+                        reason: Word::Borrowed(skipped.reason.as_str()),
                         message: skipped.message.clone(),
                     });
                 }
@@ -281,6 +288,10 @@ impl Fold {
                 reason,
             });
         }
+        for (position, import) in (1..).zip(&plan.imports) {
+            let (repository, external_id) = (import.repository.clone(), import.external_id.clone());
+            self.imports.put(PlanImport { plan_id, position, repository, external_id });
+        }
     }
 
     /// Everything is written.
@@ -296,11 +307,14 @@ impl Fold {
         self.specs.settle();
         self.missing.settle();
         self.unchanged.settle();
+        self.imports.settle();
         self.repositories.settle();
         self.heads.settle();
         self.runners.settle();
         self.enrollments.settle();
         self.secrets.settle();
+        self.users.settle();
+        self.tokens.settle();
         self.removed.clear();
     }
 }
@@ -362,20 +376,13 @@ fn changeset_spec(plan_id: PlanId, position: u64, spec: &document::ChangesetSpec
         body: spec.body.clone(),
         message: spec.message.clone(),
         author: spec.author.clone(),
+        fork: spec.fork,
+        publication: spec.publication.as_str().into(),
         patch_sha256: spec.patch.sha256.to_string(),
         patch_size: spec.patch.size,
         files: spec.diff_stat.files,
         insertions: spec.diff_stat.insertions,
         deletions: spec.diff_stat.deletions,
-    }
-}
-
-const fn skip_reason(reason: document::SkipReason) -> &'static str {
-    match reason {
-        document::SkipReason::Unreachable => "unreachable",
-        document::SkipReason::Empty => "empty",
-        document::SkipReason::NoBranch => "no_branch",
-        document::SkipReason::Ignored => "ignored",
     }
 }
 

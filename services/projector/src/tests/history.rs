@@ -1,5 +1,7 @@
 //! Plausible histories: what `decide` lets happen to a handful of everything, in any order.
 
+mod people;
+
 use std::collections::BTreeMap;
 
 use events::action::{self, Definition, Given};
@@ -9,13 +11,16 @@ use events::enrollment::{self, Enrolled, TokenIssued};
 use events::envelope::{Actor, NewEvent, Origin, Recorded};
 use events::execution::{self, Counts, Reason};
 use events::id::{
-    ActionId, CommandId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId,
+    ActionId, CommandId, ExecutionId, JobId, PlanId, RepositoryId, RunnerId, SealingKeyId, SecretId, TokenId,
+    UserId,
 };
-use events::job::{self, DiffStat, Failure, FailureKind, StepFinished, StepStarted, Succeeded, TimedOut};
+use events::job::{
+    self, DiffStat, Failure, FailureKind, StepFinished, StepSkipped, StepStarted, Succeeded, TimedOut,
+};
 use events::log::LogEnd;
 use events::secret::{self, Scope, Sealed, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, Timestamp, plan, repository, runner, sealing_key};
+use events::{Aggregate, Event, Timestamp, plan, repository, runner, sealing_key, token, user};
 use uuid::Uuid;
 
 use crate::fold::{Document, Taken};
@@ -53,6 +58,8 @@ pub(crate) struct History {
     runners: BTreeMap<RunnerId, runner::Runner>,
     enrollments: BTreeMap<RunnerId, enrollment::Enrollment>,
     secrets: BTreeMap<SecretId, secret::Secret>,
+    users: BTreeMap<UserId, user::User>,
+    tokens: BTreeMap<TokenId, token::Token>,
 }
 
 /// A history of this many decisions.
@@ -68,6 +75,8 @@ pub(crate) fn history(seed: u64, decisions: usize) -> Vec<Taken> {
         runners: BTreeMap::new(),
         enrollments: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        users: BTreeMap::new(),
+        tokens: BTreeMap::new(),
     };
     for _ in 0..decisions {
         history.decide();
@@ -88,6 +97,8 @@ impl History {
             8 => self.secret(),
             9 => self.go_on(),
             10 => self.enrollment(),
+            11 => self.user(),
+            12 => self.token(),
             _ => self.job(),
         }
     }
@@ -151,6 +162,7 @@ impl History {
             },
             repositories: Vec::new(),
             reason: Reason::Manual,
+            no_cache: false,
         };
         self.execution(id, execution::Command::Request(requested), None);
     }
@@ -286,6 +298,8 @@ impl History {
             body: String::new(),
             message: "nul \u{0} in it".to_owned(),
             author: None,
+            fork: Some(true),
+            publication: document::Publication::Draft,
             patch: BlobRef { kind: BlobKind::Patch, sha256, size: 4 },
             diff_stat: DiffStat { files: 1, insertions: u64::MAX, deletions: 3 },
         };
@@ -298,7 +312,8 @@ impl History {
                 repository: repository.clone(),
                 reason: reason.clone(),
             }],
-            unchanged: vec![document::Unchanged { job: Some(job), repository, reason }],
+            unchanged: vec![document::Unchanged { job: Some(job), repository: repository.clone(), reason }],
+            imports: vec![document::Import { repository: repository.clone(), external_id: "7".to_owned() }],
         }
     }
 
@@ -357,6 +372,8 @@ impl History {
             (hours, _) => enrollment::Command::IssueToken(TokenIssued {
                 token_sha256: self.dice.digest(),
                 expires_at: now + chrono::Duration::hours(i64::try_from(hours).unwrap()),
+                pool: None,
+                labels: None,
             }),
         };
         if let Ok(Some(event)) = enrollment::decide(state, command, now) {
@@ -411,6 +428,9 @@ impl History {
                 job::Command::Assign { attempt: attempt + 1, runner, secrets: vec![used] }
             }
             6..11 => job::Command::Start { attempt },
+            11 if end.is_multiple_of(3) => {
+                job::Command::SkipStep(StepSkipped { attempt, step: job.step_finished + 1 })
+            }
             11 | 12 => job::Command::StartStep(StepStarted { attempt, step: job.step_finished + 1 }),
             13 | 14 => {
                 let (exit_code, duration_ms) = (-1, end);
@@ -420,7 +440,13 @@ impl History {
             15 | 16 => {
                 let patch = BlobRef { kind: BlobKind::Patch, sha256: self.dice.digest(), size: end };
                 let (patch, diff_stat) = (end.is_multiple_of(2).then_some(patch), DiffStat::default());
-                job::Command::Succeed(Succeeded { attempt, patch, diff_stat, log })
+                job::Command::Succeed(Succeeded {
+                    attempt,
+                    patch,
+                    diff_stat,
+                    outputs: [("version".to_owned(), end.into())].into(),
+                    log,
+                })
             }
             17 => job::Command::Fail { attempt, failure: failure(), log },
             18 => job::Command::TimeOut(TimedOut { attempt, limit_ms: 3_600_000, step: None, log }),

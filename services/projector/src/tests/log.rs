@@ -8,7 +8,7 @@ use broker::{Broker, DeadLetter};
 use events::blob::{BlobKind, BlobRef};
 use events::envelope::{Actor, NewEvent, Origin};
 use events::id::CommandId;
-use events::{Aggregate, Event, enrollment, execution, plan};
+use events::{Aggregate, Event, enrollment, execution, plan, preview};
 
 use crate::fold::{Document, Taken};
 
@@ -47,7 +47,7 @@ impl Log {
         ] {
             brokers.insert(user, connect(&server, user).await);
         }
-        brokers["provisioner"].provision().await.unwrap();
+        brokers["provisioner"].provision(&broker::CacheLimits::default()).await.unwrap();
         Self { server, brokers, newest: HashMap::new(), last: 0, _folder: folder }
     }
 
@@ -79,12 +79,15 @@ impl Log {
     /// Appends an event as whoever may.
     pub(crate) async fn append(&mut self, aggregate: Aggregate, event: Event) {
         let writer = match (&aggregate, &event) {
-            (Aggregate::Action(_) | Aggregate::Secret(_), _) => "gateway",
+            (Aggregate::Action(_) | Aggregate::Secret(_) | Aggregate::User(_) | Aggregate::Token(_), _) => {
+                "gateway"
+            }
             (_, Event::Execution(execution::Event::Resolved(_))) => "catalog",
             (
                 _,
                 Event::Execution(
                     execution::Event::Completed(_)
+                    | execution::Event::ImagesPinned(_)
                     | execution::Event::Starved(_)
                     | execution::Event::StarvationEnded(_),
                 ),
@@ -92,7 +95,8 @@ impl Log {
             (Aggregate::Execution(_), _) => "gateway",
             (Aggregate::Job(..) | Aggregate::Runner(_) | Aggregate::SealingKey(_), _) => "scheduler",
             (Aggregate::Plan(_), _) => "campaign-plan",
-            (Aggregate::Repository(_), _) => "catalog",
+            (_, Event::Preview(preview::Event::Requested(_))) => "gateway",
+            (Aggregate::Repository(_) | Aggregate::Preview(_), _) => "catalog",
             (_, Event::Enrollment(enrollment::Event::Enrolled(_))) => "registrar",
             (Aggregate::Enrollment(_), _) => "gateway",
         };

@@ -1,8 +1,10 @@
-//! The hands of an attempt: the containers that it holds, and the action's files that they mount.
+//! The hands of an attempt: the containers that it holds, the images that they are made of, and the action's files that they
+//! mount.
 //!
-//! Owns what has to be killed and removed when the work on an attempt is cut off. Invariant: a container that was created
-//! is in here before anything runs in it.
+//! Owns what has to be killed and removed when the work on an attempt is cut off. Invariants: a container that was created
+//! is in here before anything runs in it; all steps that name one image get the same one.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::mounted::Mounted;
-use crate::sandbox::Container;
+use crate::sandbox::{Container, Image, ImageSource};
 
 /// The containers of one attempt.
 #[derive(Default)]
@@ -19,6 +21,8 @@ pub(super) struct Hands {
     containers: Mutex<Containers>,
     /// Held as long as the containers may be there.
     mounted: OnceCell<Mounted>,
+    /// What each name meant when a step first asked for it.
+    images: Mutex<HashMap<ImageSource, Image>>,
     stopping: CancellationToken,
 }
 
@@ -35,6 +39,16 @@ impl Hands {
     /// Takes a new container.
     pub(super) fn take(&self, container: &Container) {
         self.lock().all.push(container.clone());
+    }
+
+    /// The image that an earlier step found under this name: a tag that moves meanwhile changes nothing.
+    pub(super) fn image(&self, source: &ImageSource) -> Option<Image> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+    }
+
+    /// Keeps an image for later steps.
+    pub(super) fn keep_image(&self, source: ImageSource, image: Image) {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).insert(source, image);
     }
 
     /// The action's files, once a step mounts them.

@@ -5,7 +5,10 @@
 //! nobody wants to hear it.
 
 mod hands;
+mod images;
 mod ready;
+mod results;
+mod resume;
 mod runs;
 mod story;
 mod work;
@@ -18,9 +21,10 @@ use std::time::Duration;
 use anyhow::Result;
 use broker::BlobError;
 use events::blob::{BlobKind, BlobRef};
-use events::job::{self, DiffStat, Failure, LimitName, LossCause};
+use events::job::{self, DiffStat, Failure, LimitName, LossCause, Outputs};
 use events::log::LogEnd;
 use events::report::What;
+use events::step_cache::StepResult;
 use futures::FutureExt as _;
 use spec::{Definition, OnLogLimit};
 
@@ -39,6 +43,7 @@ use crate::usage::Watch;
 use crate::workspace;
 use hands::Hands;
 use ready::Setup;
+use results::Results;
 use work::{Broken, Work};
 
 /// How long a step has after SIGTERM at most when its runner stops: whoever stops a runner does not wait for ever.
@@ -54,7 +59,7 @@ pub(crate) fn workspace_of(folder: &Path) -> PathBuf {
 
 /// How an attempt ended.
 enum End {
-    Succeeded(Patch),
+    Succeeded(Patch, Outputs),
     Failed(Failure),
     TimedOut {
         limit_ms: u64,
@@ -180,11 +185,13 @@ async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut H
             return Ok(());
         }
     };
-    let definition = ready::read(&begun.ticket);
+    let definition = ready::read(&begun.ticket, &shared.command_image);
     let (limits, lowered) = limits(shared, &definition);
+    let registries = definition.as_ref().map_or(&[][..], |definition| &definition.settings.registries);
+    let logins = secrets.logins(registries);
     let (mut outbox, log) = (outbox(shared, begun)?, log(shared, begun, (limits.log, secrets.masker()))?);
     outbox.push(What::Started);
-    let hands = Hands::default();
+    let (hands, results) = (Hands::default(), Results::default());
     for line in lowered {
         log.tell(&line).await;
     }
@@ -199,9 +206,12 @@ async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut H
         limits: &limits,
         watch: &watch,
         secrets: &secrets,
+        logins: &logins,
+        results: &results,
     };
-    let end = work_to_the_end(Work { setup, outbox: &mut outbox }, halted).await.masked(secrets.masker());
-    let is_orderly = matches!(end, End::Succeeded(_));
+    let end =
+        work_to_the_end(Work { setup, outbox: &mut outbox, told: 0 }, halted).await.masked(secrets.masker());
+    let is_orderly = matches!(end, End::Succeeded(..));
     match &end {
         End::Abandoned(_, reason) => {
             shared.health.broke(reason);
@@ -212,7 +222,7 @@ async fn live(shared: &Shared, begun: &Leftover, slot: &mut Slot, halted: &mut H
     let is_silent = matches!(end, End::Silent);
     // After another end something of it may run until its containers are gone.
     let slot = is_orderly.then_some(slot);
-    let tell = tell(shared, (log, outbox, slot), end);
+    let tell = tell(shared, (log, outbox, slot), (end, &results));
     let tell = async {
         tokio::select! {
             told = tell => told,
@@ -241,8 +251,8 @@ async fn work_to_the_end(work: Work<'_>, halted: &mut Halted) -> End {
         biased;
         // One that was canceled before it got here does not begin.
         halt = halted.halt() => End::halted(halt),
-        patch = &mut perform => return match patch {
-            Ok(patch) => End::Succeeded(patch),
+        performed = &mut perform => return match performed {
+            Ok((patch, outputs)) => End::Succeeded(patch, outputs),
             Err(Broken::User(failure)) => End::Failed(failure),
             Err(Broken::TimedOut { step, limit_ms }) => End::TimedOut { limit_ms, step: Some(step) },
             Err(Broken::Elsewhere(error)) => End::Elsewhere(format!("{error:#}")),
@@ -298,10 +308,10 @@ async fn limit_reached(setup: Setup<'_>) -> Failure {
 async fn tell(
     shared: &Shared,
     (log, mut outbox, slot): (Log, Outbox, Option<&mut Slot>),
-    end: End,
+    (end, results): (End, &Results),
 ) -> Result<()> {
     match &end {
-        End::Succeeded(patch) => tell_left_out(&log, patch).await,
+        End::Succeeded(patch, _) => tell_left_out(&log, patch).await,
         End::Failed(failure) => log.tell(&failure.message).await,
         End::TimedOut { limit_ms, step } => {
             let what = job::timed_out(*limit_ms, *step);
@@ -319,31 +329,39 @@ async fn tell(
     }
     let patch = async {
         match &end {
-            End::Succeeded(patch) if !patch.bytes.is_empty() => store(shared, &patch.bytes).await.map(Some),
+            End::Succeeded(patch, _) if !patch.bytes.is_empty() => {
+                store(shared, &patch.bytes).await.map(Some)
+            }
             _ => Ok(None),
         }
     };
-    let (log, patch) = tokio::join!(log.close(), patch);
-    outbox.push(last_word(end, log?, patch?));
+    let results = async {
+        match &end {
+            End::Succeeded(..) | End::Failed(_) | End::TimedOut { .. } => results.stored().await,
+            _ => Vec::new(),
+        }
+    };
+    let (log, patch, results) = tokio::join!(log.close(), patch, results);
+    outbox.push(last_word(end, log?, (patch?, results)));
     if let Some(slot) = slot {
         slot.give_back();
     }
     outbox.close().await
 }
 
-fn last_word(end: End, log: LogEnd, patch: Option<BlobRef>) -> What {
+fn last_word(end: End, log: LogEnd, (patch, results): (Option<BlobRef>, Vec<StepResult>)) -> What {
     match end {
-        End::Succeeded(Patch { stat, .. }) => {
+        End::Succeeded(Patch { stat, .. }, outputs) => {
             // A stat without a patch would count changes that nobody can apply.
             let diff_stat = if patch.is_some() { stat } else { DiffStat::default() };
-            What::Succeeded { patch, diff_stat, log }
+            What::Succeeded { patch, diff_stat, outputs, results, log }
         }
         End::Failed(failure) => {
             let failure =
                 Failure { message: bounded(failure.message), hint: bounded(failure.hint), ..failure };
-            What::Failed { failure, log }
+            What::Failed { failure, results, log }
         }
-        End::TimedOut { limit_ms, step } => What::TimedOut { limit_ms, step, log },
+        End::TimedOut { limit_ms, step } => What::TimedOut { limit_ms, step, results, log },
         End::Canceled => What::Canceled { log },
         End::Abandoned(cause, reason) => What::Abandoned { cause, reason: bounded(reason), log },
         End::Elsewhere(reason) => {

@@ -2,7 +2,6 @@
 //!
 //! Owns what is done before anything of the job's own runs. It may be cut off at any await, as the work may.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,12 +9,14 @@ use anyhow::Context as _;
 use broker::BlobError;
 use events::blob::BlobRef;
 use events::job::{Failure, FailureKind};
-use events::ticket::Ticket;
+use events::ticket::{self, Ticket};
 use sha2::{Digest as _, Sha256};
-use spec::{Action, Definition, Mount, Step};
+use spec::{Action, Definition, FileChanges, Mount, Step};
 
 use super::hands::Hands;
-use super::runs;
+use super::results::{Done, Results};
+use super::resume::Resumed;
+use super::runs::{self, Course, Run, number};
 use super::story::Story;
 use super::work::{Broken, environment, failure, of_step};
 use super::workspace_of;
@@ -23,8 +24,9 @@ use crate::journal::{Leftover, attempt_of};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::mounted::Mounted;
-use crate::reach::Reach;
-use crate::sandbox::{Container, ContainerSpec, Grant, ImageSource, Main, Place, WORK};
+use crate::outbox::Outbox;
+use crate::patch::{self, FileLists};
+use crate::sandbox::{Container, ContainerSpec, ImageSource, Login, Main, WORK};
 use crate::secrets::Secrets;
 use crate::service::Shared;
 use crate::tree_cache::Commit;
@@ -44,14 +46,21 @@ pub(super) struct Setup<'a> {
     pub(super) limits: &'a Limits,
     pub(super) watch: &'a Watch,
     pub(super) secrets: &'a Secrets,
+    /// The logins for registries.
+    pub(super) logins: &'a [Login],
+    pub(super) results: &'a Results,
 }
 
 /// An attempt whose first step can begin.
 pub(super) struct Ready<'a> {
     pub(super) definition: &'a Definition,
     pub(super) story: Story,
-    /// Where the first run of steps happens; none for a job without steps.
-    pub(super) place: Option<(Workspace, Prepared)>,
+    /// What steps came to that need not run, if there are such.
+    pub(super) done: Option<Done>,
+    /// What comes after the first run.
+    pub(super) course: Course<'a>,
+    /// The first run of steps and where it happens; none for a job of which no step runs.
+    pub(super) first: Option<(Workspace, Run, Prepared)>,
 }
 
 /// A container and the steps that it is for.
@@ -73,26 +82,46 @@ pub(super) enum Way {
 
 impl<'a> Setup<'a> {
     /// Makes the first step ready to begin.
-    pub(super) async fn ready(self) -> Result<Ready<'a>, Broken> {
+    pub(super) async fn ready(self, outbox: &mut Outbox) -> Result<Ready<'a>, Broken> {
         let definition = self.definition.as_ref().map_err(Failure::clone)?;
         self.secrets.check(definition)?;
-        let story = Story::new(&self.begun.ticket, definition, self.secrets.clone());
-        let Some(first) = runs::of(&definition.steps).into_iter().next() else {
-            return Ok(Ready { definition, story, place: None });
-        };
+        let mut story = Story::new(&self.begun.ticket, definition, self.secrets.clone());
         let root = workspace_of(&self.begun.folder);
         Workspace::reserve(&root)?;
+        let resumed = self.resume(definition, &mut story, &root, outbox).await?;
+        let Resumed { done, steps, mut workspace, has_images } = resumed;
+        let mut course = Course::of(definition, &story, steps);
+        let Some(run) = course.next(&story)? else {
+            return Ok(Ready { definition, story, done, course, first: None });
+        };
+        let opened = async {
+            match workspace.take() {
+                Some(workspace) => Ok(workspace),
+                None => self.open_workspace(definition, &root).await,
+            }
+        };
+        let prepare = async {
+            if !has_images {
+                self.find_images(definition, &story, outbox).await?;
+            }
+            self.prepare(definition, &run, &story).await
+        };
         // The engine needs as long for a container as a cached tree takes to be mounted.
-        let place = tokio::try_join!(self.open_workspace(&root), self.prepare(definition, first, &story))?;
-        Ok(Ready { definition, story, place: Some(place) })
+        let (workspace, prepared) = tokio::try_join!(opened, prepare)?;
+        Ok(Ready { definition, story, done, course, first: Some((workspace, run, prepared)) })
     }
 
-    async fn open_workspace(&self, root: &Path) -> Result<Workspace, Broken> {
+    pub(super) async fn open_workspace(
+        &self,
+        definition: &Definition,
+        root: &Path,
+    ) -> Result<Workspace, Broken> {
         let place = &self.begun.ticket.workspace;
         let commit = Commit {
             repository: place.repository.clone(),
             base_ref: place.base_ref.clone(),
             base_oid: place.base_oid.clone(),
+            only: only(definition, place)?,
         };
         let tree = self.shared.trees.get(&commit, |to| fetch(self.shared, &place.source, to)).await?;
         let workspace = Workspace::open(root, tree, self.shared.mode).await?;
@@ -106,27 +135,20 @@ impl<'a> Setup<'a> {
     pub(super) async fn prepare(
         &self,
         definition: &Definition,
-        run: Range<usize>,
+        run: &[usize],
         story: &Story,
     ) -> Result<Prepared, Broken> {
-        let steps = &definition.steps;
-        let (step, number) = (&steps[run.start], run.start as u32 + 1);
-        let state = self.shared.health.watch().borrow().clone();
-        let engine = state.engine.context("the container engine is away")?;
+        let (step, number) = (&definition.steps[run[0]], number(run[0]));
+        let (engine, place) = (self.engine()?, self.place(definition));
         let source = match &step.container {
             spec::Container::Image(template) => ImageSource::Reference(story.render(template, number)?),
             spec::Container::Dockerfile(text) => ImageSource::Dockerfile(text.clone()),
         };
-        let main = main(&steps[run], engine.shares_pipes(), number, story)?;
+        let main = main((&definition.steps, run), engine.shares_pipes(), story)?;
         let mut read_only_files = self.files(step, number, story)?;
         read_only_files.extend(self.mounts(step).await?);
         let cache_dirs = self.cache_dirs(step, &definition.name)?;
-        let reach = Reach::granted(definition.settings.network, self.shared.most);
-        let place = Place { slot: self.slot, reach };
-        let log = self.log;
-        let grant = Grant { place, limits: self.limits };
-        let image = engine.image(&source, grant, &mut |line| log.mention(&line)).await;
-        let image = image.map_err(|trouble| of_step(trouble, number))?;
+        let image = self.image(&engine, source, place).await.map_err(|trouble| of_step(trouble, number))?;
         let path = &self.begun.ticket.workspace.path;
         let spec = ContainerSpec {
             execution: self.begun.ticket.execution,
@@ -194,24 +216,42 @@ impl<'a> Setup<'a> {
     }
 }
 
+/// What was changed in a workspace so far, by files. Nothing moves meanwhile.
+pub(super) async fn changes_in(workspace: &Workspace, ticket: &Ticket) -> Result<FileChanges, patch::Error> {
+    let lists = patch::file_lists(workspace, &ticket.workspace.base_oid).await?;
+    let FileLists { added, modified, deleted, renamed } = lists;
+    Ok(FileChanges { modified, added, deleted, renamed })
+}
+
 /// Reads the definition that the ticket pins.
-pub(super) fn read(ticket: &Ticket) -> Result<Definition, Failure> {
-    spec::parse(&spec::Source::from(&ticket.definition)).map(|parsed| parsed.definition).map_err(|diagnostics| {
-        let error = diagnostics.as_slice().iter().find(|diagnostic| diagnostic.severity == spec::Severity::Error);
+pub(super) fn read(ticket: &Ticket, command_image: &str) -> Result<Definition, Failure> {
+    let source = spec::Source { command_image, ..spec::Source::from(&ticket.definition) };
+    spec::parse(&source).map(|parsed| parsed.definition).map_err(|diagnostics| {
+        let error =
+            diagnostics.as_slice().iter().find(|diagnostic| diagnostic.severity == spec::Severity::Error);
         let message = error.map_or_else(String::new, |error| {
             format!("{} line {}: {}", error.file, error.line, error.message)
         });
-        let hint = "The runner reads definitions by other rules than the gateway did: let both be of one version.";
+        let hint =
+            "The runner reads definitions by other rules than the gateway did: let both be of one version.";
         failure(FailureKind::Template, format!("the definition cannot be read: {message}"), hint)
     })
 }
 
+/// The one folder that the job gets the files of, if it gets those of one alone.
+fn only(definition: &Definition, place: &ticket::Workspace) -> Result<Option<String>, Failure> {
+    let only = definition.fetches_only(&place.repository, &place.path).map_err(|error| {
+        failure(FailureKind::Template, error.to_string(), "Correct `workspaces` in the definition.")
+    })?;
+    Ok(only.then(|| place.path.clone()))
+}
+
 /// What a run's container runs.
-fn main(run: &[Step], shares_pipes: bool, number: u32, story: &Story) -> Result<Main, Failure> {
-    let step = run.first().ok_or_else(|| failure(FailureKind::Template, "no steps".to_owned(), ""))?;
+fn main((steps, run): (&[Step], &[usize]), shares_pipes: bool, story: &Story) -> Result<Main, Failure> {
+    let (step, number) = (&steps[run[0]], number(run[0]));
     Ok(match &step.action {
         Action::Script(_) if run.len() > 1 => {
-            let known = if shares_pipes { known_scripts(run, number, story) } else { None };
+            let known = if shares_pipes { known_scripts(steps, run, story) } else { None };
             known.unwrap_or(Main::Idle)
         }
         Action::Script(script) => {
@@ -228,12 +268,13 @@ fn main(run: &[Step], shares_pipes: bool, number: u32, story: &Story) -> Result<
 }
 
 /// The scripts of a run, if all are known now and have the same variables.
-fn known_scripts(run: &[Step], number: u32, story: &Story) -> Option<Main> {
+fn known_scripts(steps: &[Step], run: &[usize], story: &Story) -> Option<Main> {
     let mut scripts = Vec::new();
     let mut variables = None;
-    for (step, number) in run.iter().zip(number..) {
+    for position in run {
+        let (step, number) = (&steps[*position], number(*position));
         let first = variables.is_none();
-        if !first && ["previous_step", "steps"].iter().any(|name| runs::mentions(step, name)) {
+        if !first && runs::HAPPENED.iter().any(|name| runs::mentions(step, name)) {
             return None;
         }
         let Action::Script(script) = &step.action else { return None };

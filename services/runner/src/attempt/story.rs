@@ -3,11 +3,12 @@
 //! Owns a step's captured output, in bounded memory, and the words of a failed rendering. Invariant: a template never sees
 //! output that was cut short.
 
+use super::results::Said;
 use crate::secrets::Secrets;
-use events::job::{Failure, FailureKind};
+use events::job::{DiffStat, Failure, FailureKind, Outputs};
 use events::log::Stream;
 use events::ticket::Ticket;
-use spec::{BatchChange, Context, Definition, FileChanges, Repository, StepResult, Steps, Template};
+use spec::{Context, Definition, FileChanges, Step, StepResult, Template};
 
 /// How much of a step's standard output, and of its standard error, the next step's templates can use.
 const CAPTURE_BYTES: usize = 1024 * 1024;
@@ -40,6 +41,7 @@ impl Capture {
 }
 
 /// What templates know.
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Story {
     context: Context,
     /// The streams of the previous step that were cut short.
@@ -50,17 +52,8 @@ pub(super) struct Story {
 impl Story {
     /// Before the first step.
     pub(super) fn new(ticket: &Ticket, definition: &Definition, secrets: Secrets) -> Self {
-        let workspace = &ticket.workspace;
-        let branch = workspace.base_ref.as_str();
-        let repository = Repository {
-            name: workspace.repository.clone(),
-            branch: branch.strip_prefix("refs/heads/").unwrap_or(branch).to_owned(),
-            search_result_paths: Vec::new(),
-        };
-        let batch_change =
-            BatchChange { name: definition.name.clone(), description: definition.description.clone() };
-        let steps = Steps { path: workspace.path.clone(), ..Steps::default() };
-        let context = Context { repository, batch_change, previous_step: StepResult::default(), steps };
+        let place = &ticket.workspace;
+        let context = Context::of(definition, &place.repository, &place.base_ref, &place.path);
         Self { context, cut: Vec::new(), secrets }
     }
 
@@ -69,8 +62,51 @@ impl Story {
         &self.secrets
     }
 
-    /// Takes in what a step wrote and what has changed since the first.
-    pub(super) fn step_ended(&mut self, capture: Capture, changes: FileChanges) {
+    /// Goes on after steps that need not run. `changes` are those that they made, where somebody asks.
+    pub(super) fn resume(&mut self, said: &Said, changes: FileChanges) -> anyhow::Result<()> {
+        self.context.outputs = spec::Outputs::default();
+        for (name, value) in &said.outputs {
+            self.context.outputs.set(name, serde_json::from_value(value.clone())?)?;
+        }
+        self.context.steps.changes = changes.clone();
+        let (stdout, stderr) = (said.stdout.clone(), said.stderr.clone());
+        self.context.previous_step = StepResult { stdout, stderr, changes };
+        self.cut =
+            ["stdout", "stderr"].into_iter().filter(|name| said.cut.iter().any(|cut| cut == name)).collect();
+        Ok(())
+    }
+
+    /// What the steps so far came to, apart from their changes.
+    pub(super) fn said(&self, diff_stat: DiffStat) -> anyhow::Result<Said> {
+        let StepResult { stdout, stderr, .. } = self.context.previous_step.clone();
+        let cut = self.cut.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Said { diff_stat, outputs: self.outputs()?, stdout, stderr, cut, ..Said::default() })
+    }
+
+    /// What it amounts to.
+    pub(super) const fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What the steps handed on.
+    pub(super) fn outputs(&self) -> anyhow::Result<Outputs> {
+        Ok(serde_json::from_value(serde_json::to_value(&self.context.outputs)?)?)
+    }
+
+    /// Whether a step runs, which has the number from 1.
+    pub(super) fn runs(&self, step: &Step, number: u32) -> Result<bool, Failure> {
+        let Some(condition) = &step.condition else { return Ok(true) };
+        self.whole(condition, number)?;
+        step.runs(&self.context).map_err(|error| unready(number, &error))
+    }
+
+    /// Takes in what a step wrote and what has changed since the first, and reads what the step hands on.
+    pub(super) fn step_ended(
+        &mut self,
+        (step, number): (&Step, u32),
+        capture: Capture,
+        changes: FileChanges,
+    ) -> Result<(), Failure> {
         let masker = self.secrets.masker();
         // What was cut short is never used, so no value can be hidden in part.
         let text = |kept: Kept| String::from_utf8_lossy(&masker.whole(kept.bytes.into())).into_owned();
@@ -82,40 +118,64 @@ impl Story {
             renamed: hide(changes.renamed),
         };
         let streams = [("stdout", &capture.stdout), ("stderr", &capture.stderr)];
-        self.cut = streams.iter().filter(|(_, kept)| kept.is_cut).map(|(name, _)| *name).collect();
-        self.context.previous_step = StepResult {
+        let cut: Vec<&str> = streams.iter().filter(|(_, kept)| kept.is_cut).map(|(name, _)| *name).collect();
+        self.context.step = StepResult {
             stdout: text(capture.stdout),
             stderr: text(capture.stderr),
             changes: changes.clone(),
         };
         self.context.steps.changes = changes;
+        for output in &step.outputs {
+            self.whole(&output.value, number)?;
+            if let Some(name) = cut.iter().find(|name| output.value.source().contains(**name)) {
+                return Err(too_long(number, &format!("step.{name}")));
+            }
+            let set = output.read(&self.context);
+            let set = set.and_then(|value| self.context.outputs.set(&output.name, value));
+            set.map_err(|error| {
+                let message = format!("step {number} hands nothing on: {error}");
+                template_failure(
+                    number,
+                    message,
+                    "Correct the output in the definition, or what the step prints.",
+                )
+            })?;
+        }
+        self.cut = cut;
+        self.context.previous_step = std::mem::take(&mut self.context.step);
+        Ok(())
     }
 
     /// Renders a template of a step, numbered from 1.
     pub(super) fn render(&self, template: &Template, step: u32) -> Result<String, Failure> {
-        let failure = |message: String, hint: &str| Failure {
-            kind: FailureKind::Template,
-            step: Some(step),
-            exit_code: None,
-            limit: None,
-            message,
-            hint: hint.to_owned(),
-        };
+        self.whole(template, step)?;
+        template.render(&self.context).map_err(|error| unready(step, &error))
+    }
+
+    /// Refuses a template that uses what was cut short.
+    fn whole(&self, template: &Template, step: u32) -> Result<(), Failure> {
         let source = template.source();
         let uses_cut = |name: &&&str| source.contains("previous_step") && source.contains(**name);
-        if let Some(name) = self.cut.iter().find(uses_cut) {
-            let message = format!(
-                "step {step} uses previous_step.{name}, of which there are more than {CAPTURE_BYTES} bytes"
-            );
-            return Err(failure(message, "Let the earlier step write less, or pass it on in a file."));
+        match self.cut.iter().find(uses_cut) {
+            Some(name) => Err(too_long(step, &format!("previous_step.{name}"))),
+            None => Ok(()),
         }
-        template.render(&self.context).map_err(|error| {
-            failure(
-                format!("step {step} cannot be prepared: {error}"),
-                "Correct the template in the definition.",
-            )
-        })
     }
+}
+
+fn too_long(step: u32, name: &str) -> Failure {
+    let message = format!("step {step} uses {name}, of which there are more than {CAPTURE_BYTES} bytes");
+    template_failure(step, message, "Let the step that writes it write less, or pass it on in a file.")
+}
+
+fn unready(step: u32, error: &spec::RenderError) -> Failure {
+    let message = format!("step {step} cannot be prepared: {error}");
+    template_failure(step, message, "Correct the template in the definition.")
+}
+
+fn template_failure(step: u32, message: String, hint: &str) -> Failure {
+    let kind = FailureKind::Template;
+    Failure { kind, step: Some(step), exit_code: None, limit: None, message, hint: hint.to_owned() }
 }
 
 #[cfg(test)]

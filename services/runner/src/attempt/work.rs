@@ -4,26 +4,27 @@
 //! await: whoever does that lets go of the containers and the workspace. Invariant: the patch is computed only after
 //! everything in the containers was ended.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use bytes::Bytes;
-use events::job::{Failure, FailureKind, LimitName};
+use events::job::{Failure, FailureKind, LimitName, Outputs};
 use events::log::Stream;
 use events::report::What;
+use events::step_cache::Reuse;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use spec::{Action, FileChanges, Step};
 use tokio::time::Instant;
 
-use super::ready::{Prepared, Ready, Setup, Way};
-use super::runs;
+use super::ready::{Prepared, Ready, Setup, Way, changes_in};
+use super::results::{self, Done};
+use super::runs::{self, Course, number};
 use super::story::{Capture, Story};
 use crate::limits::{at, reached};
 use crate::log::Log;
 use crate::outbox::Outbox;
-use crate::patch::{self, FileLists, Patch};
+use crate::patch::{self, Patch};
 use crate::sandbox::{Container, Output, Scripts, Trouble};
 use crate::workspace::Workspace;
 
@@ -82,38 +83,102 @@ pub(super) fn failure(kind: FailureKind, message: String, hint: &str) -> Failure
 pub(super) struct Work<'a> {
     pub(super) setup: Setup<'a>,
     pub(super) outbox: &'a mut Outbox,
+    /// How many steps were told of: those that ended, and those that do not run.
+    pub(super) told: usize,
 }
 
 impl Work<'_> {
-    /// Runs the job's steps, and says what they changed.
-    pub(super) async fn perform(mut self) -> Result<Patch, Broken> {
-        let Ready { definition, mut story, place } = self.setup.ready().await?;
-        let Some((workspace, mut prepared)) = place else { return Ok(Patch::default()) };
+    /// Runs the job's steps, and says what they changed and handed on.
+    pub(super) async fn perform(mut self) -> Result<(Patch, Outputs), Broken> {
+        let Ready { definition, mut story, done, mut course, first } = self.setup.ready(self.outbox).await?;
         let steps = &definition.steps;
-        for (index, run) in runs::of(steps).into_iter().enumerate() {
-            if index > 0 {
-                prepared = self.setup.prepare(definition, run.clone(), &story).await?;
-            }
-            self.run(steps, run, &prepared, (&mut story, &workspace)).await?;
+        if done.is_some() {
+            self.reuse().await;
         }
+        let Some((workspace, mut run, mut prepared)) = first else {
+            self.pass_over(steps.len()).await;
+            let Done { patch: bytes, said } = done.unwrap_or_default();
+            let patch = Patch { bytes, stat: said.diff_stat, left_out: Vec::new() };
+            return Ok((patch, story.outputs()?));
+        };
+        loop {
+            self.run((steps, &run), &prepared, (&mut story, &course, &workspace)).await?;
+            let Some(next) = course.next(&story)? else { break };
+            let ((), next_prepared) =
+                tokio::join!(self.keep(&workspace, &story), self.setup.prepare(definition, &next, &story));
+            prepared = next_prepared?;
+            run = next;
+        }
+        let last = self.told;
+        self.pass_over(steps.len()).await;
         // A step may have ended before anybody looked.
         if let Some(failure) = self.setup.watch.look_at_workspace().await? {
             return Err(at(self.setup.hands.step(), failure).into());
         }
         let (base, masker) = (&self.setup.begun.ticket.workspace.base_oid, self.setup.secrets.masker());
-        Ok(patch::compute(&workspace, base, PATCH_BYTES, masker).await?)
+        let patch = patch::compute(&workspace, base, PATCH_BYTES, masker).await?;
+        self.keep_as(last, &patch, &story);
+        Ok((patch, story.outputs()?))
+    }
+
+    /// Says of the steps that need not run where they did.
+    async fn reuse(&mut self) {
+        let Some(Reuse { step, execution, job, .. }) = self.setup.begun.ticket.reuse.clone() else { return };
+        let steps = if step == 1 { "step 1 is".to_owned() } else { format!("steps 1 to {step} are") };
+        self.setup.log.tell(&format!("{steps} not run again: {job} of {execution} ran the same")).await;
+        self.outbox.push(What::Reused { step, execution, job });
+        self.told = step as usize;
+    }
+
+    /// Keeps what the steps so far came to, if that can be said. What cannot be part of a patch may be gone by the end.
+    async fn keep(&self, workspace: &Workspace, story: &Story) {
+        if !self.can_keep(self.told, story) {
+            return;
+        }
+        let (base, masker) = (&self.setup.begun.ticket.workspace.base_oid, self.setup.secrets.masker());
+        match patch::compute(workspace, base, PATCH_BYTES, masker).await {
+            Ok(patch) => self.keep_as(self.told, &patch, story),
+            Err(error) => tracing::debug!(%error, "what the steps so far came to is not kept"),
+        }
+    }
+
+    /// Whether what so many steps came to can be found again.
+    fn can_keep(&self, steps: usize, story: &Story) -> bool {
+        self.setup
+            .definition
+            .as_ref()
+            .is_ok_and(|definition| steps <= definition.cacheable_steps(story.context()))
+    }
+
+    fn keep_as(&self, steps: usize, patch: &Patch, story: &Story) {
+        if !self.can_keep(steps, story) || !results::has_room_for(&patch.bytes) {
+            return;
+        }
+        let Ok(said) = story.said(patch.stat) else { return };
+        let done = Done { patch: patch.bytes.clone(), said };
+        self.setup.results.keep(&self.setup.shared.broker, steps as u32, done);
+    }
+
+    /// Says of the steps up to a position that nobody told of that they do not run.
+    async fn pass_over(&mut self, position: usize) {
+        for skipped in self.told..position {
+            let step = number(skipped);
+            self.setup.log.tell(&format!("step {step} is skipped: its `if` is not true")).await;
+            self.outbox.push(What::StepSkipped { step });
+            self.setup.results.pass_over(step);
+        }
+        self.told = position;
     }
 
     /// Runs steps in their container, and ends all that is left in it.
     async fn run(
         &mut self,
-        steps: &[Step],
-        run: Range<usize>,
+        (steps, run): (&[Step], &[usize]),
         prepared: &Prepared,
-        (story, workspace): (&mut Story, &Workspace),
+        (story, course, workspace): (&mut Story, &Course<'_>, &Workspace),
     ) -> Result<(), Broken> {
         let container = &prepared.container;
-        let (first, last) = (run.start as u32 + 1, run.end - 1);
+        let first = number(run[0]);
         let mut place = Place { container, way: prepared.way, scripts: None, kills: Some(0) };
         match prepared.way {
             Way::Exec => container.start().await.map_err(|trouble| of_step(trouble, first))?,
@@ -123,31 +188,42 @@ impl Work<'_> {
             }
             Way::Main => {}
         }
-        for index in run {
-            let next = steps.get(index + 1);
-            let capture = self.step(&steps[index], index as u32 + 1, &mut place, (story, next)).await?;
-            if index == last {
+        for (index, position) in run.iter().enumerate() {
+            self.pass_over(*position).await;
+            let (step, number) = (&steps[*position], number(*position));
+            let next = run.get(index + 1).map(|next| &steps[*next]);
+            let will_mention = |name| match next {
+                Some(next) => runs::mentions(next, name),
+                None => course.will_mention(name, story),
+            };
+            let look = will_mention("_files") || hands_on(step, "_files");
+            let capture = self.step((step, number), &mut place, story).await?;
+            self.told = *position + 1;
+            if next.is_none() {
                 // What a step left running must not change files while they are compared.
-                place.end().await.map_err(|trouble| of_step(trouble, index as u32 + 1))?;
+                place.end().await.map_err(|trouble| of_step(trouble, number))?;
             } else {
                 place.kills = container.memory_kills().await;
             }
-            let changes = match next {
-                Some(next) if runs::mentions(next, "_files") => self.changes(workspace).await?,
-                _ => FileChanges::default(),
+            let changes = if look {
+                changes_in(workspace, &self.setup.begun.ticket).await?
+            } else {
+                FileChanges::default()
             };
-            story.step_ended(capture, changes);
+            story.step_ended((step, number), capture, changes)?;
+            if next.is_some() && !container.has_traces().await {
+                self.keep(workspace, story).await;
+            }
         }
         Ok(())
     }
 
-    /// Runs a step, and returns what it wrote as far as the next one wants to know.
+    /// Runs a step, and returns what it wrote.
     async fn step(
         &mut self,
-        step: &Step,
-        number: u32,
+        (step, number): (&Step, u32),
         place: &mut Place<'_>,
-        (story, next): (&Story, Option<&Step>),
+        story: &Story,
     ) -> Result<Capture, Broken> {
         let rendered = match &step.action {
             Action::Script(script) if place.way == Way::Exec => {
@@ -155,9 +231,7 @@ impl Work<'_> {
             }
             _ => None,
         };
-        let wanted = next.is_some_and(|next| runs::mentions(next, "previous_step"));
-        let mut output =
-            StepOutput { log: self.setup.log, step: number, wanted, capture: Capture::default() };
+        let mut output = StepOutput { log: self.setup.log, step: number, capture: Capture::default() };
         let container = place.container;
         self.outbox.push(What::StepStarted { step: number });
         let started = Instant::now();
@@ -203,7 +277,7 @@ impl Work<'_> {
 
     /// Why a step ended with another code than 0: a limit, if one was reached, before all that the code may mean.
     async fn why(&self, step: u32, exit_code: i64, place: &mut Place<'_>) -> Broken {
-        match self.limit_behind(place).await {
+        match self.limit_behind(exit_code, place).await {
             Ok(Some(failure)) => Failure { exit_code: Some(exit_code), ..at(Some(step), failure) }.into(),
             Ok(None) => exit(step, exit_code).into(),
             // The step failed, whether anybody can say more of it or not.
@@ -217,7 +291,7 @@ impl Work<'_> {
         }
     }
 
-    async fn limit_behind(&self, place: &mut Place<'_>) -> anyhow::Result<Option<Failure>> {
+    async fn limit_behind(&self, exit_code: i64, place: &mut Place<'_>) -> anyhow::Result<Option<Failure>> {
         let killed = place.killed().await;
         // The engine knows of memory that ran out once nothing runs any more.
         place.end().await.map_err(|trouble| match trouble {
@@ -226,19 +300,18 @@ impl Work<'_> {
         })?;
         let ran_out = match killed {
             Some(killed) => killed,
-            None => place.container.ran_out_of_memory().await?,
+            None => place.container.ran_out_of_memory(exit_code).await?,
         };
         if ran_out {
             return Ok(Some(reached(LimitName::Memory, self.setup.limits.memory_bytes)));
         }
         self.setup.watch.look(&self.setup.hands.containers()).await
     }
+}
 
-    async fn changes(&self, workspace: &Workspace) -> Result<FileChanges, Broken> {
-        let lists = patch::file_lists(workspace, &self.setup.begun.ticket.workspace.base_oid).await?;
-        let FileLists { added, modified, deleted, renamed } = lists;
-        Ok(FileChanges { modified, added, deleted, renamed })
-    }
+/// Whether what a step hands on speaks of something by this name.
+fn hands_on(step: &Step, name: &str) -> bool {
+    step.outputs.iter().any(|output| output.value.source().contains(name))
 }
 
 /// Where the steps of a run happen.
@@ -272,15 +345,12 @@ impl Place<'_> {
 struct StepOutput<'a> {
     log: &'a Log,
     step: u32,
-    wanted: bool,
     capture: Capture,
 }
 
 impl Output for StepOutput<'_> {
     fn write(&mut self, stream: Stream, bytes: Bytes) -> BoxFuture<'_, ()> {
-        if self.wanted {
-            self.capture.take(stream, &bytes);
-        }
+        self.capture.take(stream, &bytes);
         self.log.write(self.step, stream, bytes).boxed()
     }
 }

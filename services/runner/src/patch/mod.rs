@@ -5,6 +5,7 @@
 //! repository: the index is copied, and new objects go to a folder that is thrown away. Invariant: only paths that
 //! `touched` returned are ever given to git.
 
+mod apply;
 mod secrets;
 mod stat;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use events::job::DiffStat;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
+pub(crate) use apply::apply;
 pub(crate) use touched::LeftOut;
 use touched::Touched;
 

@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use uuid::Uuid;
 
 use super::shell::Shell;
+use super::traces::Seen;
 use super::trouble::{cut, is, startup};
 use super::{ContainerSpec, Engine, Main, Place, Trouble, scripts, spec};
 
@@ -46,8 +47,12 @@ struct Inner {
     place: Place,
     /// How many scripts run.
     running: watch::Sender<usize>,
-    /// Where the kernel counts whom it killed for want of memory; none where that cannot be seen.
-    kills: OnceCell<Option<PathBuf>>,
+    /// Where it can be seen on its host; none where it cannot.
+    seen: OnceCell<Option<Seen>>,
+    /// How many processes of the sandbox's own run in it between scripts.
+    own_processes: usize,
+    /// Where something is mounted.
+    targets: Vec<PathBuf>,
 }
 
 impl Engine {
@@ -102,7 +107,10 @@ impl Engine {
             killed: AtomicBool::new(false),
             place: wanted.place,
             running: watch::Sender::new(0),
-            kills: OnceCell::new(),
+            seen: OnceCell::new(),
+            // The shell that takes in orphans has a child that waits.
+            own_processes: if wanted.main == Main::Idle { 2 } else { 1 },
+            targets: spec::targets(wanted),
         })))
     }
 }
@@ -205,7 +213,7 @@ impl Container {
         }
     }
 
-    pub(super) fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
 
@@ -213,9 +221,17 @@ impl Container {
         &self.0.id
     }
 
-    /// Where the kernel counts whom it killed for want of memory, once somebody has looked.
-    pub(super) fn kills(&self) -> &OnceCell<Option<PathBuf>> {
-        &self.0.kills
+    /// Where it can be seen on its host, while it runs; none where it cannot.
+    pub(super) async fn seen(&self) -> Option<&Seen> {
+        self.0.seen.get_or_init(|| self.engine().see(self.id())).await.as_ref()
+    }
+
+    pub(super) fn own_processes(&self) -> usize {
+        self.0.own_processes
+    }
+
+    pub(super) fn targets(&self) -> &[PathBuf] {
+        &self.0.targets
     }
 
     pub(super) fn shell(&self) -> Option<Shell> {

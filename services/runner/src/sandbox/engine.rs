@@ -1,8 +1,7 @@
 //! The connection to the engine.
 //!
-//! Owns how the engine is found, and whose a container is. Never keeps a connection open between requests, so an engine
-//! that comes back is found by the next request. Invariant: a container of another runner, or of another data folder's
-//! runner of the same name, is never removed.
+//! Owns how the engine is found, and whose a container is. Never knows how requests travel. Invariant: a container of
+//! another runner, or of another data folder's runner of the same name, is never removed while that folder is there.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, SystemInfo};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
-use bollard::{API_DEFAULT_VERSION, Docker};
 use events::beat::Running;
 use events::id::RunnerId;
 use tokio::sync::Mutex;
 
+use super::connection;
 use super::image::Images;
 use super::network::Networks;
 use super::trouble::{explain, is};
@@ -26,11 +26,8 @@ use crate::reach::NetworkSettings;
 /// Where an engine is unless somebody says otherwise.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// How long the engine may take to answer. Starting a container on a busy host takes seconds, not minutes.
-const ANSWER_SECONDS: u64 = 120;
-
-const RUNNER: &str = "patchwave.runner";
-const HOME: &str = "patchwave.home";
+pub(super) const RUNNER: &str = "patchwave.runner";
+pub(super) const HOME: &str = "patchwave.home";
 const EXECUTION: &str = "patchwave.execution";
 const JOB: &str = "patchwave.job";
 const ATTEMPT: &str = "patchwave.attempt";
@@ -72,25 +69,11 @@ impl Engine {
     /// # Errors
     /// When it cannot be reached, with what to do about it.
     pub(crate) async fn connect(options: &EngineOptions, runner: &RunnerId, home: &Path) -> Result<Self> {
-        let named = options.host.clone().or_else(|| std::env::var("DOCKER_HOST").ok());
-        let address = named.filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        let doing = "connect to the container engine";
-        let docker = if address.starts_with("unix://") {
-            Docker::connect_with_unix(&address, ANSWER_SECONDS, API_DEFAULT_VERSION)
-        } else if address.starts_with("tcp://") || address.starts_with("http://") {
-            Docker::connect_with_http(&address, ANSWER_SECONDS, API_DEFAULT_VERSION)
-        } else {
-            bail!(
-                "the engine's address `{address}` starts with neither unix:// nor tcp://: correct --docker-host or \
-                 DOCKER_HOST"
-            );
-        };
-        let docker = docker.map_err(|error| explain(&address, doing, error))?;
-        let docker = docker.negotiate_version().await.map_err(|error| explain(&address, doing, error))?;
+        let (address, docker) = connect(options.host.clone()).await?;
         let home = std::path::absolute(home).context("cannot tell where the data folder is")?;
         let home = home.to_string_lossy().into_owned();
         let images = Images::default();
-        let info = docker.info().await.map_err(|error| explain(&address, doing, error))?;
+        let info = docker.info().await.map_err(|error| explain(&address, CONNECTING, error))?;
         let runtime = options.runtime.clone();
         knows(&info, runtime.as_deref())?;
         let networks = Networks::new(options.networks.clone(), runner.as_str(), &home);
@@ -131,13 +114,7 @@ impl Engine {
     pub(crate) async fn remove_leftovers(&self, keep: impl Fn(&Running) -> bool) -> Result<usize> {
         let _nobody_looks = self.0.looking.lock().await;
         let mut networks = self.networks().lock().await;
-        let labels = vec![format!("{RUNNER}={}", self.0.runner), format!("{HOME}={}", self.0.home)];
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&HashMap::from([("label", labels)]))
-            .build();
-        let found = self.docker().list_containers(Some(options)).await;
-        let found = found.map_err(|error| self.explain("list the containers", error))?;
+        let found = self.containers_of(self.0.runner.as_str(), &self.0.home).await?;
         let is_running = |id: &str| {
             let state = |found: &ContainerSummary| found.state == Some(ContainerSummaryStateEnum::RUNNING);
             found.iter().any(|found| found.id.as_deref() == Some(id) && state(found))
@@ -154,6 +131,14 @@ impl Engine {
             removed += 1;
         }
         Ok(removed)
+    }
+
+    /// The containers of a runner with this folder, in any state.
+    pub(super) async fn containers_of(&self, runner: &str, home: &str) -> Result<Vec<ContainerSummary>> {
+        let labels = HashMap::from([("label", vec![format!("{RUNNER}={runner}"), format!("{HOME}={home}")])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&labels).build();
+        let found = self.docker().list_containers(Some(options)).await;
+        found.map_err(|error| self.explain("list the containers", error))
     }
 
     /// Removes all that is this runner's: nothing runs any more.
@@ -196,9 +181,19 @@ impl Engine {
         labels
     }
 
+    /// Whether a container with these labels is this runner's.
+    pub(super) fn owns(&self, labels: &HashMap<String, String>) -> bool {
+        self.owner_labels().iter().all(|(name, value)| labels.get(name) == Some(value))
+    }
+
     /// What runs the jobs' containers, if it was chosen.
     pub(super) fn runtime(&self) -> Option<&str> {
         self.0.runtime.as_deref()
+    }
+
+    /// The runner whose engine it is.
+    pub(super) fn runner(&self) -> &RunnerId {
+        &self.0.runner
     }
 
     /// The library's handle.
@@ -230,6 +225,23 @@ impl Engine {
     pub(super) fn explain(&self, doing: &str, error: bollard::errors::Error) -> anyhow::Error {
         explain(&self.0.address, doing, error)
     }
+}
+
+const CONNECTING: &str = "connect to the container engine";
+
+/// Finds the engine and agrees on a version of its API. Absent: `DOCKER_HOST`, else the default socket.
+pub(super) async fn connect(host: Option<String>) -> Result<(String, Docker)> {
+    let named = host.or_else(|| std::env::var("DOCKER_HOST").ok());
+    let address = named.filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.to_owned());
+    let docker = connection::connect(&address).with_context(|| {
+        format!(
+            "the engine's address `{address}` starts with neither unix:// nor tcp://: correct --docker-host or \
+             DOCKER_HOST"
+        )
+    })?;
+    let docker = docker.map_err(|error| explain(&address, CONNECTING, error))?;
+    let docker = docker.negotiate_version().await.map_err(|error| explain(&address, CONNECTING, error))?;
+    Ok((address, docker))
 }
 
 /// Checks what the engine says of itself.

@@ -3,14 +3,19 @@
 //! Owns their translation for the engine, and the question whether memory ran out. What the kernel cannot bound, the space
 //! on a disk, is watched elsewhere.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use bollard::models::{HostConfig, ResourcesUlimits};
-use bollard::query_parameters::InspectContainerOptionsBuilder;
+use bollard::models::{ContainerInspectResponse, HostConfig, ResourcesUlimits};
+use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptionsBuilder};
+use futures::StreamExt as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Container;
+use super::process::KILLED;
+use super::traces::Seen;
+use super::{Container, Engine};
 use crate::limits::Limits;
 
 /// How many files a process may have open: what the usual tools are content with, and less than any engine grants by itself.
@@ -21,6 +26,15 @@ const SHARED_MEMORY: i64 = 64 << 20;
 
 /// How much sooner than anything else of the host a job is to die when the host itself has no memory left.
 const EXPENDABLE: i64 = 500;
+
+/// How long after its end the engine may still be told of the kill that ended a container.
+pub(super) const LATE: Duration = Duration::from_secs(1);
+
+/// The same of a kill after which a step could still say something else. Every step that fails waits so long for its reason.
+const LESS_LATE: Duration = Duration::from_millis(300);
+
+/// How long ago a kill may be that ended a step just now.
+const RECENT: Duration = Duration::from_secs(10);
 
 /// Adds the limits to what a container may do.
 pub(super) fn limit(config: HostConfig, limits: &Limits) -> HostConfig {
@@ -65,52 +79,97 @@ fn signed(value: u64) -> i64 {
 }
 
 impl Container {
-    /// Whether the kernel killed a process of it for want of memory. Known once the container has ended.
+    /// Whether the kernel killed a process of it for want of memory. Known once the container has ended; `exit_code` is how the
+    /// step in it did.
     ///
     /// # Errors
     /// When the engine does not say.
-    pub(crate) async fn ran_out_of_memory(&self) -> Result<bool> {
+    pub(crate) async fn ran_out_of_memory(&self, exit_code: i64) -> Result<bool> {
         let found = self.engine().docker().inspect_container(self.id(), None).await;
         let found = found.map_err(|error| self.engine().explain("learn how a container ended", error))?;
-        Ok(found.state.and_then(|state| state.oom_killed).unwrap_or(false))
+        let known = found.state.and_then(|state| state.oom_killed).unwrap_or(false);
+        if known {
+            return Ok(true);
+        }
+        // Of a kill right before the end the engine may be told after it noted the end.
+        let late = if exit_code == KILLED { LATE } else { LESS_LATE };
+        let now = SystemTime::now();
+        Ok(self.engine().ran_out_of_memory(&[self.id().to_owned()], now - RECENT..now + late).await)
     }
 
     /// How many processes of it the kernel has killed so far for want of memory; none where that cannot be seen: nothing runs
     /// in it any more, or it is on another host.
     pub(crate) async fn memory_kills(&self) -> Option<u64> {
-        let find = || async {
-            let found = self.engine().docker().inspect_container(self.id(), None).await.ok()?;
-            counter(found.state?.pid?, self.id())
-        };
-        let file = self.kills().get_or_init(find).await.as_deref()?;
-        counted(&std::fs::read_to_string(file).ok()?)
+        counted(&std::fs::read_to_string(&self.seen().await?.kills).ok()?)
+    }
+}
+
+impl Engine {
+    /// Whether the kernel killed something in one of these containers for want of memory, as far as the engine is told in that
+    /// time, which may have begun: it knows what happened of late. They may be gone. Containers are named by the beginning
+    /// of their ids.
+    pub(super) async fn ran_out_of_memory(&self, containers: &[String], within: Range<SystemTime>) -> bool {
+        let filters = [("type", vec!["container".to_owned()]), ("event", vec!["oom".to_owned()])];
+        let (since, until) = (seconds(within.start), seconds(within.end));
+        let options =
+            EventsOptionsBuilder::new().since(&since).until(&until).filters(&filters.into()).build();
+        let mut happened = self.docker().events(Some(options));
+        while let Some(event) = happened.next().await {
+            match event {
+                Ok(event) => {
+                    let id = event.actor.and_then(|actor| actor.id).unwrap_or_default();
+                    if containers.iter().any(|part| !part.is_empty() && id.starts_with(part)) {
+                        return true;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "it is not known whether memory ran out"),
+            }
+        }
+        false
     }
 
-    /// The folder of the host with what was written into the container's own layer; none where the engine has no such, or
-    /// is elsewhere.
-    pub(crate) async fn layer(&self) -> Result<Layer> {
-        let found = self.engine().docker().inspect_container(self.id(), None).await;
-        let found = found.map_err(|error| self.engine().explain("learn where a container is", error))?;
-        let data = found.graph_driver.map(|driver| driver.data).unwrap_or_default();
-        let upper = data.get("UpperDir").map(PathBuf::from).filter(|path| path.is_dir());
-        Ok(upper.map_or_else(|| Layer::Asked(self.clone()), Layer::Seen))
+    /// How what was written into a container's own layer can be measured.
+    pub(crate) async fn layer(&self, container: &str) -> Result<Layer> {
+        let found = self.docker().inspect_container(container, None).await;
+        let found = found.map_err(|error| self.explain("learn where a container is", error))?;
+        Ok(layer_of(&found).map_or(Layer::Asked, Layer::Seen))
     }
 
-    /// What was written into the container's own layer, as the engine says it, in bytes.
-    pub(crate) async fn written_bytes(&self) -> Result<u64> {
+    /// Where a container that runs can be seen on this host.
+    pub(super) async fn see(&self, container: &str) -> Option<Seen> {
+        let found = self.docker().inspect_container(container, None).await.ok()?;
+        let layer = layer_of(&found);
+        let kills = counter(found.state?.pid?, container)?;
+        Some(Seen { processes: kills.with_file_name("cgroup.procs"), kills, layer })
+    }
+
+    /// What was written into a container's own layer, as the engine says it, in bytes.
+    pub(crate) async fn written_bytes(&self, container: &str) -> Result<u64> {
         let options = InspectContainerOptionsBuilder::new().size(true).build();
-        let found = self.engine().docker().inspect_container(self.id(), Some(options)).await;
-        let found = found.map_err(|error| self.engine().explain("learn how large a container is", error))?;
+        let found = self.docker().inspect_container(container, Some(options)).await;
+        let found = found.map_err(|error| self.explain("learn how large a container is", error))?;
         Ok(found.size_rw.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default())
     }
+}
+
+/// The folder of this host in which a container's own layer is.
+fn layer_of(container: &ContainerInspectResponse) -> Option<PathBuf> {
+    let upper = container.graph_driver.as_ref()?.data.get("UpperDir")?;
+    Some(PathBuf::from(upper)).filter(|path| path.is_dir())
+}
+
+/// A time as the engine takes it: seconds and nanoseconds.
+fn seconds(time: SystemTime) -> String {
+    let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
 }
 
 /// How a container's own layer can be measured.
 pub(crate) enum Layer {
     /// It is a folder of this host.
     Seen(PathBuf),
-    /// The engine has to be asked.
-    Asked(Container),
+    /// The engine has no such, or is elsewhere: it has to be asked.
+    Asked,
 }
 
 /// The file with the kernel's count for a container, whose process this is.

@@ -4,6 +4,7 @@
 //! job's outcome is. Invariant: each container carries the labels of its runner and attempt, so that what a crash left
 //! is found again, and what is not this runner's is never touched.
 
+mod connection;
 mod container;
 mod engine;
 mod image;
@@ -15,21 +16,25 @@ mod shell;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod trouble;
 
 use std::path::{Path, PathBuf};
 
+use broker::sealing::Plain;
 use bytes::Bytes;
 use events::beat::Running;
 use events::id::ExecutionId;
 use events::log::Stream;
+use events::secret::SecretName;
 use futures::future::BoxFuture;
 
 use crate::limits::Limits;
 
 pub(crate) use container::Container;
 pub(crate) use engine::{Engine, EngineOptions};
-pub(crate) use image::Image;
+pub use image::is_name as is_image_name;
+pub(crate) use image::{Image, Loader};
 pub(crate) use limits::Layer;
 pub(crate) use scripts::Scripts;
 pub(crate) use trouble::Trouble;
@@ -57,13 +62,28 @@ pub(crate) struct Place {
     pub(crate) reach: Reach,
 }
 
-/// What whoever asks for an image may use: an image may have to be built, which runs code.
+/// A login for a registry of images.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    /// The host as names of images begin; `docker.io` is that of names without.
+    pub(crate) host: String,
+    /// Who logs in.
+    pub(crate) username: String,
+    /// The password, or a token in place of one.
+    pub(crate) password: Plain,
+    /// The secret that this is, for messages.
+    pub(crate) secret: SecretName,
+}
+
+/// What whoever asks for an image may use: an image may have to be pulled with a login, or built, which runs code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant<'a> {
     /// Whose network it uses.
     pub(crate) place: Place,
     /// What it may use.
     pub(crate) limits: &'a Limits,
+    /// The logins for registries.
+    pub(crate) logins: &'a [Login],
 }
 
 /// A container for a run of steps.

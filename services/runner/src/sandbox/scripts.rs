@@ -1,8 +1,8 @@
 //! Scripts: steps that one container runs one after the other, without an exec for each.
 //!
 //! Owns the pipes between the runner and the container: two for each script's output, so that no byte has to say whose it
-//! is, and one on which the container's own shell says how each script ended. A script opens its pipes before it begins
-//! and waits for their other end, so that none begins before the runner wants it to. Never reads what a script wrote.
+//! is, and one on which the container's own shell says how each script ended. None begins before the runner wants it to, and
+//! until then nothing but the shell runs. Never reads what a script wrote.
 
 use std::path::Path;
 
@@ -25,6 +25,9 @@ const ENDS: &str = "ends";
 /// The pipe that is opened once a failure was looked into.
 const SEEN: &str = "seen";
 
+/// The pipe that is opened once the runner wants a script to begin.
+const GO: &str = "go";
+
 /// Runs `$1` scripts with the shell `$0` in the folder `$2`, until one fails; `$3` of them have begun. Each is a child,
 /// because the first process of a container ignores the signals that it has no handler for. The shell's own words about a
 /// child's death go nowhere, and it has no variable that could be one of the scripts'. After a failure the container stays
@@ -32,6 +35,7 @@ const SEEN: &str = "seen";
 pub(super) const LINES: &str = r#"exec 2>/dev/null 3>/.patchwave/ends
 while [ "$3" -lt "$1" ]; do
 set -- "$1" "$2" $(($3 + 1))
+: <"/.patchwave/go-$3"
 ({ [ . -ef "$2" ] || cd "$2"; } &&
 exec "$0" "/.patchwave/script-$3" >"/.patchwave/stdout-$3" 2>"/.patchwave/stderr-$3" 3>&-)
 set -- "$1" "$2" "$3" $?
@@ -42,7 +46,7 @@ done"#;
 /// Makes the pipes for so many scripts.
 pub(super) fn make_pipes(folder: &Path, scripts: usize) -> Result<()> {
     let outputs =
-        (1..=scripts).flat_map(|number| ["stdout", "stderr"].map(|name| format!("{name}-{number}")));
+        (1..=scripts).flat_map(|number| [GO, "stdout", "stderr"].map(|name| format!("{name}-{number}")));
     for name in outputs.chain([ENDS, SEEN].map(str::to_owned)) {
         mkfifoat(CWD, folder.join(name), Mode::RUSR | Mode::WUSR)
             .with_context(|| format!("cannot make a pipe in {}", folder.display()))?;
@@ -98,6 +102,7 @@ impl Scripts {
 
     async fn follow(&mut self, output: &mut dyn Output) -> Result<i64> {
         let folder = self.container.scripts();
+        let _go = Pipe::open(&folder.join(format!("{GO}-{}", self.number)))?;
         let mut stdout = Pipe::open(&folder.join(format!("stdout-{}", self.number)))?;
         let mut stderr = Pipe::open(&folder.join(format!("stderr-{}", self.number)))?;
         let code = loop {

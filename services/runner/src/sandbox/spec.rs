@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use bollard::models::{
@@ -125,6 +125,12 @@ fn host_config(
         ..Default::default()
     };
     Ok(limit(config, spec.limits))
+}
+
+/// Where something is mounted into a container.
+pub(super) fn targets(spec: &ContainerSpec<'_>) -> Vec<PathBuf> {
+    let given = spec.cache_dirs.iter().chain(spec.read_only_files).map(|(_, to)| to.as_str());
+    [WORK, SCRIPTS].into_iter().chain(given).map(PathBuf::from).collect()
 }
 
 /// A mount by the engine's structured form, in which any character may stand.

@@ -122,7 +122,13 @@ async fn an_end_that_was_written_down_is_told_and_not_replaced() {
         What::Started,
         What::StepStarted { step: 1 },
         What::StepFinished { step: 1, exit_code: 0, duration_ms: 70_000 },
-        What::Succeeded { patch: None, diff_stat: DiffStat::default(), log: end },
+        What::Succeeded {
+            patch: None,
+            diff_stat: DiffStat::default(),
+            outputs: Default::default(),
+            results: Vec::new(),
+            log: end,
+        },
     ];
     let journal = Journal::open(&world.config(1).dir).unwrap();
     let folder = journal.begin(&ticket).unwrap();

@@ -22,7 +22,7 @@ impl World {
     async fn failed(&mut self, ticket: &Ticket) -> (Failure, LogEnd) {
         let attempt = self.send(ticket).await;
         match self.end(&attempt).await {
-            What::Failed { failure, log } => (failure, log),
+            What::Failed { failure, log, .. } => (failure, log),
             other => panic!("{other:?}"),
         }
     }
@@ -162,7 +162,7 @@ async fn a_step_that_takes_too_long_ends_with_all_that_it_started() {
     ));
     for (ticket, step, expected_ms) in [(by_default, 2, 2_000), (own, 1, 1_000)] {
         let attempt = world.send(&ticket).await;
-        let What::TimedOut { limit_ms, step: of, log } = world.end(&attempt).await else {
+        let What::TimedOut { limit_ms, step: of, log, .. } = world.end(&attempt).await else {
             panic!("{:?}", world.heard(&attempt));
         };
         assert_eq!((of, limit_ms), (Some(step), expected_ms));
@@ -205,15 +205,41 @@ async fn what_runs_away_does_not_keep_the_others_from_their_ends() {
     let runner = world.start(world.config(2)).await;
     let fork_bomb = "bomb() { bomb | bomb & }; bomb; sleep 600";
     let hog = "for i in 1 2 3 4 5 6 7 8; do while :; do :; done & done; wait";
-    let settings = "stepTimeout: 15s\nlimits: { pids: 64, cpu: 1 }";
-    for script in [fork_bomb, hog] {
+    let memory_bomb = "while :; do (tail /dev/zero) & (tail /dev/zero) & wait; done";
+    // Nearly full at once, and then slowly more, so that it is at it while the other runs.
+    let filler = |folder: &str, fast: &str| {
+        format!(
+            "cd {folder}; {fast}; i=0; while :; do i=$((i+1)); head -c 200000 /dev/zero >more-$i; sleep 0.1; done"
+        )
+    };
+    let large = "head -c 60000000 /dev/zero >large";
+    let many = "for i in $(seq 4900); do : >file-$i; done";
+    let settings = "stepTimeout: 15s\nlimits: { pids: 64, cpu: 1, memory: 64MiB, workspaceBytes: 64MiB, workspaceFiles: 5000, \
+                    imageBytes: 64MiB }";
+    let many_in_image = filler("/tmp", "for i in $(seq 14000); do : >file-$i; done");
+    for (script, limit) in [
+        (fork_bomb, None),
+        (hog, None),
+        (memory_bomb, None),
+        (&filler(".", large), Some(LimitName::WorkspaceBytes)),
+        (&filler(".", many), Some(LimitName::WorkspaceFiles)),
+        (&filler("/tmp", large), Some(LimitName::ImageBytes)),
+        (&many_in_image, Some(LimitName::ImageBytes)),
+    ] {
         let bad = world.send(&world.limited(settings, &[script])).await;
         world.report(&bad, |what| matches!(what, What::StepStarted { .. })).await;
-        let good = world.send(&world.scripts(&["i=0; while [ $i -lt 20 ]; do true; i=$((i+1)); done"])).await;
+        let good = "i=0; while [ $i -lt 20 ]; do cat file >copy-$i; i=$((i+1)); done; head -c 20000000 /dev/zero | wc -c";
+        let good = world.send(&world.scripts(&[good])).await;
         assert!(matches!(world.end(&good).await, What::Succeeded { .. }), "{script}");
-        // The shell of a fork bomb may give up by itself when it cannot fork.
         let end = world.end(&bad).await;
-        assert!(matches!(end, What::TimedOut { step: Some(1), .. } | What::Failed { .. }), "{end:?}");
+        match (&end, limit) {
+            (What::Failed { failure, .. }, Some(name)) => {
+                assert_eq!(failure.limit.as_ref().map(|limit| limit.name), Some(name), "{script}: {end:?}");
+            }
+            // The shell of a fork bomb may give up by itself when it cannot fork.
+            (What::TimedOut { step: Some(1), .. } | What::Failed { .. }, None) => {}
+            _ => panic!("{script}: {end:?}"),
+        }
     }
     world.clean().await;
     world.close(runner).await;

@@ -4,9 +4,12 @@
 
 mod attacks;
 mod faults;
+mod images;
 mod jobs;
 mod limits;
 mod mounts;
+mod registry;
+mod reuse;
 mod secrets;
 mod world;
 
@@ -39,5 +42,7 @@ pub(crate) fn ticket_for(attempt: u32) -> Ticket {
         },
         timeout_ms: 60_000,
         secrets: Vec::new(),
+        images: Vec::new(),
+        reuse: None,
     }
 }

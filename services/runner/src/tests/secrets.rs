@@ -54,7 +54,7 @@ fn sealed_to(public_key: &str, ticket: &Ticket, name: &str) -> TicketSecret {
 }
 
 /// The key that the runner says in its heartbeats.
-async fn sealing_key(world: &World) -> String {
+pub(super) async fn sealing_key(world: &World) -> String {
     let mut beats = world.scheduler.follow_runner_beats();
     soon("a heartbeat", async {
         loop {
@@ -175,7 +175,7 @@ async fn a_job_that_cannot_have_or_would_give_away_a_secret_fails() {
     let step = |run: &str| format!("- container: {IMAGE}\n  run: {run}\n  env: [TOKEN]\n");
 
     let attempt = world.send(&world.ticket(&step("echo ran"))).await;
-    let What::Failed { failure, log } = world.end(&attempt).await else {
+    let What::Failed { failure, log, .. } = world.end(&attempt).await else {
         panic!("{:?}", world.heard(&attempt))
     };
     assert_eq!((failure.kind, failure.step), (FailureKind::Secret, Some(1)));

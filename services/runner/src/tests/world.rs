@@ -86,7 +86,7 @@ impl World {
             sync: Sync::Always,
         };
         let server = Server::start(nats_server(), config).await.unwrap();
-        connect(&server, "provisioner").await.provision().await.unwrap();
+        connect(&server, "provisioner").await.provision(&broker::CacheLimits::default()).await.unwrap();
         let scheduler = connect(&server, "scheduler").await;
         scheduler.open_queues(&runner_id()).await.unwrap();
         let catalog = connect(&server, "catalog").await;
@@ -106,6 +106,7 @@ impl World {
             docker_host: None,
             runtime: None,
             networks: NetworkSettings::default(),
+            command_image: spec::DEFAULT_COMMAND_IMAGE.to_owned(),
             tree_cache_bytes: u64::MAX,
             reserve: crate::Reserve { disk_bytes: 0, memory_bytes: 0 },
             drain_timeout: Some(Duration::from_secs(1)),
@@ -151,12 +152,19 @@ impl World {
             },
             timeout_ms: 60_000,
             secrets: Vec::new(),
+            images: Vec::new(),
+            reuse: None,
         }
     }
 
     /// Stores a blob.
     pub(crate) async fn store(&self, kind: BlobKind, bytes: &[u8]) {
         connect(&self.server, "catalog").await.put_blob(kind, bytes).await.unwrap();
+    }
+
+    /// Stores what is to pass for what steps came to, as a runner may.
+    pub(crate) async fn store_result(&self, bytes: &[u8]) -> BlobRef {
+        connect(&self.server, "runner-local").await.put_blob(BlobKind::Result, bytes).await.unwrap()
     }
 
     /// A ticket for scripts, a step each.

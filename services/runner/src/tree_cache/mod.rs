@@ -1,4 +1,4 @@
-//! The cache of checked-out trees, one for each (repository, branch, commit).
+//! The cache of checked-out trees, one for each (repository, branch, commit, folder).
 //!
 //! Owns what a tree is and how it gets its name in the cache of folders. Jobs see a tree through an overlay or as a copy,
 //! so that it stays as it was prepared.
@@ -25,13 +25,17 @@ pub(crate) struct Commit {
     /// What `HEAD` of the steps' own repository points at.
     pub(crate) base_ref: BranchRef,
     pub(crate) base_oid: Oid,
+    /// The one folder of which the files are there, with those by which git ignores and treats them; absent: all files.
+    pub(crate) only: Option<String>,
 }
 
 impl Commit {
     /// The name of its folder: fixed length, whatever the repository is called.
     fn key(&self) -> String {
         let mut digest = Sha256::new();
-        for part in [self.repository.as_str(), self.base_ref.as_str(), self.base_oid.as_str()] {
+        let only = self.only.as_deref();
+        let parts = [self.repository.as_str(), self.base_ref.as_str(), self.base_oid.as_str()];
+        for part in parts.into_iter().chain(only) {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }

@@ -36,8 +36,7 @@ where
     git::output(read_tree, b"").await.context("the repository's packfile lacks the commit")?;
 
     lay_out_for_steps(&files, &pack, commit)?;
-    let mut check_out = git.command_in(&files, "read-tree");
-    check_out.env("GIT_INDEX_FILE", files.join(".git/index"));
+    let mut check_out = Git::at(files.join(".git")).command_in(&files, "read-tree");
     check_out.args(["--reset", "-u", commit.base_oid.as_str()]);
     git::output(check_out, b"").await.context("the repository's files cannot be checked out")?;
     Ok(())
@@ -59,8 +58,9 @@ fn describe(git_dir: &Path, commit: &Commit, bare: bool) -> Result<()> {
         64 => "\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = sha256\n",
         _ => "\trepositoryformatversion = 0\n",
     };
+    let sparse = if commit.only.is_some() && !bare { "\tsparseCheckout = true\n" } else { "" };
     for (name, text) in [
-        ("config", format!("[core]\n\tbare = {bare}\n\tfilemode = true\n{format}")),
+        ("config", format!("[core]\n\tbare = {bare}\n\tfilemode = true\n{sparse}{format}")),
         ("shallow", format!("{oid}\n")),
         ("packed-refs", format!("# pack-refs with: sorted\n{oid} {}\n", commit.base_ref)),
         ("HEAD", format!("ref: {}\n", commit.base_ref)),
@@ -78,10 +78,36 @@ fn lay_out_for_steps(files: &Path, pack: &Path, commit: &Commit) -> Result<()> {
     let made = std::fs::create_dir_all(&packs).and_then(|()| std::fs::create_dir_all(own.join("refs")));
     made.context("cannot make the steps' repository")?;
     describe(&own, commit, false)?;
+    if let Some(folder) = &commit.only {
+        let info = own.join("info");
+        let written = std::fs::create_dir(&info)
+            .and_then(|()| std::fs::write(info.join("sparse-checkout"), patterns(folder)));
+        written.context("cannot write which files are to be there")?;
+    }
     for extension in ["pack", "idx"] {
         let from = pack.with_extension(extension);
         let to = packs.join("pack-source").with_extension(extension);
         std::fs::hard_link(&from, &to).context("cannot share the packfile with the steps' repository")?;
     }
     Ok(())
+}
+
+/// What git takes for the files below a folder, and for what says in the folders above which files are ignored and how they are
+/// treated.
+fn patterns(folder: &str) -> String {
+    let mut patterns = String::new();
+    let mut above = String::from("/");
+    for name in folder.split('/') {
+        for read in [".gitignore", ".gitattributes"] {
+            patterns.push_str(&format!("{above}{read}\n"));
+        }
+        for symbol in name.chars() {
+            if matches!(symbol, '*' | '?' | '[' | '\\' | ' ') {
+                above.push('\\');
+            }
+            above.push(symbol);
+        }
+        above.push('/');
+    }
+    patterns + &above + "\n"
 }

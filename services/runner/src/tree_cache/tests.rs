@@ -125,3 +125,49 @@ async fn a_repository_of_sha256_objects_is_checked_out() {
     let patch = fixture.agree(|dir| fs::write(dir.join("file"), "changed\n").unwrap()).await;
     assert!(patch.contains("+changed"));
 }
+
+#[tokio::test]
+async fn a_tree_of_one_folder_has_its_files_and_what_git_reads_above() {
+    let mut fixture = Fixture::new(|dir| {
+        for file in [
+            "a/b c/in",
+            "a/bc/out",
+            "a/.gitignore",
+            "a/b c/.gitignore",
+            ".gitattributes",
+            "root",
+            "a/b c/[x]/in",
+        ] {
+            let path = dir.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, if file == "a/.gitignore" { "*.log\n" } else { "\n" }).unwrap();
+        }
+    });
+    let all = fixture.tree().await.files();
+    fixture.commit.only = Some("a/b c".to_owned());
+    let files = fixture.tree().await.files();
+    assert_ne!(files, all);
+    let mut there = shown(&git(&files, &["ls-files", "-t"])).lines().map(str::to_owned).collect::<Vec<_>>();
+    there.retain(|line| line.starts_with("H "));
+    assert_eq!(
+        there,
+        ["H .gitattributes", "H a/.gitignore", "H a/b c/.gitignore", "H a/b c/[x]/in", "H a/b c/in"]
+    );
+    assert_eq!(shown(&git(&files, &["status", "--porcelain"])), "", "what is not there is not missing");
+    assert!(files.join("a/b c/in").exists() && !files.join("a/bc").exists() && !files.join("root").exists());
+
+    let change = |dir: &std::path::Path| {
+        fs::write(dir.join("a/b c/in"), "changed\n").unwrap();
+        fs::write(dir.join("a/b c/new"), "new\n").unwrap();
+        fs::write(dir.join("a/b c/x.log"), "ignored\n").unwrap();
+        fs::write(dir.join("root"), "written without having been there\n").unwrap();
+    };
+    for mode in crate::fixture::modes() {
+        let patch = fixture.patch(mode, change).await;
+        assert_eq!(shown(&patch.bytes), shown(&fixture.oracle(change).0), "{mode:?}");
+    }
+
+    fixture.commit.only = Some("a/b c/[x]".to_owned());
+    let files = fixture.tree().await.files();
+    assert!(files.join("a/b c/[x]/in").exists() && !files.join("a/b c/in").exists());
+}

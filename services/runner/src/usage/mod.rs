@@ -1,14 +1,16 @@
 //! Usage: what folders take on a disk.
 //!
-//! Owns the walk over what steps write while they write it. Never follows a link and never opens a file. Invariant: a walk
-//! ends soon after it has seen more than was asked for, however much there is.
+//! Owns the walk over what steps write while they write it, and its pace (ADR 20). Never follows a link and never opens
+//! a file. Invariant: a walk ends soon after it has seen more than was asked for, however much there is.
 
 mod watch;
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::{Errno, Result};
 
@@ -23,6 +25,20 @@ const BLOCK: u64 = 512;
 /// What a file takes at least, an empty one too: its name and its inode are used up as well.
 const LEAST: u64 = 4096;
 
+/// When it is first looked: the kernel sends no message when a folder grows, and most steps end within the first second.
+pub(crate) const FIRST_LOOK: Duration = Duration::from_secs(1);
+
+/// How soon it is looked again at most.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// How much longer the pause is than the look before it: looking takes a twentieth of a processor.
+const PAUSE: u32 = 19;
+
+/// How long to wait after a look that took so long.
+pub(crate) fn pause_after(look: Duration) -> Duration {
+    AGAIN.max(look * PAUSE)
+}
+
 /// What folders take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
@@ -34,6 +50,12 @@ pub(crate) struct Usage {
 impl Usage {
     /// More than any folder takes.
     pub(crate) const ANY: Self = Self { bytes: u64::MAX, files: u64::MAX };
+}
+
+/// The same as [`measure`], for those who must not block.
+pub(crate) async fn measured(folder: &Path, most: Usage) -> anyhow::Result<Result<Usage>> {
+    let folder = folder.to_owned();
+    tokio::task::spawn_blocking(move || measure(&folder, most)).await.context("a look at a folder failed")
 }
 
 /// Measures what is in a folder, until it is more than `most`.

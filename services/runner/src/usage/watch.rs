@@ -1,12 +1,10 @@
 //! The watch over what an attempt writes to disks.
 //!
-//! Owns when it is looked at: the kernel sends no message when a folder grows. Not in the first second, in which most steps
-//! end, and then so that looking takes a small share of one processor at most. Never ends anything itself.
+//! Owns which folders are looked at, and what they may take. Never ends anything itself.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use events::job::{Failure, FailureKind, LimitName};
@@ -14,17 +12,10 @@ use rustix::io::Errno;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Usage, measure};
+use super::{FIRST_LOOK, Usage, measured, pause_after};
 use crate::kept::KeptFolder;
 use crate::limits::{Limits, reached};
 use crate::sandbox::{Container, Layer};
-
-/// When it is first looked, and how soon again.
-const FIRST: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_millis(500);
-
-/// How much longer the pause is than the look before it: looking takes a twentieth of a processor.
-const PAUSE: u32 = 19;
 
 /// What an attempt may write, and where it does.
 pub(crate) struct Watch {
@@ -59,7 +50,7 @@ impl Watch {
 
     /// Waits until a limit is reached. `containers` says which there are.
     pub(crate) async fn reached(&self, containers: impl Fn() -> Vec<Container>) -> Failure {
-        let mut pause = FIRST;
+        let mut pause = FIRST_LOOK;
         loop {
             tokio::time::sleep(pause).await;
             let began = Instant::now();
@@ -71,7 +62,7 @@ impl Watch {
                     tracing::debug!(error = format!("{error:#}"), "the usage of a job is not known")
                 }
             }
-            pause = AGAIN.max(began.elapsed() * PAUSE);
+            pause = pause_after(began.elapsed());
         }
     }
 
@@ -144,22 +135,18 @@ impl Watch {
     async fn layer(&self, container: &Container, most: Usage) -> Result<rustix::io::Result<Usage>> {
         let mut layers = self.layers.lock().await;
         if !layers.contains_key(container.id()) {
-            layers.insert(container.id().to_owned(), container.layer().await?);
+            let layer = container.engine().layer(container.id()).await?;
+            layers.insert(container.id().to_owned(), layer);
         }
         match layers.get(container.id()) {
             Some(Layer::Seen(folder)) => measured(folder, most).await,
-            Some(Layer::Asked(container)) => {
-                let bytes = container.written_bytes().await?;
+            Some(Layer::Asked) => {
+                let bytes = container.engine().written_bytes(container.id()).await?;
                 Ok(Ok(Usage { bytes, files: 0 }))
             }
             None => Ok(Ok(Usage::default())),
         }
     }
-}
-
-async fn measured(folder: &Path, most: Usage) -> Result<rustix::io::Result<Usage>> {
-    let folder = folder.to_owned();
-    tokio::task::spawn_blocking(move || measure(&folder, most)).await.context("a look at a folder failed")
 }
 
 fn too_deep() -> Failure {

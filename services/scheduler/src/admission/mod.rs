@@ -3,15 +3,16 @@
 //! Owns the order and the limits, and nothing else; pure. It is told of every change and never looks for one, so that an
 //! admission costs the same however many jobs wait. The order is a deficit round-robin in which a deficit is counted in
 //! slots: of a pool's users, and then of a user's executions, whoever holds the fewest is next, and of equals whoever was
-//! served longest ago. Invariants: no limit is ever exceeded; while a job can be admitted one is; a user who holds nothing
-//! waits for one admission of each other user at most.
+//! served longest ago. Jobs that ask for other labels stand in lines of their own, so that one that waits for a label keeps
+//! nobody waiting; slots are counted over all of them. Invariants: no limit is ever exceeded; while a job can be admitted one
+//! is; a user who holds nothing waits for one admission of each other user at most.
 
 mod limits;
 #[cfg(test)]
 mod tests;
 mod turns;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use events::envelope::Actor;
@@ -20,15 +21,29 @@ use events::id::{ExecutionId, JobId};
 pub use limits::JobLimits;
 use turns::{Place, Turns};
 
+/// What the jobs of an execution ask of a runner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Demand {
+    /// Its pool.
+    pub(crate) pool: Arc<str>,
+    /// What it must have.
+    pub(crate) labels: Labels,
+}
+
+/// Labels that belong together.
+pub(crate) type Labels = Arc<BTreeSet<String>>;
+
 /// What an execution says of its jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// Who asked for it.
     pub(crate) user: Actor,
-    /// The pool that its jobs ask for.
-    pub(crate) pool: String,
+    /// What its jobs ask of a runner.
+    pub(crate) demand: Demand,
     /// How many of its jobs may run at once; absent: what the site says.
     pub(crate) max_jobs: Option<u32>,
+    /// Whether its jobs run one at a time until [`Admission::loosen`].
+    pub(crate) one_at_a_time: bool,
 }
 
 /// How a job concerns the admission. One that has ended does not.
@@ -63,9 +78,10 @@ struct Job {
 struct Pool {
     holds: u32,
     users: HashMap<Actor, User>,
-    turns: Turns<Actor>,
+    /// Those with jobs that may run, by the labels that these ask for.
+    turns: BTreeMap<Labels, Turns<Actor>>,
     /// The executions with waiting jobs.
-    waiting: BTreeSet<ExecutionId>,
+    waiting: BTreeMap<Labels, BTreeSet<ExecutionId>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,14 +89,15 @@ struct User {
     place: Place,
     /// How many executions it has, so that it is forgotten with the last.
     executions: usize,
-    turns: Turns<ExecutionId>,
+    turns: BTreeMap<Labels, Turns<ExecutionId>>,
 }
 
 #[derive(Clone, Debug)]
 struct Queue {
-    pool: Arc<str>,
+    demand: Demand,
     user: Actor,
     max_jobs: u32,
+    one_at_a_time: bool,
     place: Place,
     /// The waiting jobs of each repository, first come first.
     lanes: HashMap<Arc<str>, BTreeSet<(u64, JobId)>>,
@@ -108,13 +125,30 @@ impl Admission {
         }
         self.clock += 1;
         let place = Place { holds: 0, served: self.clock };
-        let pool: Arc<str> = terms.pool.into();
-        let user = self.pools.entry(Arc::clone(&pool)).or_default().users.entry(terms.user.clone());
+        let demand = terms.demand;
+        let user = self.pools.entry(Arc::clone(&demand.pool)).or_default().users.entry(terms.user.clone());
         // Whoever comes stands behind those that are there: otherwise one that comes again and again is always first.
         user.or_insert_with(|| User { place, ..User::default() }).executions += 1;
         let max_jobs = self.limits.of_execution(terms.max_jobs);
-        let (lanes, ready) = (HashMap::new(), BTreeSet::new());
-        self.executions.insert(id, Queue { pool, user: terms.user, max_jobs, place, lanes, ready });
+        let queue = Queue {
+            demand,
+            user: terms.user,
+            max_jobs,
+            one_at_a_time: terms.one_at_a_time,
+            place,
+            lanes: HashMap::new(),
+            ready: BTreeSet::new(),
+        };
+        self.executions.insert(id, queue);
+    }
+
+    /// Lets as many jobs of an execution run at once as its other limits allow.
+    pub(crate) fn loosen(&mut self, id: ExecutionId) {
+        let Some(queue) = self.executions.get_mut(&id).filter(|queue| queue.one_at_a_time) else { return };
+        queue.one_at_a_time = false;
+        if let Some(repository) = queue.lanes.keys().next().cloned() {
+            self.settle(id, &repository);
+        }
     }
 
     /// Forgets an execution, whose jobs have ended.
@@ -128,7 +162,7 @@ impl Admission {
             self.remove(job);
         }
         let Some(queue) = self.executions.remove(&id) else { return };
-        let Some(pool) = self.pools.get_mut(&queue.pool) else { return };
+        let Some(pool) = self.pools.get_mut(&queue.demand.pool) else { return };
         if let Some(user) = pool.users.get_mut(&queue.user) {
             user.executions -= 1;
             if user.executions == 0 {
@@ -136,7 +170,7 @@ impl Admission {
             }
         }
         if pool.users.is_empty() {
-            self.pools.remove(&queue.pool);
+            self.pools.remove(&queue.demand.pool);
         }
     }
 
@@ -167,21 +201,30 @@ impl Admission {
         self.jobs.insert(id, job);
     }
 
-    /// The next job of a pool, which holds a slot from now on; none when nothing waits that may run.
-    pub(crate) fn admit(&mut self, pool: &str) -> Option<(ExecutionId, JobId)> {
+    /// The next job of a pool whose labels somebody has room for, which holds a slot from now on; none when nothing waits
+    /// that may run.
+    pub(crate) fn admit(
+        &mut self,
+        pool: &str,
+        has_room: impl Fn(&Labels) -> bool,
+    ) -> Option<(ExecutionId, JobId)> {
         let known = self.pools.get(pool)?;
         if known.holds >= self.limits.of_pool(pool) {
             return None;
         }
-        let user = known.turns.first()?;
-        let execution = *known.users.get(user)?.turns.first()?;
+        let open: Vec<&Labels> = known.turns.keys().filter(|labels| has_room(labels)).collect();
+        let (_, user) = open.iter().filter_map(|labels| known.turns.get(*labels)?.first()).min()?;
+        let turns = &known.users.get(user)?.turns;
+        let (_, execution) = open.iter().filter_map(|labels| turns.get(*labels)?.first()).min()?;
+        let execution = *execution;
         let id = self.executions.get(&execution)?.ready.first()?.1;
         let repository = Arc::clone(&self.jobs.get(&id)?.repository);
         self.clock += 1;
         let served = self.clock;
         if let Some(queue) = self.executions.get_mut(&execution) {
             queue.place.served = served;
-            let user = self.pools.get_mut(&queue.pool).and_then(|pool| pool.users.get_mut(&queue.user));
+            let pool = self.pools.get_mut(&queue.demand.pool);
+            let user = pool.and_then(|pool| pool.users.get_mut(&queue.user));
             if let Some(user) = user {
                 user.place.served = served;
             }
@@ -190,19 +233,22 @@ impl Admission {
         Some((execution, id))
     }
 
-    /// The pools for which jobs wait.
-    pub(crate) fn waiting_pools(&self) -> impl Iterator<Item = &str> {
-        self.pools.iter().filter(|(_, pool)| !pool.waiting.is_empty()).map(|(name, _)| &**name)
+    /// What the jobs that wait ask for.
+    pub(crate) fn waiting_demands(&self) -> impl Iterator<Item = Demand> {
+        self.pools.iter().flat_map(|(pool, known)| {
+            known.waiting.keys().map(|labels| Demand { pool: Arc::clone(pool), labels: Arc::clone(labels) })
+        })
     }
 
-    /// The executions whose jobs wait for a pool.
-    pub(crate) fn waiting_for(&self, pool: &str) -> impl Iterator<Item = ExecutionId> {
-        self.pools.get(pool).into_iter().flat_map(|pool| pool.waiting.iter().copied())
+    /// The executions whose jobs wait for such a runner.
+    pub(crate) fn waiting_for(&self, demand: &Demand) -> impl Iterator<Item = ExecutionId> {
+        let waiting = self.pools.get(&demand.pool).and_then(|pool| pool.waiting.get(&demand.labels));
+        waiting.into_iter().flatten().copied()
     }
 
-    /// The pool that an execution asks for, while it has waiting jobs.
-    pub(crate) fn waits_for(&self, execution: ExecutionId) -> Option<&str> {
-        self.executions.get(&execution).filter(|queue| !queue.lanes.is_empty()).map(|queue| &*queue.pool)
+    /// What an execution asks for, while it has waiting jobs.
+    pub(crate) fn waits_for(&self, execution: ExecutionId) -> Option<&Demand> {
+        self.executions.get(&execution).filter(|queue| !queue.lanes.is_empty()).map(|queue| &queue.demand)
     }
 
     fn remove(&mut self, id: JobId) {
@@ -250,7 +296,7 @@ impl Admission {
         let count = |holds: &mut u32| *holds = holds.saturating_add_signed(by);
         if let Some(queue) = self.executions.get_mut(&job.execution) {
             count(&mut queue.place.holds);
-            if let Some(pool) = self.pools.get_mut(&queue.pool) {
+            if let Some(pool) = self.pools.get_mut(&queue.demand.pool) {
                 count(&mut pool.holds);
                 if let Some(user) = pool.users.get_mut(&queue.user) {
                     count(&mut user.place.holds);
@@ -284,16 +330,26 @@ impl Admission {
                 queue.ready.insert(*first);
             }
         }
-        let can = !queue.ready.is_empty() && queue.place.holds < queue.max_jobs;
-        let Some(pool) = self.pools.get_mut(&queue.pool) else { return };
-        if queue.lanes.is_empty() {
-            pool.waiting.remove(&execution);
-        } else {
-            pool.waiting.insert(execution);
+        let most = if queue.one_at_a_time { 1 } else { queue.max_jobs };
+        let can = !queue.ready.is_empty() && queue.place.holds < most;
+        let Some(pool) = self.pools.get_mut(&queue.demand.pool) else { return };
+        let labels = &queue.demand.labels;
+        if !queue.lanes.is_empty() {
+            pool.waiting.entry(Arc::clone(labels)).or_default().insert(execution);
+        } else if let Some(waiting) = pool.waiting.get_mut(labels) {
+            waiting.remove(&execution);
+            if waiting.is_empty() {
+                pool.waiting.remove(labels);
+            }
         }
         let Some(user) = pool.users.get_mut(&queue.user) else { return };
-        user.turns.put(&execution, can.then_some(queue.place));
-        let place = (!user.turns.is_empty()).then_some(user.place);
-        pool.turns.put(&queue.user, place);
+        turns::put(&mut user.turns, labels, &execution, can.then_some(queue.place));
+        // What the user holds counts in each of the lines in which they stand.
+        if !user.turns.contains_key(labels) {
+            turns::put(&mut pool.turns, labels, &queue.user, None);
+        }
+        for labels in user.turns.keys() {
+            turns::put(&mut pool.turns, labels, &queue.user, Some(user.place));
+        }
     }
 }

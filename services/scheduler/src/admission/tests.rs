@@ -24,7 +24,17 @@ fn user(number: u32) -> Actor {
 }
 
 fn terms(by: u32, pool: &str, max_jobs: Option<u32>) -> Terms {
-    Terms { user: user(by), pool: pool.to_owned(), max_jobs }
+    Terms { user: user(by), demand: demand(pool, &[]), max_jobs, one_at_a_time: false }
+}
+
+fn demand(pool: &str, labels: &[&str]) -> Demand {
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect::<BTreeSet<_>>();
+    Demand { pool: pool.into(), labels: labels.into() }
+}
+
+/// The next job of a pool whose runners have every label.
+fn admit(admission: &mut Admission, pool: &str) -> Option<(ExecutionId, JobId)> {
+    admission.admit(pool, |_| true)
 }
 
 /// Lets jobs of an execution wait, each for a repository of its own.
@@ -36,7 +46,7 @@ fn queue(admission: &mut Admission, of: u32, numbers: std::ops::Range<u32>) {
 }
 
 fn admitted(admission: &mut Admission, pool: &str, count: usize) -> Vec<ExecutionId> {
-    std::iter::from_fn(|| admission.admit(pool)).take(count).map(|(execution, _)| execution).collect()
+    std::iter::from_fn(|| admit(admission, pool)).take(count).map(|(execution, _)| execution).collect()
 }
 
 #[test]
@@ -44,7 +54,8 @@ fn the_jobs_of_an_execution_keep_their_order() {
     let mut admission = Admission::default();
     admission.open(execution(1), terms(1, "default", None));
     queue(&mut admission, 1, 0..4);
-    let jobs: Vec<JobId> = std::iter::from_fn(|| admission.admit("default")).map(|(_, job)| job).collect();
+    let jobs: Vec<JobId> =
+        std::iter::from_fn(|| admit(&mut admission, "default")).map(|(_, job)| job).collect();
     assert_eq!(jobs, [0, 1, 2, 3].map(job));
 }
 
@@ -57,7 +68,7 @@ fn ten_thousand_jobs_of_one_user_delay_the_first_of_another_by_nothing_once_a_sl
     assert_eq!(running.len(), 8);
     admission.open(execution(2), terms(2, "default", None));
     queue(&mut admission, 2, 20_000..20_002);
-    assert_eq!(admission.admit("default").map(|(execution, _)| execution), Some(execution(2)));
+    assert_eq!(admit(&mut admission, "default").map(|(execution, _)| execution), Some(execution(2)));
 }
 
 #[test]
@@ -83,10 +94,10 @@ fn slots_are_shared_and_not_turns() {
     }
     let mut lasting = 0;
     for _ in 0..10 {
-        lasting += u32::from(admission.admit("default").unwrap().0 == execution(1));
+        lasting += u32::from(admit(&mut admission, "default").unwrap().0 == execution(1));
     }
     for _ in 0..800 {
-        let (of, id) = admission.admit("default").unwrap();
+        let (of, id) = admit(&mut admission, "default").unwrap();
         lasting += u32::from(of == execution(1));
         if of == execution(2) {
             admission.put(of, id, "", None);
@@ -107,13 +118,13 @@ fn a_full_repository_or_execution_keeps_nobody_else_waiting() {
     admission.put(execution(1), job(3), "other", Some(Standing::Waiting(3)));
     queue(&mut admission, 2, 10..12);
     let all: BTreeSet<JobId> =
-        std::iter::from_fn(|| admission.admit("default")).map(|(_, job)| job).collect();
+        std::iter::from_fn(|| admit(&mut admission, "default")).map(|(_, job)| job).collect();
     assert_eq!(all, [0, 3, 10].map(job).into());
     admission.put(execution(1), job(0), "same", None);
-    assert_eq!(admission.admit("default"), Some((execution(1), job(1))));
-    assert_eq!(admission.admit("default"), None);
+    assert_eq!(admit(&mut admission, "default"), Some((execution(1), job(1))));
+    assert_eq!(admit(&mut admission, "default"), None);
     admission.put(execution(2), job(10), "r10", None);
-    assert_eq!(admission.admit("default"), Some((execution(2), job(11))));
+    assert_eq!(admit(&mut admission, "default"), Some((execution(2), job(11))));
 }
 
 #[test]
@@ -126,9 +137,31 @@ fn pools_do_not_wait_for_one_another() {
     queue(&mut admission, 2, 10..12);
     assert_eq!(admitted(&mut admission, "gpu", 5), [execution(1)], "the limit of the pool");
     assert_eq!(admitted(&mut admission, "default", 5), [execution(2); 2]);
-    assert_eq!(admission.waiting_pools().collect::<Vec<_>>(), ["gpu"]);
-    assert_eq!(admission.waiting_for("gpu").collect::<Vec<_>>(), [execution(1)]);
-    assert_eq!((admission.waits_for(execution(1)), admission.waits_for(execution(2))), (Some("gpu"), None));
+    let gpu = demand("gpu", &[]);
+    assert!(admission.waiting_demands().eq([gpu.clone()]));
+    assert_eq!(admission.waiting_for(&gpu).collect::<Vec<_>>(), [execution(1)]);
+    assert_eq!((admission.waits_for(execution(1)), admission.waits_for(execution(2))), (Some(&gpu), None));
+}
+
+#[test]
+fn a_job_that_waits_for_a_label_keeps_nobody_waiting_and_is_next_once_there_is_room() {
+    let mut admission = Admission::default();
+    let arm = demand("default", &["arm"]);
+    admission.open(execution(1), Terms { demand: arm.clone(), ..terms(1, "default", None) });
+    admission.open(execution(2), terms(1, "default", None));
+    admission.open(execution(3), terms(2, "default", None));
+    (1..=3).for_each(|number| queue(&mut admission, number, number * 10..number * 10 + 4));
+    let plain = |labels: &Labels| labels.is_empty();
+    let mut next =
+        |has_room: &dyn Fn(&Labels) -> bool| admission.admit("default", has_room).map(|(of, _)| of);
+    assert_eq!([next(&plain), next(&plain), next(&plain)], [2, 3, 2].map(|of| Some(execution(of))));
+    assert_eq!(next(&|_| true), Some(execution(3)), "what a user holds counts in every line");
+    assert_eq!(next(&|_| true), Some(execution(1)), "of a user's executions, the one that holds nothing");
+    let mut waiting: Vec<_> = admission.waiting_demands().map(|demand| demand.labels.len()).collect();
+    waiting.sort_unstable();
+    assert_eq!(waiting, [0, 1]);
+    assert_eq!(admission.waits_for(execution(1)), Some(&arm));
+    assert_eq!(admission.waiting_for(&arm).collect::<Vec<_>>(), [execution(1)]);
 }
 
 #[test]
@@ -153,7 +186,7 @@ fn duration_of_admissions(waiting: u32) -> Duration {
     }
     let start = Instant::now();
     for number in 0..500 {
-        let (of, id) = admission.admit("default").unwrap();
+        let (of, id) = admit(&mut admission, "default").unwrap();
         // The one that ended waits again at the end: there are always equally many.
         admission.put(of, id, "", None);
         admission.put(of, id, &format!("r{number}"), Some(Standing::Waiting(1_000_000 + number)));
@@ -175,8 +208,10 @@ enum Step {
         execution: u32,
         repository: u32,
     },
+    /// By a runner that has these labels.
     Admit {
         pool: usize,
+        labels: u8,
     },
     End {
         which: usize,
@@ -185,24 +220,60 @@ enum Step {
     Requeue {
         which: usize,
     },
+    /// It is known what an execution's images are.
+    Loosen {
+        execution: u32,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..8u32, 0..4u32).prop_map(|(execution, repository)| Step::Queue { execution, repository }),
-        5 => (0..2usize).prop_map(|pool| Step::Admit { pool }),
+        5 => (0..2usize, 0..4u8).prop_map(|(pool, labels)| Step::Admit { pool, labels }),
         2 => any::<usize>().prop_map(|which| Step::End { which }),
         1 => any::<usize>().prop_map(|which| Step::Requeue { which }),
+        1 => (0..8u32).prop_map(|execution| Step::Loosen { execution }),
     ]
 }
 
 const POOLS: [&str; 2] = ["default", "gpu"];
 
+/// Sets of labels as bits.
+fn labels(bits: u8) -> Vec<&'static str> {
+    ["arm", "big"]
+        .into_iter()
+        .enumerate()
+        .filter(|(bit, _)| bits & (1 << bit) != 0)
+        .map(|(_, label)| label)
+        .collect()
+}
+
+fn admit_with(admission: &mut Admission, pool: usize, bits: u8) -> Option<(ExecutionId, JobId)> {
+    let has = labels(bits);
+    admission.admit(POOLS[pool], |asked| asked.iter().all(|label| has.contains(&label.as_str())))
+}
+
+/// An execution of the model.
+#[derive(Clone, Debug)]
+struct Of {
+    user: u32,
+    pool: usize,
+    labels: u8,
+    max_jobs: Option<u32>,
+    one_at_a_time: bool,
+}
+
+fn of() -> impl Strategy<Value = Of> {
+    let labels = prop_oneof![2 => Just(0), 1 => 0..4u8];
+    (0..4u32, 0..2usize, labels, proptest::option::of(1..3u32), any::<bool>()).prop_map(
+        |(user, pool, labels, max_jobs, one_at_a_time)| Of { user, pool, labels, max_jobs, one_at_a_time },
+    )
+}
+
 /// The same by looking at everything.
 struct Model {
     limits: JobLimits,
-    /// The user, the pool and the limit of each execution.
-    executions: Vec<(u32, usize, Option<u32>)>,
+    executions: Vec<Of>,
     jobs: BTreeMap<JobId, (u32, u32, Standing)>,
     /// Who waits without a slot: the users that were served in the meantime.
     passed: HashMap<(usize, u32), Vec<u32>>,
@@ -217,18 +288,24 @@ impl Model {
 
     fn of_user(&self, pool: usize, user: u32) -> u32 {
         self.holds(|execution, _| {
-            let (by, of, _) = self.executions[execution as usize];
-            (by, of) == (user, pool)
+            let of = &self.executions[execution as usize];
+            (of.user, of.pool) == (user, pool)
         })
+    }
+
+    /// Whether a user has a job that a runner with all labels could take.
+    fn may_run(&self, pool: usize, user: u32) -> bool {
+        let all = self.admissible(pool, u8::MAX);
+        all.iter().any(|(_, _, execution)| self.executions[*execution as usize].user == user)
     }
 
     fn of_execution(&self, number: u32) -> u32 {
         self.holds(|execution, _| execution == number)
     }
 
-    /// The jobs that may run, with their executions, first come first.
-    fn admissible(&self, pool: usize) -> Vec<(u64, JobId, u32)> {
-        if self.holds(|execution, _| self.executions[execution as usize].1 == pool)
+    /// The jobs that may run on a runner with these labels, with their executions, first come first.
+    fn admissible(&self, pool: usize, labels: u8) -> Vec<(u64, JobId, u32)> {
+        if self.holds(|execution, _| self.executions[execution as usize].pool == pool)
             >= self.limits.of_pool(POOLS[pool])
         {
             return Vec::new();
@@ -238,9 +315,11 @@ impl Model {
             .iter()
             .filter_map(|(job, (execution, repository, standing))| {
                 let Standing::Waiting(since) = *standing else { return None };
-                let (_, of, max_jobs) = self.executions[*execution as usize];
-                let room = of == pool
-                    && self.of_execution(*execution) < self.limits.of_execution(max_jobs)
+                let of = &self.executions[*execution as usize];
+                let room = of.pool == pool
+                    && of.labels & !labels == 0
+                    && self.of_execution(*execution) < self.limits.of_execution(of.max_jobs)
+                    && !(of.one_at_a_time && self.of_execution(*execution) > 0)
                     && self.holds(|_, other| other == *repository) < self.limits.of_repository();
                 room.then_some((since, *job, *execution))
             })
@@ -250,8 +329,12 @@ impl Model {
     }
 
     /// Checks an admission, or that there is none.
-    fn check(&mut self, pool: usize, admitted: Option<(ExecutionId, JobId)>) -> Result<(), TestCaseError> {
-        let admissible = self.admissible(pool);
+    fn check(
+        &mut self,
+        (pool, labels): (usize, u8),
+        admitted: Option<(ExecutionId, JobId)>,
+    ) -> Result<(), TestCaseError> {
+        let admissible = self.admissible(pool, labels);
         let Some((_, id)) = admitted else {
             prop_assert!(admissible.is_empty(), "nothing is admitted although {:?} may run", admissible);
             return Ok(());
@@ -261,21 +344,22 @@ impl Model {
         let number = number.unwrap();
         let first = admissible.iter().find(|(_, _, execution)| *execution == number).unwrap();
         prop_assert_eq!(first.1, id, "an earlier job of the execution may run");
-        let served = self.executions[number as usize].0;
+        let served = self.executions[number as usize].user;
         let users: BTreeSet<u32> =
-            admissible.iter().map(|(_, _, execution)| self.executions[*execution as usize].0).collect();
+            admissible.iter().map(|(_, _, execution)| self.executions[*execution as usize].user).collect();
         for user in &users {
             prop_assert!(self.of_user(pool, served) <= self.of_user(pool, *user), "a user holds fewer slots");
         }
         for (_, _, other) in admissible {
-            let same = self.executions[other as usize].0 == served;
+            let same = self.executions[other as usize].user == served;
             let fewer = self.of_execution(other) < self.of_execution(number);
             prop_assert!(!(same && fewer), "an execution of the same user holds fewer slots");
         }
         self.bound_the_wait(pool, served, &users)
     }
 
-    /// Whoever holds nothing and may be served is passed by each other user once at most.
+    /// Whoever holds nothing is passed by each other user once at most while they may be served. An admission that was not
+    /// for their labels passes nobody, and they keep their place.
     fn bound_the_wait(
         &mut self,
         pool: usize,
@@ -283,8 +367,12 @@ impl Model {
         users: &BTreeSet<u32>,
     ) -> Result<(), TestCaseError> {
         for user in 0..4 {
-            let waits = users.contains(&user) && user != served && self.of_user(pool, user) == 0;
+            let may = users.contains(&user);
+            let waits = self.may_run(pool, user) && user != served && self.of_user(pool, user) == 0;
             let passed = self.passed.entry((pool, user)).or_default();
+            if waits && !may {
+                continue;
+            }
             if !waits {
                 passed.clear();
                 continue;
@@ -312,12 +400,14 @@ proptest! {
     #[test]
     fn limits_hold_nobody_starves_and_no_slot_is_idle(
         limits in limits(),
-        executions in vec((0..4u32, 0..2usize, proptest::option::of(1..3u32)), 8),
+        executions in vec(of(), 8),
         steps in vec(step(), 0..120),
     ) {
         let mut admission = Admission::new(limits.clone());
-        for (number, (user, pool, max_jobs)) in (0..).zip(&executions) {
-            admission.open(execution(number), terms(*user, POOLS[*pool], *max_jobs));
+        for (number, of) in (0..).zip(&executions) {
+            let demand = demand(POOLS[of.pool], &labels(of.labels));
+            let (max_jobs, one_at_a_time) = (of.max_jobs, of.one_at_a_time);
+            admission.open(execution(number), Terms { user: user(of.user), demand, max_jobs, one_at_a_time });
         }
         let mut model = Model { limits, executions, jobs: BTreeMap::new(), passed: HashMap::new() };
         for (place, step) in (1..).zip(steps) {
@@ -328,12 +418,16 @@ proptest! {
                     admission.put(execution(of), id, &repository.to_string(), Some(standing));
                     model.jobs.insert(id, (of, repository, standing));
                 }
-                Step::Admit { pool } => {
-                    let admitted = admission.admit(POOLS[pool]);
-                    model.check(pool, admitted)?;
+                Step::Admit { pool, labels } => {
+                    let admitted = admit_with(&mut admission, pool, labels);
+                    model.check((pool, labels), admitted)?;
                     if let Some((_, id)) = admitted {
                         model.jobs.get_mut(&id).unwrap().2 = Standing::Holding;
                     }
+                }
+                Step::Loosen { execution: of } => {
+                    admission.loosen(execution(of));
+                    model.executions[of as usize].one_at_a_time = false;
                 }
                 Step::End { which } | Step::Requeue { which } => {
                     let Some(id) = model.jobs.keys().nth(which % model.jobs.len().max(1)).copied() else { continue };
@@ -351,10 +445,10 @@ proptest! {
             }
         }
         // What is left can all be told apart: every job that may run is given out, and nothing else.
-        for (pool, name) in POOLS.iter().enumerate() {
+        for pool in 0..POOLS.len() {
             loop {
-                let admitted = admission.admit(name);
-                model.check(pool, admitted)?;
+                let admitted = admit_with(&mut admission, pool, u8::MAX);
+                model.check((pool, u8::MAX), admitted)?;
                 let Some((_, id)) = admitted else { break };
                 model.jobs.get_mut(&id).unwrap().2 = Standing::Holding;
             }

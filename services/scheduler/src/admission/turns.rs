@@ -4,7 +4,7 @@
 //! many, whoever was served longest ago. Invariant: finding the next and moving one cost the logarithm of how many there
 //! are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 /// Where somebody stands: the slots that it holds, and when it was served last.
@@ -42,13 +42,27 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
         }
     }
 
-    /// Who is next.
-    pub(super) fn first(&self) -> Option<&K> {
-        self.order.first().map(|(_, who)| who)
+    /// Who is next, and where they stand.
+    pub(super) fn first(&self) -> Option<&(Place, K)> {
+        self.order.first()
     }
+}
 
-    /// Whether nobody can be served.
-    pub(super) fn is_empty(&self) -> bool {
-        self.order.is_empty()
+/// Puts somebody into their place in one of several lines; a line without anybody is none.
+pub(super) fn put<L: Clone + Ord, K: Clone + Eq + Hash + Ord>(
+    lines: &mut BTreeMap<L, Turns<K>>,
+    line: &L,
+    who: &K,
+    place: Option<Place>,
+) {
+    match (lines.get_mut(line), place) {
+        (Some(turns), _) => {
+            turns.put(who, place);
+            if turns.order.is_empty() {
+                lines.remove(line);
+            }
+        }
+        (None, Some(_)) => lines.entry(line.clone()).or_default().put(who, place),
+        (None, None) => {}
     }
 }

@@ -43,18 +43,22 @@ const HISTORIES: u64 = 100_000;
 type Seen = BTreeMap<&'static str, u64>;
 
 /// What has to happen in so many histories: a model in which it does not proves nothing about it.
-const EVERYTHING: [&str; 29] = [
+const EVERYTHING: [&str; 34] = [
     "assigned",
     "canceled",
     "completed",
+    "draining",
     "failed",
     "gone",
+    "images_pinned",
     "log_sealed",
     "lost",
+    "plan_requested",
     "queue_timed_out",
     "queued",
     "registered",
     "retried",
+    "returned",
     "requested",
     "resolved",
     "started",
@@ -71,6 +75,7 @@ const EVERYTHING: [&str; 29] = [
     "a snapshot was lost",
     "a runner died",
     "a runner was cut off",
+    "a runner left",
     "an attempt was stopped",
     "an attempt was taken away",
 ];

@@ -8,7 +8,7 @@ use events::envelope::Actor;
 use events::execution::{RetryRequested, Selection};
 use events::id::{ActionId, CommandId, ExecutionId};
 use events::job::{self, Command};
-use events::{Aggregate, Event, execution};
+use events::{Aggregate, Event, execution, runner};
 
 use super::servers::Servers;
 use super::values::{blob, definition, event, log_end, workspace};
@@ -18,11 +18,13 @@ const EXECUTIONS: usize = 4;
 
 /// Somebody does something.
 pub(super) fn act(servers: &mut Servers) {
-    match servers.rng.u32(0..15) {
+    match servers.rng.u32(0..17) {
         0..3 if servers.referee.executions.len() < EXECUTIONS => request(servers),
         3 | 4 => stop(servers),
         5 | 6 => stop_job(servers),
         7 | 8 => retry(servers),
+        9 => drain(servers),
+        10 => decide(servers, |_, _| execution::Command::RequestPlan),
         _ => seal(servers),
     }
 }
@@ -43,6 +45,7 @@ pub(super) fn request(servers: &mut Servers) {
         definition: definition(),
         repositories: Vec::new(),
         reason: execution::Reason::Manual,
+        no_cache: false,
     };
     let resolved = execution::Resolved { scope, workspaces: jobs as u32, skipped: 0, unreachable: 0 };
     append(servers, Aggregate::Execution(id), Event::Execution(requested.into()));
@@ -76,6 +79,15 @@ fn decide(
     let command = command(servers, &execution);
     if let Ok(Some(event)) = execution::decide(&execution, command) {
         append(servers, Aggregate::Execution(id), Event::Execution(event));
+    }
+}
+
+/// Somebody wants a runner to leave.
+fn drain(servers: &mut Servers) {
+    let Some((id, known)) = servers.rng.choice(servers.referee.runners.iter()) else { return };
+    let id = id.clone();
+    if let Ok(Some(event)) = runner::decide(known, runner::Command::Drain) {
+        append(servers, Aggregate::Runner(id), Event::Runner(event));
     }
 }
 

@@ -10,7 +10,7 @@ use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId, RunnerId};
 use events::job::{self, Job};
 use events::runner::DEFAULT_POOL;
-use events::{Aggregate, Event, Timestamp, execution};
+use events::{Aggregate, Event, Timestamp, execution, runner};
 
 use crate::JobLimits;
 
@@ -19,6 +19,8 @@ use crate::JobLimits;
 pub(super) struct Referee {
     pub(super) executions: BTreeMap<ExecutionId, Execution>,
     pub(super) jobs: BTreeMap<(ExecutionId, JobId), Watched>,
+    /// The state that the domain makes of each runner, for people who decide something about it.
+    pub(super) runners: BTreeMap<RunnerId, runner::Runner>,
     /// What the site allows.
     pub(super) limits: JobLimits,
     /// How many jobs each runner may have at once.
@@ -30,11 +32,15 @@ pub(super) struct Referee {
 pub(super) struct Execution {
     /// The state that the domain makes of it, for people who decide something about it.
     pub(super) state: execution::Execution,
+    /// Whether nobody can know yet what its images are.
+    unpinned: bool,
     workspaces: u32,
     jobs: u32,
     open: u32,
     is_to_stop: bool,
     pub(super) completed: bool,
+    /// How often somebody wished for a plan of how it ended.
+    wishes: u32,
 }
 
 /// What is seen of a job.
@@ -68,6 +74,7 @@ impl Referee {
                 let (was_open, had) = (watched.is_open(), watched.holder.clone());
                 let of = self.executions.get_mut(execution).expect("a job's execution was requested");
                 watched.watch(*job, event, (recorded.time, of.is_to_stop));
+                of.unpinned &= !says_what_images_are(event);
                 of.jobs += u32::from(matches!(event, job::Event::Queued(_)));
                 of.open = of.open + u32::from(watched.is_open()) - u32::from(was_open);
                 let late = matches!(event, job::Event::LogSealed(_));
@@ -76,12 +83,24 @@ impl Referee {
                     self.nothing_beyond_a_limit(*execution, *job);
                 }
             }
+            (Aggregate::Runner(id), Event::Runner(event)) => self.watch_runner(id, event),
             _ => {}
         }
         match &recorded.event {
             Event::Job(job::Event::Failed(failed)) if failed.log.is_none() => "worn out",
             event => event.name(),
         }
+    }
+
+    fn watch_runner(&mut self, id: &RunnerId, event: &runner::Event) {
+        if let runner::Event::Gone(gone) = event
+            && gone.reason == "drained"
+        {
+            let left: Vec<_> = self.jobs.iter().filter(|(_, job)| job.holder.as_ref() == Some(id)).collect();
+            assert!(left.is_empty(), "{id} has left in order and holds {} jobs", left.len());
+        }
+        let known = self.runners.entry(id.clone()).or_default();
+        *known = runner::evolve(std::mem::take(known), event);
     }
 
     /// Counts what is held at the moment in which a job is given out.
@@ -100,6 +119,8 @@ impl Referee {
         count("a runner", Some(self.slots[runner]), &|_, watched| watched.holder.as_ref() == Some(runner));
         let of = |limit: Option<NonZeroU32>| limit.map(NonZeroU32::get);
         count("an execution", of(self.limits.execution), &|id, _| id == execution);
+        let one = self.executions[&execution].unpinned.then_some(1);
+        count("an execution whose images nobody knows", one, &|id, _| id == execution);
         let repository =
             |watched: &Watched| watched.state.workspace.as_ref().map(|place| place.repository.clone());
         let here = repository(given);
@@ -111,10 +132,23 @@ impl Referee {
 impl Execution {
     fn watch(&mut self, id: ExecutionId, event: &execution::Event) {
         match event {
+            execution::Event::Requested(_) => self.unpinned = true,
+            execution::Event::ImagesPinned(pinned) => {
+                assert!(self.state.images.is_empty(), "{id}: the one image there is gets pinned twice");
+                assert_eq!(pinned.images.len(), 1);
+                self.unpinned = false;
+            }
             execution::Event::CancelRequested(_) => self.is_to_stop = true,
             execution::Event::RetryRequested(_) => {
-                self.is_to_stop = false;
-                self.completed = false;
+                (self.is_to_stop, self.completed, self.wishes) = (false, false, 0);
+            }
+            execution::Event::PlanRequested(_) => {
+                self.wishes += 1;
+                assert!(
+                    self.completed && self.wishes == 1,
+                    "{id}: a plan is wished for {} times",
+                    self.wishes
+                );
             }
             execution::Event::Completed(completed) => {
                 let counts = completed.counts;
@@ -133,6 +167,12 @@ impl Execution {
     }
 }
 
+/// A runner says so before the first step, or has nothing to say.
+fn says_what_images_are(event: &job::Event) -> bool {
+    use job::Event::*;
+    matches!(event, StepStarted(_) | StepSkipped(_) | Succeeded(_) | Failed(_) | TimedOut(_))
+}
+
 impl Watched {
     /// `now` is when it happens, `whole` whether the whole execution is to stop.
     fn watch(&mut self, job: JobId, event: &job::Event, (now, whole): (Timestamp, bool)) {
@@ -141,6 +181,8 @@ impl Watched {
             Started(started) => Some(started.attempt),
             StepStarted(step) => Some(step.attempt),
             StepFinished(step) => Some(step.attempt),
+            StepSkipped(step) => Some(step.attempt),
+            StepsReused(steps) => Some(steps.attempt),
             Succeeded(end) => Some(end.attempt),
             Failed(end) => Some(end.attempt),
             TimedOut(end) => Some(end.attempt),

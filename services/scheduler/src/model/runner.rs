@@ -15,7 +15,7 @@ use events::ticket::{Control, Ticket};
 use uuid::Uuid;
 
 use super::servers::Servers;
-use super::values::{log_end, patch};
+use super::values::{log_end, patch, pin};
 
 /// A runner.
 pub(super) struct Runner {
@@ -24,6 +24,9 @@ pub(super) struct Runner {
     pub(super) up: bool,
     pub(super) connected: bool,
     starts: u128,
+    stage: Stage,
+    /// The scheduler said that nothing more comes.
+    nothing_comes: bool,
     pub(super) hand: BTreeMap<(events::id::JobId, u32), Attempt>,
     ended: HashSet<(events::id::JobId, u32)>,
 }
@@ -41,7 +44,15 @@ impl Attempt {
     fn is_over(&self) -> bool {
         let last = self.reports.last();
         last.is_some_and(|last| {
-            !matches!(last.what, What::Started | What::StepStarted { .. } | What::StepFinished { .. })
+            !matches!(
+                last.what,
+                What::Started
+                    | What::Images { .. }
+                    | What::StepStarted { .. }
+                    | What::StepFinished { .. }
+                    | What::StepSkipped { .. }
+                    | What::Reused { .. }
+            )
         })
     }
 
@@ -62,7 +73,18 @@ impl Attempt {
 impl Runner {
     pub(super) fn new(name: &str, slots: u32) -> Self {
         let id = name.parse().expect("a runner's name");
-        Self { id, slots, up: true, connected: true, starts: 0, hand: BTreeMap::new(), ended: HashSet::new() }
+        let (hand, ended) = Default::default();
+        Self {
+            id,
+            slots,
+            up: true,
+            connected: true,
+            starts: 0,
+            stage: Stage::Working,
+            nothing_comes: false,
+            hand,
+            ended,
+        }
     }
 
     /// Dies at once.
@@ -72,7 +94,7 @@ impl Runner {
 
     /// Starts again with what is on disk.
     pub(super) fn start(&mut self) {
-        self.up = true;
+        (self.up, self.stage, self.nothing_comes) = (true, Stage::Working, false);
         self.starts += 1;
         for attempt in self.hand.values_mut() {
             attempt.leftover = true;
@@ -80,6 +102,26 @@ impl Runner {
             if !attempt.is_over() {
                 attempt.push(abandoned(LossCause::Runner));
             }
+        }
+    }
+
+    /// Is asked to stop by whoever started it.
+    pub(super) fn drain(&mut self) {
+        if self.up && self.stage == Stage::Working {
+            self.stage = Stage::Draining;
+        }
+    }
+
+    /// Leaves, if it is to and has nothing to do any more; and now and then without the scheduler's word.
+    pub(super) fn leave(&mut self, servers: &mut Servers) {
+        let is_empty = servers.queues.get(&self.id).is_none_or(|queues| queues.tickets.is_empty());
+        let is_told = self.nothing_comes && is_empty;
+        let may = self.up && self.connected && self.stage == Stage::Draining && self.hand.is_empty();
+        if may && (is_told || servers.one_in(30)) {
+            self.stage = Stage::Leaving;
+            self.beat(servers);
+            self.up = false;
+            servers.see("a runner left");
         }
     }
 
@@ -96,10 +138,10 @@ impl Runner {
             self.hand.keys().map(|(job, attempt)| Running { job: *job, attempt: *attempt }).collect();
         let beat = RunnerBeat {
             incarnation: Uuid::from_u128(self.starts),
-            slots: self.slots,
+            slots: if self.stage == Stage::Working { self.slots } else { 0 },
             running,
             pool: DEFAULT_POOL.to_owned(),
-            stage: Stage::Working,
+            stage: self.stage,
             labels: BTreeMap::new(),
             version: String::new(),
             trouble: None,
@@ -110,8 +152,9 @@ impl Runner {
 
     /// Does one thing of those it could do.
     pub(super) fn act(&mut self, servers: &mut Servers) {
-        match servers.rng.u32(0..8) {
+        match servers.rng.u32(0..9) {
             _ if !self.up => {}
+            8 => self.leave(servers),
             0..2 => self.take(servers),
             2 => self.obey(servers),
             3..6 => self.work(servers),
@@ -119,16 +162,21 @@ impl Runner {
         }
     }
 
-    /// Takes the next ticket, if there is room.
+    /// Takes the next ticket, if there is room; one that drains gives it back.
     pub(super) fn take(&mut self, servers: &mut Servers) {
         let busy = self.hand.values().filter(|attempt| !attempt.leftover).count();
-        if !self.connected || busy >= self.slots as usize {
+        let drains = self.stage != Stage::Working;
+        if !self.connected || (busy >= self.slots as usize && !drains) {
             return;
         }
         let Some(ticket) = servers.pull(&self.id) else { return };
         let id = (ticket.job, ticket.attempt);
         if !self.ended.contains(&id) && !self.hand.contains_key(&id) {
-            let attempt = Attempt { ticket: ticket.clone(), reports: Vec::new(), sent: 0, leftover: false };
+            let mut attempt =
+                Attempt { ticket: ticket.clone(), reports: Vec::new(), sent: 0, leftover: false };
+            if drains {
+                attempt.push(What::Returned { reason: "it drains".to_owned() });
+            }
             self.hand.insert(id, attempt);
         }
         // An acknowledgement that is lost lets the ticket come again.
@@ -153,8 +201,13 @@ impl Runner {
                     servers.see("an attempt was taken away");
                 }
             }
-            // Nobody drains these runners.
-            Control::Drain { .. } => {}
+            Control::Drain { incarnation } => {
+                // Another start of it may have been meant.
+                if incarnation == Uuid::from_u128(self.starts) {
+                    self.drain();
+                    self.nothing_comes = true;
+                }
+            }
             Control::Cancel { job, attempt } => {
                 let open = self.hand.get_mut(&(job, attempt)).filter(|attempt| !attempt.is_over());
                 if let Some(attempt) = open {
@@ -174,7 +227,12 @@ impl Runner {
         let Some(attempt) = servers.rng.choose_multiple(idle, 1).pop() else { return };
         let what = match attempt.reports.last().map(|last| &last.what) {
             None => What::Started,
-            Some(What::Started) => What::StepStarted { step: 1 },
+            // What a name means may be another thing for each who asks.
+            Some(What::Started) if attempt.ticket.images.is_empty() && !servers.one_in(4) => {
+                What::Images { images: vec![pin(servers.rng.u8(1..4))] }
+            }
+            Some(What::Started | What::Images { .. }) if servers.one_in(5) => What::StepSkipped { step: 1 },
+            Some(What::Started | What::Images { .. }) => What::StepStarted { step: 1 },
             Some(What::StepStarted { step }) => {
                 What::StepFinished { step: *step, exit_code: 0, duration_ms: 1 }
             }
@@ -219,7 +277,7 @@ fn abandoned(cause: LossCause) -> What {
 fn end(servers: &mut Servers) -> What {
     let log: LogEnd = log_end();
     match servers.rng.u32(0..10) {
-        0 => What::TimedOut { limit_ms: 1, step: None, log },
+        0 => What::TimedOut { limit_ms: 1, step: None, results: Vec::new(), log },
         1 => abandoned([LossCause::Infrastructure, LossCause::Drained][servers.rng.usize(0..2)]),
         2 | 3 => {
             let (message, hint) = ("it failed".to_owned(), String::new());
@@ -231,8 +289,14 @@ fn end(servers: &mut Servers) -> What {
                 message,
                 hint,
             };
-            What::Failed { failure, log }
+            What::Failed { failure, results: Vec::new(), log }
         }
-        _ => What::Succeeded { patch: Some(patch()), diff_stat: DiffStat::default(), log },
+        _ => What::Succeeded {
+            patch: Some(patch()),
+            diff_stat: DiffStat::default(),
+            outputs: Default::default(),
+            results: Vec::new(),
+            log,
+        },
     }
 }

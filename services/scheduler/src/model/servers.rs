@@ -172,6 +172,11 @@ impl Servers {
     }
 
     pub(super) fn put_ticket(&mut self, runner: &RunnerId, ticket: Ticket) {
+        let known = &self.referee.executions[&ticket.execution].state;
+        assert!(
+            known.pins().eq(ticket.images.iter().cloned()),
+            "the ticket says of images what the log does"
+        );
         let queues = self.queues.entry(runner.clone()).or_default();
         let attempt = Running { job: ticket.job, attempt: ticket.attempt };
         if queues.known.insert(attempt.clone()) {

@@ -4,6 +4,7 @@ use events::action::Definition;
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::envelope::{Actor, NewEvent, Origin};
 use events::id::CommandId;
+use events::image::ImagePin;
 use events::log::LogEnd;
 use events::ticket::Workspace;
 use events::{Aggregate, Event};
@@ -20,13 +21,26 @@ pub(super) fn log_end() -> LogEnd {
     LogEnd { chunks: 1, bytes: 1, lines: 1, sha256: Sha256::from_bytes(&[8; 32]) }
 }
 
+/// A definition whose one step names an image.
 pub(super) fn definition() -> Definition {
     Definition {
-        file_name: String::new(),
-        source: String::new(),
+        file_name: "a.batch.yaml".to_owned(),
+        source: DEFINITION.to_owned(),
         given: Default::default(),
         files: Default::default(),
     }
+}
+
+const DEFINITION: &str = "
+name: a
+steps: [{ run: a, container: alpine }]
+changesetTemplate: { title: a, branch: a, commit: { message: a } }
+";
+
+/// What the image of the definition is, by the one who looks.
+pub(super) fn pin(looks: u8) -> ImagePin {
+    let digest = format!("alpine@sha256:{}", Sha256::from_bytes(&[looks; 32]).as_str());
+    ImagePin { reference: "alpine".to_owned(), digest }
 }
 
 /// The folder of this number, in one of two repositories.

@@ -83,6 +83,7 @@ impl World {
                 servers.see("a runner was cut off");
             }
             67..69 => servers.fuse = Some(servers.rng.u32(0..6)),
+            _ if servers.one_in(2) => runner.drain(),
             _ => servers.forget_repetitions(),
         }
     }
@@ -108,9 +109,6 @@ impl World {
         self.servers().fuse = None;
         for runner in &mut self.runners {
             runner.connected = true;
-            if !runner.up {
-                runner.start();
-            }
         }
         let scheduler = self.scheduler.take().or_else(|| start(&self.broker));
         let mut scheduler = scheduler.expect("nothing dies in peace");
@@ -118,12 +116,17 @@ impl World {
             pass(Duration::from_secs(1));
             for runner in &mut self.runners {
                 let servers = &mut *self.broker.0.borrow_mut();
+                // One that drained leaves, and is started again.
+                if !runner.up {
+                    runner.start();
+                }
                 for _ in 0..4 {
                     runner.obey(servers);
                     runner.take(servers);
                     runner.work(servers);
                     runner.send(servers);
                 }
+                runner.leave(servers);
                 runner.beat(servers);
             }
             settle(&mut scheduler, &self.broker).now_or_never().expect("nothing dies in peace");

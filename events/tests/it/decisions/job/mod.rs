@@ -10,7 +10,7 @@ mod steps;
 use chrono::TimeDelta;
 use events::Timestamp;
 use events::blob::{BlobKind, BlobRef, Sha256};
-use events::id::RunnerId;
+use events::id::{ExecutionId, JobId, RunnerId};
 use events::job::*;
 use events::log::LogEnd;
 use events::ticket::Workspace;
@@ -65,7 +65,7 @@ fn failure() -> Failure {
 fn success(attempt: u32) -> Succeeded {
     let diff_stat = DiffStat { files: 12, insertions: 340, deletions: 57 };
     let patch = Some(blob(BlobKind::Patch, 0x9a, 19_204));
-    Succeeded { attempt, patch, diff_stat, log: log_of(31) }
+    Succeeded { attempt, patch, diff_stat, outputs: Outputs::default(), log: log_of(31) }
 }
 
 fn time_out(attempt: u32) -> TimedOut {
@@ -82,6 +82,31 @@ fn assign(attempt: u32) -> Command {
 
 fn start(attempt: u32) -> Command {
     Command::Start { attempt }
+}
+
+fn skip_step(attempt: u32, step: u32) -> Command {
+    Command::SkipStep(StepSkipped { attempt, step })
+}
+
+fn step_skipped(attempt: u32, step: u32) -> Event {
+    StepSkipped { attempt, step }.into()
+}
+
+fn reused(attempt: u32, step: u32) -> StepsReused {
+    StepsReused {
+        attempt,
+        step,
+        execution: ExecutionId::derived(&["earlier"]),
+        job: JobId::derived(&["earlier"]),
+    }
+}
+
+fn reuse_steps(attempt: u32, step: u32) -> Command {
+    Command::ReuseSteps(reused(attempt, step))
+}
+
+fn steps_reused(attempt: u32, step: u32) -> Event {
+    reused(attempt, step).into()
 }
 
 fn start_step(attempt: u32, step: u32) -> Command {

@@ -25,7 +25,8 @@ const SHOW: &str = "query($id: ID!) { job(id: $id) {
   diffStat { files insertions deletions }
   attempts { number runner state reason failureOrigin lossCause assignedAt startedAt endedAt hasPatch logSealed logLines logBytes
              secrets { name actionId version }
-             steps { number startedAt exitCode durationMs } } } }";
+             outputs reused { step executionId jobId }
+             steps { number startedAt skipped exitCode durationMs } } } }";
 
 #[derive(Deserialize)]
 struct Shown {
@@ -98,7 +99,17 @@ struct Attempt {
     log_lines: Option<u64>,
     log_bytes: Option<u64>,
     secrets: Vec<Secret>,
+    outputs: Option<serde_json::Map<String, serde_json::Value>>,
+    reused: Option<Reused>,
     steps: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reused {
+    step: u32,
+    execution_id: String,
+    job_id: String,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -114,6 +125,7 @@ struct Secret {
 struct Step {
     number: u32,
     started_at: String,
+    skipped: bool,
     exit_code: Option<i64>,
     duration_ms: Option<u64>,
 }
@@ -197,6 +209,13 @@ fn rendered_attempt(attempt: &Attempt) -> String {
         });
         text.push_str(&format!(", given the secrets {}", used.collect::<Vec<_>>().join(", ")));
     }
+    if let Some(Reused { step, execution_id, job_id }) = &attempt.reused {
+        let steps = if *step == 1 { "step 1".to_owned() } else { format!("steps 1 to {step}") };
+        text.push_str(&format!("\n{steps} did not run again: as in {job_id} of {execution_id}"));
+    }
+    for (name, value) in attempt.outputs.iter().flatten() {
+        text.push_str(&format!("\noutput {name}: {value}"));
+    }
     text = text.split("\n\n").map(crate::terminal::inert).collect::<Vec<_>>().join("\n\n");
     if attempt.steps.is_empty() {
         return text;
@@ -208,7 +227,11 @@ fn rendered_attempt(attempt: &Attempt) -> String {
         Column::Right("seconds"),
     ];
     let rows = attempt.steps.iter().map(|step| {
-        let exit = step.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string());
+        let exit = match step.exit_code {
+            Some(code) => code.to_string(),
+            None if step.skipped => "skipped".to_owned(),
+            None => "-".to_owned(),
+        };
         let seconds =
             step.duration_ms.map_or_else(|| "-".to_owned(), |ms| format!("{}.{:03}", ms / 1_000, ms % 1_000));
         vec![step.number.to_string(), moment(&step.started_at), exit, seconds]

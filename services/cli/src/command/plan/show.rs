@@ -42,6 +42,12 @@ fn rendered(plan: &Plan) -> String {
             text = text + "\n\n" + &without(name, list);
         }
     }
+    if !plan.imports.is_empty() {
+        let rows =
+            plan.imports.iter().map(|import| vec![import.repository.clone(), import.external_id.clone()]);
+        let columns = [Column::Left("imported"), Column::Left("changeset")];
+        text = text + "\n\n" + &output::table(&columns, rows);
+    }
     text
 }
 

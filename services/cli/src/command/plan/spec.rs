@@ -23,6 +23,7 @@ pub(crate) struct Plan {
     pub(crate) changeset_specs: Specs,
     pub(crate) missing: Vec<Without>,
     pub(crate) unchanged: Vec<Without>,
+    pub(crate) imports: Vec<Import>,
 }
 
 /// The changesets that would be published.
@@ -46,6 +47,8 @@ pub(crate) struct Spec {
     pub(super) body: String,
     pub(super) message: String,
     pub(super) author: Option<String>,
+    pub(super) fork: Option<bool>,
+    pub(super) publication: String,
     pub(crate) diff_stat: DiffStat,
 }
 
@@ -66,13 +69,22 @@ pub(crate) struct Without {
     pub(crate) reason: String,
 }
 
+/// A changeset that exists already.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Import {
+    pub(crate) repository: String,
+    pub(crate) external_id: String,
+}
+
 const PLAN: &str = "query($id: ID!, $atLeast: Sequence) { plan(id: $id, atLeast: $atLeast) {
   id executionId state supersededBy createdAt changesets
-  missing { jobId repository reason } unchanged { jobId repository reason } } }";
+  missing { jobId repository reason } unchanged { jobId repository reason }
+  imports { repository externalId } } }";
 
 const SPECS: &str = "query($id: ID!, $first: Int!, $after: String) { plan(id: $id) {
   changesetSpecs(first: $first, after: $after) { nodes {
-    position jobId repository url baseRef baseOid headRef title body message author
+    position jobId repository url baseRef baseOid headRef title body message author fork publication
     diffStat { files insertions deletions } } pageInfo { hasNextPage endCursor } } } }";
 
 #[derive(Deserialize)]
@@ -109,11 +121,14 @@ impl Plan {
             Column::Right("files"),
             Column::Right("+"),
             Column::Right("−"),
+            Column::Left("published"),
         ];
         let rows = self.changeset_specs.nodes.iter().map(|spec| {
             let DiffStat { files, insertions, deletions } = spec.diff_stat;
-            let counts = [files, insertions, deletions].map(|count| count.to_string());
-            [vec![spec.repository.clone(), spec.branch().to_owned()], counts.to_vec()].concat()
+            let [files, insertions, deletions] =
+                [files, insertions, deletions].map(|count| count.to_string());
+            let (repository, branch) = (spec.repository.clone(), spec.branch().to_owned());
+            vec![repository, branch, files, insertions, deletions, spec.published()]
         });
         output::table(&columns, rows)
     }
@@ -123,6 +138,18 @@ impl Spec {
     /// The branch as people name it.
     pub(crate) fn branch(&self) -> &str {
         self.head_ref.strip_prefix("refs/heads/").unwrap_or(&self.head_ref)
+    }
+
+    /// What happens to it by itself, for people.
+    fn published(&self) -> String {
+        let published = match self.publication.as_str() {
+            "UNPUBLISHED" => "no",
+            "DRAFT" => "draft",
+            "PUBLISHED" => "yes",
+            _ => "by hand",
+        };
+        let fork = if self.fork == Some(true) { ", to a fork" } else { "" };
+        format!("{published}{fork}")
     }
 
     /// Its patch, byte by byte.

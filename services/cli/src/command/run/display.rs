@@ -15,7 +15,7 @@ use super::progress::Progress;
 const MAX_JOBS: usize = 10;
 
 /// Where a person is told.
-pub(super) struct Display {
+pub(in crate::command) struct Display {
     /// Nothing is said.
     silent: bool,
     bars: Option<Bars>,
@@ -35,8 +35,13 @@ impl Display {
         Self { silent, bars }
     }
 
+    /// A display of lines alone.
+    pub(in crate::command) const fn lines(silent: bool) -> Self {
+        Self { silent, bars: None }
+    }
+
     /// Says a line.
-    pub(super) fn say(&self, text: &str) {
+    pub(in crate::command) fn say(&self, text: &str) {
         match &self.bars {
             _ if self.silent => {}
             // Without the terminal there is nobody to tell.

@@ -13,7 +13,7 @@ use archive::{Choice, Limits, Packed};
 use events::blob::BlobRef;
 use futures::stream;
 use serde::Deserialize;
-use spec::{Diagnostics, MountRefusal, Source};
+use spec::{Beside, Diagnostics, Refusal, Source};
 
 use super::definition::{Definition, Given};
 use super::display::{Display, Transfer};
@@ -143,14 +143,14 @@ async fn limits(client: &Client) -> anyhow::Result<Limits> {
 fn refuse(source: &Source<'_>, choice: &Choice) -> Result<(), Complaint> {
     let refusal = |mount: &spec::Mount| {
         let refusal = choice.refusal(Path::new(&mount.path))?.clone();
-        Some(MountRefusal { message: refusal.message, hint: refusal.hint })
+        Some(Refusal { message: refusal.message, hint: refusal.hint })
     };
     let complaint = |found: Diagnostics| Complaint {
         code: Some("invalid-definition".to_owned()),
         details: found.as_slice().iter().map(ToString::to_string).collect(),
         ..Complaint::new("the definition cannot be used", "mend what is marked; nothing was sent")
     };
-    spec::parse_with_files(source, &refusal).map(drop).map_err(complaint)
+    spec::parse_beside(source, &Beside { mount: &refusal, ..Beside::default() }).map(drop).map_err(complaint)
 }
 
 fn complain(error: archive::Error) -> anyhow::Error {

@@ -12,8 +12,8 @@ mod follow;
 mod progress;
 mod repositories;
 mod summary;
+mod wish;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,39 +25,30 @@ use serde_json::{Value, json};
 
 use super::fresh;
 use super::plan::Plan;
-use crate::client::{Client, ServerOption};
+use crate::client::Client;
 use crate::data_dir::DataDirOption;
-use crate::failure::{Complaint, INTERRUPTED};
+use crate::failure::INTERRUPTED;
 use crate::output;
-use definition::Given;
-use display::Display;
 use failed_log::FailedLogs;
 use follow::{Ending, Follower, Told};
 use progress::{Progress, Remark};
 
+pub(super) use display::Display;
+pub(super) use wish::{Wish, say_how_to_name_repositories};
+
 /// Options of `patchwave run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
-    file: PathBuf,
-
-    /// A repository to run over: a path or a clone URL; repeat it for several
-    #[arg(long = "repo", value_name = "PATH_OR_URL")]
-    repositories: Vec<String>,
-
-    /// Run over every git repository right below this folder
-    #[arg(long, value_name = "DIR")]
-    repos_from: Option<PathBuf>,
+    /// Run every step, whatever the step cache has of earlier executions
+    #[arg(long)]
+    no_cache: bool,
 
     /// Print each event as one line of JSON, and nothing else
     #[arg(long)]
     json: bool,
 
     #[command(flatten)]
-    given: Given,
-
-    #[command(flatten)]
-    server: ServerOption,
+    wish: Wish,
 }
 
 /// After how long without a running job a person is told where to look.
@@ -84,8 +75,8 @@ struct Execution {
 
 /// Runs it.
 pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
-    let repositories = repositories::locations(&options.repositories, options.repos_from.as_deref())?;
-    let client = Client::new(&options.server, data)?;
+    let repositories = options.wish.locations()?;
+    let client = options.wish.client(data)?;
     let mut display = Display::new(options.json);
     let execution = start(&client, &options, repositories, &display).await?;
     let ending = tokio::select! {
@@ -124,8 +115,8 @@ async fn start(
     repositories: Vec<String>,
     display: &Display,
 ) -> anyhow::Result<ExecutionId> {
-    let action = apply::apply(client, options, display).await?;
-    let mut input = json!({ "actionId": action.id, "mutationId": fresh() });
+    let action = apply::apply(client, &options.wish, display).await?;
+    let mut input = json!({ "actionId": action.id, "noCache": options.no_cache, "mutationId": fresh() });
     if let (false, Some(input)) = (repositories.is_empty(), input.as_object_mut()) {
         input.insert("repositories".to_owned(), Value::from(repositories));
     }
@@ -134,19 +125,6 @@ async fn start(
     let execution = create_action_execution.execution.id;
     display.say(&format!("{execution}"));
     Ok(execution)
-}
-
-/// The gateway does not know how this program takes repositories.
-fn say_how_to_name_repositories(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Complaint>() {
-        Ok(complaint) if complaint.code.as_deref() == Some("no-repositories") => {
-            let hint =
-                "name them with --repo PATH_OR_URL or --repos-from DIR, or under `on` in the definition";
-            Complaint { hint: hint.to_owned(), ..complaint }.into()
-        }
-        Ok(complaint) => complaint.into(),
-        Err(error) => error,
-    }
 }
 
 /// The next event. Where jobs wait and none runs for long, a person is told where to look.

@@ -27,6 +27,8 @@ struct Job {
     name: String,
     state: State,
     step: u32,
+    /// Whether all that it has so far was taken from an earlier job.
+    is_reused: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,7 @@ impl Progress {
                 Some(Remark::Plain("somebody wants jobs to be tried again".to_owned()))
             }
             execution::Event::Requested(_)
+            | execution::Event::ImagesPinned(_)
             | execution::Event::Completed(_)
             | execution::Event::PlanRequested(_) => None,
         }
@@ -110,7 +113,7 @@ impl Progress {
             let workspace = &queued.workspace;
             let path = if workspace.path.is_empty() { String::new() } else { format!("/{}", workspace.path) };
             let name = inert(&format!("{}{path}", workspace.repository));
-            self.jobs.insert(id, Job { name, state: State::Waiting, step: 0 });
+            self.jobs.insert(id, Job { name, state: State::Waiting, step: 0, is_reused: false });
             return None;
         }
         let job = self.jobs.get_mut(&id)?;
@@ -118,6 +121,11 @@ impl Progress {
             job::Event::Started(_) => State::Running,
             job::Event::StepStarted(step) => {
                 job.step = step.step;
+                job.is_reused = false;
+                State::Running
+            }
+            job::Event::StepsReused(_) => {
+                job.is_reused = true;
                 State::Running
             }
             job::Event::Succeeded(_) => State::Succeeded,
@@ -130,12 +138,17 @@ impl Progress {
             | job::Event::Retried(_)
             | job::Event::Assigned(_) => {
                 job.step = 0;
+                job.is_reused = false;
                 State::Waiting
             }
             _ => return None,
         };
         job.state = state;
-        remark(id, &job.name, event)
+        let remark = remark(id, &job.name, event);
+        match remark {
+            Some(Remark::Good(line)) if job.is_reused => Some(Remark::Good(format!("{line} (reused)"))),
+            other => other,
+        }
     }
 
     /// The jobs that run: each with its repository and its step.
@@ -227,6 +240,7 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use events::id::ExecutionId;
     use serde_json::json;
 
     use super::*;
@@ -267,6 +281,20 @@ mod tests {
             Some(Remark::Good("alpha/lib: changed 1 file +2 −3".to_owned()))
         );
         assert_eq!((progress.ended(), progress.running().count()), (1, 0));
+    }
+
+    #[test]
+    fn a_job_of_which_no_step_ran_says_so() {
+        let mut progress = Progress::default();
+        progress.take(&queued(7, "alpha"));
+        progress.take(&told(7, "started", json!({ "attempt": 1 })));
+        let ids = [ExecutionId::derived(&["e"]).to_string(), JobId::derived(&["j"]).to_string()];
+        let reused = json!({ "attempt": 1, "step": 2, "execution": ids[0], "job": ids[1] });
+        assert_eq!(progress.take(&told(7, "steps_reused", reused)), None);
+        let stat = json!({ "files": 0, "insertions": 0, "deletions": 0 });
+        let end = json!({ "attempt": 1, "patch": null, "diff_stat": stat, "log": log() });
+        let line = "alpha/lib: nothing to change (reused)".to_owned();
+        assert_eq!(progress.take(&told(7, "succeeded", end)), Some(Remark::Good(line)));
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(super) fn rendered(execution: ExecutionId, id: PlanId, ended: Outcome, plan:
     }
     text.push_str(&without("missing", &plan.missing));
     text.push_str(&without("unchanged", &plan.unchanged));
+    if !plan.imports.is_empty() {
+        text.push_str(&format!("\nimports {}\n", counted(plan.imports.len() as u64, "changeset")));
+    }
     text.push_str("\nNext:\n");
     let mut next = vec![format!("patchwave execution show {execution}"), format!("patchwave plan show {id}")];
     if !plan.changeset_specs.nodes.is_empty() {
@@ -64,13 +67,14 @@ mod tests {
     fn a_summary_shows_the_plan_and_what_is_missing() {
         let spec = json!({ "position": 1, "jobId": "job_1", "repository": "alpha", "url": "/a", "baseRef": "refs/heads/main",
             "baseOid": "0", "headRef": "refs/heads/fix/links", "title": "t", "body": "", "message": "m", "author": null,
-            "diffStat": { "files": 2, "insertions": 10, "deletions": 1 } });
+            "fork": true, "publication": "DRAFT", "diffStat": { "files": 2, "insertions": 10, "deletions": 1 } });
         let unchanged: Vec<_> = (0..22)
             .map(|n| json!({ "jobId": null, "repository": format!("r{n}"), "reason": "nothing" }))
             .collect();
         let plan: Plan = serde_json::from_value(
             json!({ "id": "p", "executionId": "e", "state": "CURRENT", "supersededBy": null,
             "createdAt": "", "changesets": 1, "changesetSpecs": { "nodes": [spec] }, "unchanged": unchanged,
+            "imports": [{ "repository": "gamma", "externalId": "7" }],
             "missing": [{ "jobId": "job_2", "repository": "beta\u{7}", "reason": "step 1 ended with 3" }] }),
         )
         .unwrap();
@@ -81,8 +85,8 @@ mod tests {
         let expected = "\
 execution_5 partially failed: a plan of 1 changeset
 
-repository  branch     files   +  −
-alpha       fix/links      2  10  1
+repository  branch     files   +  −  published
+alpha       fix/links      2  10  1  draft, to a fork
 
 missing:
   beta: step 1 ended with 3
@@ -93,6 +97,8 @@ unchanged:
         assert!(text.starts_with(expected), "{text}");
         let end = "  r19: nothing
   and 2 more
+
+imports 1 changeset
 
 Next:
   patchwave execution show execution_5

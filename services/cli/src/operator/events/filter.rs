@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use events::id::{ActionId, ExecutionId, JobId, PlanId, RepositoryId, SecretId};
+use events::id::{ActionId, ExecutionId, JobId, PlanId, PreviewId, RepositoryId, SecretId, TokenId, UserId};
 use events::{Aggregate, subject};
 
 /// What a user gave.
@@ -23,10 +23,13 @@ impl FromStr for Filter {
             JobId::KIND => subject::job_story(text.parse().map_err(wrong)?),
             ActionId::KIND => of(Aggregate::Action(text.parse().map_err(wrong)?)),
             PlanId::KIND => of(Aggregate::Plan(text.parse().map_err(wrong)?)),
+            PreviewId::KIND => of(Aggregate::Preview(text.parse().map_err(wrong)?)),
             SecretId::KIND => of(Aggregate::Secret(text.parse().map_err(wrong)?)),
+            UserId::KIND => of(Aggregate::User(text.parse().map_err(wrong)?)),
+            TokenId::KIND => of(Aggregate::Token(text.parse().map_err(wrong)?)),
             RepositoryId::KIND => of(Aggregate::Repository(text.parse().map_err(wrong)?)),
             _ => {
-                return Err("write a subject, `ev.execution.>` for one, or the id of an execution, job, action, plan, repository or secret".to_owned());
+                return Err("write a subject, `ev.execution.>` for one, or the id of an execution, job, action, plan, preview, repository, secret, user or token".to_owned());
             }
         }))
     }

@@ -1,6 +1,8 @@
-//! `patchwave events`: the log itself, as it was written.
+//! `patchwave events`: the log itself, as it was written, and who follows it.
 
 mod filter;
+mod schema;
+mod subscription;
 mod summary;
 
 use std::collections::VecDeque;
@@ -25,6 +27,14 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Show all events
     Show(Selection),
+    /// Let a service of others follow events; prints what it needs to connect
+    Subscribe(subscription::New),
+    /// Take a subscription away
+    Unsubscribe(subscription::End),
+    /// List the subscriptions, and how far each is
+    Subscriptions(subscription::List),
+    /// Print the JSON Schema of events, or an AsyncAPI document of all
+    Schema(schema::Options),
 }
 
 /// Options of `patchwave events tail`.
@@ -80,6 +90,10 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
     match command {
         Command::Tail(Tail { lines, selection }) => show(&selection, Some(lines), data).await?,
         Command::Show(selection) => show(&selection, None, data).await?,
+        Command::Subscribe(options) => subscription::subscribe(options, data).await?,
+        Command::Unsubscribe(options) => subscription::unsubscribe(options, data).await?,
+        Command::Subscriptions(options) => subscription::list(options, data).await?,
+        Command::Schema(options) => schema::print(&options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,21 +1,24 @@
 //! Building an image from a Dockerfile that is part of the definition.
 //!
-//! Owns what a build may do: what a Dockerfile runs is a stranger's code as a step is, and has the limits and the network of
-//! the job that asks for it. Invariant: nobody gets a network in which a build that was cut off may still run.
+//! Owns what a build may do: what a Dockerfile runs is a stranger's code as a step is, and has the limits and the
+//! network of the job that asks for it; an image that outgrows them is taken away again. Invariant: nobody gets a
+//! network in which a build that was cut off may still run.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bollard::errors::Error;
-use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, EventsOptionsBuilder};
+use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder};
 use bytes::Bytes;
 use events::job::{Failure, LimitName};
 use futures::StreamExt as _;
 use sha2::{Digest as _, Sha256};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::trouble::answer;
 use super::super::{Engine, Grant, Place, Trouble, limits};
 use super::pull;
+use super::size::Growth;
 use crate::limits::reached;
 
 /// How many of the last lines of a failed build are told.
@@ -24,15 +27,20 @@ const LAST_LINES: usize = 20;
 /// The period over which the engine counts processor time, in microseconds.
 const CPU_PERIOD: i32 = 100_000;
 
-/// How long after the end of a build the engine may still be told that the kernel killed something.
-const LATE: Duration = Duration::from_secs(1);
-
 /// What the engine says before it runs a line of the Dockerfile, and then the first part of the container's id.
 const RUNNING: &str = " ---> Running in ";
 
+/// What all images are called that were built here.
+const REPOSITORY: &str = "patchwave-dockerfile";
+
 /// The name of the image that this text makes: the same text is built once.
 pub(super) fn name(text: &str) -> String {
-    format!("patchwave-dockerfile:{}", &hex::encode(Sha256::digest(text))[..32])
+    format!("{REPOSITORY}:{}", &hex::encode(Sha256::digest(text))[..32])
+}
+
+/// Whether an image of this name was built here.
+pub(super) fn is_own(name: &str) -> bool {
+    name.split_once(':').is_some_and(|(repository, _)| repository == REPOSITORY)
 }
 
 /// Builds an image.
@@ -46,7 +54,7 @@ pub(super) async fn build(
     let network = engine.network(grant.place).await.map_err(Trouble::Engine)?;
     let context = context(text)
         .map_err(|error| Trouble::Engine(anyhow::Error::new(error).context("cannot pack the Dockerfile")))?;
-    let began = seconds(SystemTime::now());
+    let began = SystemTime::now();
     let mut running = Running { engine, place: grant.place, is_over: false };
     let parameters = limits::build_parameters(grant.limits).map_err(|error| Trouble::Engine(error.into()))?;
     let docker = engine.docker().clone().with_request_modifier(move |mut request| {
@@ -59,14 +67,25 @@ pub(super) async fn build(
     let mut lines =
         docker.build_image(options(name, &network, grant), None, Some(bollard::body_full(context)));
     let mut said = Said::default();
-    while let Some(line) = lines.next().await {
+    let most = grant.limits.image_bytes;
+    let mut growth = AbortOnDropHandle::new(tokio::spawn(Growth::new(engine, &network, most).reached()));
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line,
+            _ = &mut growth => return Err(too_large(most)),
+        };
         match line {
-            Ok(line) => said.take(&line.stream.unwrap_or_default(), note),
-            Err(error) => {
+            None => break,
+            Some(Ok(line)) => said.take(&line.stream.unwrap_or_default(), note),
+            Some(Err(error)) => {
                 let trouble = said.classify(engine, name, error);
                 running.is_over = !matches!(trouble, Trouble::Engine(_));
                 return Err(match &trouble {
-                    Trouble::User(_) if ran_out_of_memory(engine, &said.containers, &began).await => {
+                    Trouble::User(_)
+                        if engine
+                            .ran_out_of_memory(&said.containers, began..SystemTime::now() + limits::LATE)
+                            .await =>
+                    {
                         out_of_memory(grant)
                     }
                     _ => trouble,
@@ -75,6 +94,11 @@ pub(super) async fn build(
         }
     }
     running.is_over = true;
+    // What a line wrote between two looks is in the image.
+    if engine.bytes_beyond_base(name).await.map_err(Trouble::Engine)? > most {
+        engine.remove_image(name).await.map_err(Trouble::Engine)?;
+        return Err(too_large(most));
+    }
     Ok(())
 }
 
@@ -193,31 +217,11 @@ fn out_of_memory(grant: Grant<'_>) -> Trouble {
     Trouble::User(Failure { message: cannot(&failure.message), ..failure })
 }
 
-/// Whether the kernel killed something in one of these containers for want of memory, as far as the engine noticed. They are
-/// gone; it still knows what happened of late, and may be told of a kill a moment after the end.
-async fn ran_out_of_memory(engine: &Engine, containers: &[String], began: &str) -> bool {
-    let filters = [("type", vec!["container".to_owned()]), ("event", vec!["oom".to_owned()])];
-    let until = seconds(SystemTime::now() + LATE);
-    let options = EventsOptionsBuilder::new().since(began).until(&until).filters(&filters.into()).build();
-    let mut happened = engine.docker().events(Some(options));
-    while let Some(event) = happened.next().await {
-        match event {
-            Ok(event) => {
-                let id = event.actor.and_then(|actor| actor.id).unwrap_or_default();
-                if containers.iter().any(|part| !part.is_empty() && id.starts_with(part)) {
-                    return true;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "it is not known whether a build ran out of memory"),
-        }
-    }
-    false
-}
-
-/// A time as the engine takes it: seconds and nanoseconds.
-fn seconds(time: SystemTime) -> String {
-    let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
+fn too_large(most: u64) -> Trouble {
+    let failure = reached(LimitName::ImageBytes, most);
+    let limit = failure.limit.as_ref().map(ToString::to_string).unwrap_or_default();
+    let why = format!("the image may have {limit} more than the one that it begins with, and became larger");
+    Trouble::User(Failure { message: cannot(&why), ..failure })
 }
 
 #[cfg(test)]

@@ -1,23 +1,31 @@
 //! Images: how a step's image comes to be on the engine.
 //!
-//! Owns pulling and building. Never removes an image. Invariant: whatever many jobs ask for at once is inspected, pulled
-//! or built once, and a container is created from the id that was found, so that a tag which moves meanwhile changes
-//! nothing.
+//! Owns pulling and building. Never removes an image that anybody has used. Invariant: whatever many jobs ask for at
+//! once is inspected, pulled or built once, and a container is created from the id that was found, so that a tag which
+//! moves meanwhile changes nothing.
 
 mod build;
+mod load;
 mod pull;
+mod size;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bollard::query_parameters::RemoveImageOptions;
+use events::image::{ImagePin, is_digest, is_same_repository};
 use events::job::{Failure, FailureKind};
 
 use super::shell::{self, Shell};
 use super::trouble::is;
 use super::{Engine, Grant, ImageSource, Trouble};
 
-/// For how long an image is believed to be there without asking again: an execution's many jobs ask once.
+pub(crate) use load::Loader;
+pub use pull::is_name;
+
+/// For how long an image whose digest is known is believed to be there without asking again: an execution's many jobs ask
+/// once.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// How many sources are remembered; more than that many at once is no case to be fast in.
@@ -28,11 +36,21 @@ const REMEMBERED: usize = 1_000;
 pub(crate) struct Image {
     /// Its id, which is the digest of its configuration.
     pub(crate) id: Arc<str>,
+    /// What registries call it: each `NAME@sha256:…`.
+    repo_digests: Arc<[String]>,
     /// What it has to run scripts with.
     pub(super) shell: Option<Shell>,
 }
 
 impl Image {
+    /// What a name that it was found by means, whatever becomes of the name.
+    pub(crate) fn pin(&self, reference: String) -> ImagePin {
+        let asked = reference.split_once('@').map_or("", |(_, digest)| digest);
+        let known = self.repo_digests.iter().filter(|known| known.ends_with(asked));
+        let digest = known.map(String::as_str).find(|known| is_same_repository(known, &reference));
+        ImagePin { digest: digest.unwrap_or(&self.id).to_owned(), reference }
+    }
+
     /// The shells, or the failure of an image that has none.
     pub(super) fn shell(&self) -> Result<Shell, Trouble> {
         self.shell.ok_or_else(|| {
@@ -104,12 +122,14 @@ impl Engine {
             Err(_) => slot.lock().await,
         };
         if let Some((image, at)) = &slot.ready
-            && at.elapsed() < FRESH
+            && (*at >= asked || (!may_move(source) && at.elapsed() < FRESH))
         {
             return Ok(image.clone());
         }
+        // Whoever has a login may have more luck.
         if let Some((failure, of, at)) = &slot.failed
             && *at >= asked
+            && grant.logins.is_empty()
         {
             return Err(of(failure.clone()));
         }
@@ -117,7 +137,10 @@ impl Engine {
         *slot = match &found {
             Ok(image) => Slot { ready: Some((image.clone(), Instant::now())), failed: None },
             // Whoever waited may have more to use.
-            Err(Trouble::User(failure)) if failure.kind == FailureKind::OutOfMemory => Slot::default(),
+            Err(Trouble::User(Failure { kind: FailureKind::OutOfMemory | FailureKind::Limit, .. })) => {
+                Slot::default()
+            }
+            Err(Trouble::User(_)) if !grant.logins.is_empty() => Slot::default(),
             Err(Trouble::User(failure)) => Slot::failed(failure, Trouble::User),
             Err(Trouble::Registry(failure)) => Slot::failed(failure, Trouble::Registry),
             Err(Trouble::Engine(_)) => Slot::default(),
@@ -138,11 +161,14 @@ impl Engine {
             }
             ImageSource::Dockerfile(text) => build::name(text),
         };
-        let id = match self.present(&name).await? {
-            Some(id) => id,
+        let (id, repo_digests) = match self.present(&name).await? {
+            Some(found) => found,
+            None if is_digest(&name) => return Err(self.lacks(&name)),
             None => {
                 match source {
-                    ImageSource::Reference(reference) => pull::pull(self, reference, note).await?,
+                    ImageSource::Reference(reference) => {
+                        pull::pull(self, (reference, grant.logins), note).await?;
+                    }
                     ImageSource::Dockerfile(text) => {
                         build::build(self, grant, (&name, text), note).await?;
                     }
@@ -161,16 +187,55 @@ impl Engine {
                 shell
             }
         };
-        Ok(Image { id, shell })
+        Ok(Image { id, repo_digests, shell })
     }
 
-    /// The id of an image that the engine has.
-    async fn present(&self, name: &str) -> Result<Option<Arc<str>>, Trouble> {
+    /// What is said where an image is absent that no registry can be asked for.
+    fn lacks(&self, id: &str) -> Trouble {
+        let runner = self.runner();
+        let trouble = Trouble::image(
+            format!(
+                "the host of the runner `{runner}` does not have the image `{id}`, which came from no registry"
+            ),
+            "Put it on the host of each runner with `patchwave image import`, or into a registry that all of them reach.",
+        );
+        match trouble {
+            Trouble::User(failure) => Trouble::Registry(failure),
+            other => other,
+        }
+    }
+
+    /// Removes an image; one that is not there is no error.
+    async fn remove_image(&self, name: &str) -> anyhow::Result<()> {
+        match self.docker().remove_image(name, None::<RemoveImageOptions>, None).await {
+            Err(error) if !is(&error, 404) => Err(self.explain(&format!("remove the image `{name}`"), error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The id of an image that the engine has, and what registries call it.
+    async fn present(&self, name: &str) -> Result<Option<(Arc<str>, Arc<[String]>)>, Trouble> {
         match self.docker().inspect_image(name).await {
-            Ok(found) => Ok(found.id.map(Arc::from)),
+            Ok(found) => Ok(found.id.map(|id| (id.into(), found.repo_digests.unwrap_or_default().into()))),
             Err(error) if is(&error, 404) => Ok(None),
             Err(error) if is(&error, 400) => Err(pull::invalid(name)),
             Err(error) => Err(Trouble::Engine(self.explain(&format!("inspect the image `{name}`"), error))),
         }
+    }
+}
+
+/// Whether a source may mean another image the next time.
+fn may_move(source: &ImageSource) -> bool {
+    match source {
+        ImageSource::Reference(reference) => !reference.contains('@') && !is_digest(reference),
+        ImageSource::Dockerfile(_) => false,
+    }
+}
+
+#[cfg(test)]
+impl Engine {
+    /// Whether the engine has the image of a Dockerfile.
+    pub(super) async fn has_built(&self, text: &str) -> Result<bool, Trouble> {
+        Ok(self.present(&build::name(text)).await?.is_some())
     }
 }

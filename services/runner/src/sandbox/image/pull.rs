@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures::StreamExt as _;
 
 use super::super::trouble::answer;
-use super::super::{Engine, Trouble};
+use super::super::{Engine, Login, Trouble};
 
 /// How often a long download is spoken of.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -19,14 +20,15 @@ const SILENCE: Duration = Duration::from_secs(180);
 
 /// Refuses what is no name of an image before it gets anywhere near a URL.
 pub(super) fn validate(reference: &str) -> Result<(), Trouble> {
+    if is_name(reference) { Ok(()) } else { Err(invalid(reference)) }
+}
+
+/// Whether a text can be the name of an image; whether it is one the engine knows better.
+pub fn is_name(reference: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
     let starts = reference.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let parts = reference.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
-    if starts && parts && reference.len() <= 512 && reference.bytes().all(plain) {
-        Ok(())
-    } else {
-        Err(invalid(reference))
-    }
+    starts && parts && reference.len() <= 512 && reference.bytes().all(plain)
 }
 
 /// The failure of a name that cannot be an image's.
@@ -40,26 +42,30 @@ pub(super) fn invalid(reference: &str) -> Trouble {
 /// Pulls an image.
 pub(super) async fn pull(
     engine: &Engine,
-    reference: &str,
+    (reference, logins): (&str, &[Login]),
     note: &mut (dyn FnMut(String) + Send),
 ) -> Result<(), Trouble> {
-    note(format!("pulling the image {reference}"));
+    let login = logins.iter().find(|login| login.host == host(reference));
+    match login {
+        Some(login) => note(format!("pulling the image {reference} as {}", login.username)),
+        None => note(format!("pulling the image {reference}")),
+    }
     let began = Instant::now();
     // Without a tag the engine would pull all there are.
     let (_, last) = reference.rsplit_once('/').unwrap_or(("", reference));
     let full = if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") };
     let options = CreateImageOptionsBuilder::new().from_image(&full).build();
-    let mut lines = engine.docker().create_image(Some(options), None, None);
+    let mut lines = engine.docker().create_image(Some(options), None, login.map(credentials));
     let mut progress = Progress::new();
     loop {
         let line = match tokio::time::timeout(SILENCE, lines.next()).await {
             Ok(Some(Ok(line))) => line,
-            Ok(Some(Err(error))) => return Err(classify(engine, reference, error)),
+            Ok(Some(Err(error))) => return Err(classify(engine, (reference, login), error)),
             Ok(None) => break,
             Err(_) => return Err(unreachable(reference, "nothing came for three minutes")),
         };
         if let Some(text) = progress.line(line) {
-            note(text);
+            note(format!("{text} ({reference})"));
         }
     }
     note(format!("pulled the image {reference} in {:.1} s", began.elapsed().as_secs_f64()));
@@ -94,20 +100,46 @@ impl Progress {
     }
 }
 
-fn classify(engine: &Engine, reference: &str, error: Error) -> Trouble {
+/// The host of the registry that a name asks.
+fn host(reference: &str) -> &str {
+    match reference.split_once('/') {
+        Some(("index.docker.io", _)) | None => HUB,
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        Some(_) => HUB,
+    }
+}
+
+/// The registry of names that name none.
+const HUB: &str = "docker.io";
+
+fn credentials(login: &Login) -> DockerCredentials {
+    let host = if login.host == HUB { "https://index.docker.io/v1/" } else { &login.host };
+    DockerCredentials {
+        username: Some(login.username.clone()),
+        password: Some(login.password.reveal().to_owned()),
+        serveraddress: Some(host.to_owned()),
+        ..DockerCredentials::default()
+    }
+}
+
+fn classify(engine: &Engine, (reference, login): (&str, Option<&Login>), error: Error) -> Trouble {
     let said = match (&error, answer(&error)) {
         (Error::DockerStreamError { error }, _) => error.clone(),
         (_, Some((_, message))) => message.to_owned(),
         _ => return Trouble::Engine(engine.explain(&format!("pull the image `{reference}`"), error)),
     };
-    match read(reference, &said) {
+    match read_with((reference, login), &said) {
         Some(trouble) => trouble,
         None => Trouble::Engine(engine.explain(&format!("pull the image `{reference}`"), error)),
     }
 }
 
-/// Reads why a pull failed; none if it is the engine's own trouble.
+/// Reads why a pull without a login failed; none if it is the engine's own trouble.
 pub(super) fn read(reference: &str, said: &str) -> Option<Trouble> {
+    read_with((reference, None), said)
+}
+
+fn read_with((reference, login): (&str, Option<&Login>), said: &str) -> Option<Trouble> {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if has(&["no space left on device", "input/output error", "read-only file system"]) {
         return None;
@@ -121,12 +153,22 @@ pub(super) fn read(reference: &str, said: &str) -> Option<Trouble> {
             "Use an image that was built for it.",
         ));
     }
-    if has(&["denied", "unauthorized", "authentication required", "no basic auth"]) {
+    let wants_login = has(&["denied", "unauthorized", "authentication required", "no basic auth"]);
+    if let (Some(Login { host, username, secret, .. }), true) = (login, wants_login) {
+        return Some(Trouble::image(
+            format!("there is no image `{reference}`, or `{host}` does not give it to {username}: {said}"),
+            format!(
+                "Check the name, and the login: set the password again with `patchwave secret set {secret}`, or correct \
+                 `patchwave.registries` in the definition."
+            ),
+        ));
+    }
+    if wants_login {
         return Some(Trouble::image(
             format!("there is no image `{reference}`, or its registry wants a login: {said}"),
             format!(
-                "Check the name. If the image is private, pull it on the runner's host (`docker login`, then \
-                 `docker pull {reference}`): an image that is there is used without asking the registry."
+                "Check the name. If the image is private, give the definition a login in `patchwave.registries`, or pull the \
+                 image on the runner's host (`docker pull {reference}`): one that is there is used without asking the registry."
             ),
         ));
     }
@@ -171,7 +213,7 @@ fn unreachable(reference: &str, said: &str) -> Trouble {
         ),
         format!(
             "Check the network of the runner's host, or put the image there without one: `docker save {reference} -o \
-             image.tar` where it is, then `docker load -i image.tar` on the runner's host. Then run the action again."
+             image.tar` where it is, then `patchwave image import image.tar` on the runner's host. Then run the action again."
         ),
     )
 }
@@ -195,15 +237,29 @@ mod tests {
     }
 
     #[test]
+    fn a_name_says_which_registry_is_asked() {
+        for (name, of) in [
+            ("alpine:3", HUB),
+            ("team/tool", HUB),
+            ("index.docker.io/a/b", HUB),
+            ("docker.io/library/alpine", HUB),
+            ("localhost/a", "localhost"),
+            ("r.example.com:5000/a/b@sha256:00", "r.example.com:5000"),
+        ] {
+            assert_eq!(host(name), of, "{name}");
+        }
+    }
+
+    #[test]
     fn what_the_engine_says_becomes_what_to_do() {
         let unknown = "pull access denied for x, repository does not exist or may require 'docker login': denied: \
                        requested access to the resource is denied";
         let away =
             "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host";
         for (said, hint) in [
-            (unknown, "docker login"),
+            (unknown, "patchwave.registries"),
             ("manifest for x:9 not found: manifest unknown: manifest unknown", "Check the name"),
-            (away, "docker load"),
+            (away, "image import"),
             ("toomanyrequests: You have reached your pull rate limit", "Wait"),
             ("invalid reference format: repository name must be lowercase", "lower case"),
         ] {

@@ -16,7 +16,8 @@ use sha2::{Digest as _, Sha256};
 use super::super::Engine;
 use super::super::trouble::is;
 use super::firewall::Outside;
-use super::rules::Policy;
+use super::rules::{CHAIN, DEVICE, Policy};
+use super::sweep::{HOST, host};
 
 /// Names that go with a runner and its folder. A network device's has at most 15 bytes.
 #[derive(Clone, Debug)]
@@ -30,16 +31,25 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(runner: &str, home: &str) -> Self {
-        let digest = hex::encode(&Sha256::digest(format!("{}:{runner}:{home}", runner.len()))[..6]);
+        Self::of(&hex::encode(&Sha256::digest(format!("{}:{runner}:{home}", runner.len()))[..6]))
+    }
+
+    /// The names that end so.
+    pub(super) fn of(digest: &str) -> Self {
         Self {
             network: format!("patchwave-{digest}"),
-            device: format!("pw-{digest}"),
-            chain: format!("PATCHWAVE-{digest}"),
+            device: format!("{DEVICE}{digest}"),
+            chain: format!("{CHAIN}{digest}"),
             closed: Arc::default(),
         }
     }
 
-    fn outside(&self) -> Outside<'_> {
+    /// Whether the bridge is on this host.
+    pub(super) fn is_here(&self) -> bool {
+        Path::new("/sys/class/net").join(&self.device).exists()
+    }
+
+    pub(super) fn outside(&self) -> Outside<'_> {
         Outside { bridge: &self.device, chain: &self.chain }
     }
 
@@ -92,8 +102,14 @@ impl Engine {
         let option =
             |name: &str, value: &str| (format!("com.docker.network.bridge.{name}"), value.to_owned());
         let wanted = HashMap::from([option("name", &names.device), option("enable_icc", "false")]);
+        let mut labels = self.owner_labels();
+        labels.extend(host().map(|host| (HOST.to_owned(), host)));
         match self.docker().inspect_network(&names.network, None).await {
-            Ok(found) if found.options.as_ref() == Some(&wanted) => return Ok(()),
+            Ok(found)
+                if found.options.as_ref() == Some(&wanted) && found.labels.as_ref() == Some(&labels) =>
+            {
+                return Ok(());
+            }
             Ok(_) => self.remove_bridge(names).await?,
             Err(error) if is(&error, 404) => {}
             Err(error) => return Err(self.explain(doing, error)),
@@ -102,7 +118,7 @@ impl Engine {
             name: names.network.clone(),
             driver: Some("bridge".to_owned()),
             options: Some(wanted),
-            labels: Some(self.owner_labels()),
+            labels: Some(labels),
             ..Default::default()
         };
         self.docker().create_network(request).await.map_err(|error| self.explain(doing, error))?;

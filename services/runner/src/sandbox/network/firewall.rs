@@ -3,6 +3,7 @@
 //! Owns the processes of `iptables`. Never changes a rule that is not its own. Invariant: rules meant for the inside of a
 //! network are never loaded on the host: the network is proven to be the container's first.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
@@ -115,8 +116,11 @@ impl Outside<'_> {
     pub(super) fn open(&self) -> Result<()> {
         let Self { bridge, chain } = self;
         if self.jumps("iptables", chain)? {
-            let without =
-                format!("*mangle\n-D PREROUTING -i {bridge} -j {chain}\n-F {chain}\n-X {chain}\nCOMMIT\n");
+            let without = format!("*mangle\n-D PREROUTING -i {bridge} -j {chain}\nCOMMIT\n");
+            load("iptables-restore", &["--noflush"], &without)?;
+        }
+        if asked("iptables", &["-S", chain])? {
+            let without = format!("*mangle\n-F {chain}\n-X {chain}\nCOMMIT\n");
             load("iptables-restore", &["--noflush"], &without)?;
         }
         if speaks_ipv6() && self.jumps("ip6tables", "DROP")? {
@@ -128,26 +132,39 @@ impl Outside<'_> {
 
     /// Whether what comes from the bridge goes to the target.
     fn jumps(&self, program: &str, target: &str) -> Result<bool> {
-        let mut command = command(program);
-        command.args([
-            "-w",
-            WAIT_SECONDS,
-            "-t",
-            "mangle",
-            "-C",
-            "PREROUTING",
-            "-i",
-            self.bridge,
-            "-j",
-            target,
-        ]);
-        let output = run(command, program, "")?;
-        match output.status.code() {
-            Some(0) => Ok(true),
-            Some(1 | 2) if !denied(&output) => Ok(false),
-            _ => bail!(complaint(program, &output)),
-        }
+        asked(program, &["-C", "PREROUTING", "-i", self.bridge, "-j", target])
     }
+}
+
+/// The ends of the names of all bridges and chains that the host's rules speak of. Blocks.
+///
+/// # Errors
+/// When the rules cannot be listed.
+pub(super) fn digests() -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let families = ["iptables", "ip6tables"].into_iter().take(if speaks_ipv6() { 2 } else { 1 });
+    for program in families {
+        let output = ask(program, &["-S"])?;
+        ensure!(output.status.success(), complaint(program, &output));
+        found.extend(rules::digests(&String::from_utf8_lossy(&output.stdout)));
+    }
+    Ok(found)
+}
+
+/// Whether it is so, as the program says by its exit code.
+fn asked(program: &str, question: &[&str]) -> Result<bool> {
+    let output = ask(program, question)?;
+    match output.status.code() {
+        Some(0) => Ok(true),
+        Some(1 | 2) if !denied(&output) => Ok(false),
+        _ => bail!(complaint(program, &output)),
+    }
+}
+
+fn ask(program: &str, question: &[&str]) -> Result<Output> {
+    let mut command = command(program);
+    command.args(["-w", WAIT_SECONDS, "-t", "mangle"]).args(question);
+    run(command, program, "")
 }
 
 fn load(program: &str, options: &[&str], rules: &str) -> Result<()> {

@@ -7,12 +7,15 @@
 //! To make a network costs the engine more than all the rest of a container: joining one that is there is free.
 
 mod bridge;
+mod claim;
 mod firewall;
 mod program;
 mod rules;
+mod sweep;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
@@ -28,6 +31,7 @@ use super::trouble::is;
 use super::{Engine, Place};
 use crate::reach::{NetworkSettings, Peer, Reach};
 use bridge::Names;
+use claim::Claim;
 use firewall::Inside;
 use rules::Policy;
 
@@ -54,13 +58,17 @@ pub(super) struct Networks {
     names: Names,
     /// The settings with the names looked up.
     policy: OnceCell<Policy>,
+    /// The claim to the names.
+    claim: std::sync::Mutex<Option<Claim>>,
+    /// Whether this process has swept up after others.
+    swept: AtomicBool,
 }
 
 impl Networks {
     pub(super) fn new(settings: NetworkSettings, runner: &str, home: &str) -> Self {
         let names = Names::new(runner, home);
-        let (held, distrusted) = Default::default();
-        Self { held, distrusted, settings, names, policy: OnceCell::new() }
+        let (held, distrusted, policy, claim, swept) = Default::default();
+        Self { held, distrusted, settings, names, policy, claim, swept }
     }
 
     /// Forgets a place's network, because a container could not join it.
@@ -80,6 +88,15 @@ impl Networks {
             held.remove(&place);
         }
         held
+    }
+
+    /// Claims the names. Another process of this runner may have them still: the next look tries again.
+    fn claim(&self) -> Result<()> {
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if claim.is_none() {
+            *claim = claim::claim(&self.names.network).context("cannot claim the networks' name")?;
+        }
+        Ok(())
     }
 
     async fn policy(&self) -> Result<&Policy> {
@@ -118,12 +135,25 @@ impl Engine {
     /// When jobs could reach what they must not, with what to do about it.
     pub(crate) async fn open_networks(&self) -> Result<()> {
         let networks = self.networks();
+        if networks.settings.most > Reach::None {
+            networks.claim()?;
+        }
         if networks.settings.most == Reach::Egress {
             let policy = networks.policy().await?;
             networks.names.close(policy.clone()).await.context(REFUSAL)?;
         }
         if networks.settings.most > Reach::None {
             self.make_bridge(&networks.names).await?;
+        }
+        // Who has no rights over the host's rules has left none there.
+        if networks.settings.most == Reach::Egress
+            && !networks.swept.swap(true, Ordering::SeqCst)
+            && let Err(error) = self.sweep().await
+        {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "what other runners left stays until the next start"
+            );
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! open it. *Outside*, where the network meets the host, it is dropped: also raw packets and runtimes with a network stack
 //! of their own, which know no rules inside. Invariant: nothing goes over IPv6, and nothing to an address of the host's.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -27,6 +28,10 @@ const OUT_OF_REACH: &[&str] = &[
     // The host agent of Azure.
     "168.63.129.16/32",
 ];
+
+/// How the names of bridges and of their chains begin.
+pub(super) const DEVICE: &str = "pw-";
+pub(super) const CHAIN: &str = "PATCHWAVE-";
 
 /// The rules inside for what comes in, and for what stays inside.
 const INSIDE: &str = "*filter
@@ -103,6 +108,18 @@ impl Policy {
     }
 }
 
+/// The ends of the names of all bridges and chains that a host's rules speak of, in the form of `iptables -S`.
+pub(super) fn digests(rules: &str) -> BTreeSet<String> {
+    let ends = rules.split_whitespace().filter_map(|word| {
+        word.strip_prefix(CHAIN).or_else(|| word.strip_prefix(DEVICE)).filter(|end| is_digest(end))
+    });
+    ends.map(str::to_owned).collect()
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The IPv4 addresses of a host, as its kernel lists them in `/proc/net/fib_trie`: a line with the address, and below it
 /// one that says what it is.
 pub(super) fn local_addresses(trie: &str) -> Vec<Ipv4Addr> {
@@ -176,6 +193,14 @@ mod tests {
             let address: Ipv4Addr = address.parse().unwrap();
             assert!(!nets.iter().any(|net| net.contains(&address)), "{address}");
         }
+    }
+
+    #[test]
+    fn chains_and_bridges_are_found_among_the_rules_of_others() {
+        let rules = "-P PREROUTING ACCEPT\n-N PATCHWAVE-0123456789ab\n-N DOCKER-USER\n-N PATCHWAVE-MINE\n\
+                     -A PREROUTING -i pw-0123456789ab -j PATCHWAVE-0123456789ab\n-A PREROUTING -i pw-ba9876543210 -j DROP\n\
+                     -A PREROUTING -i pw-0123456789AB -j DROP\n-A PREROUTING -i pw-0 -j DROP\n";
+        assert_eq!(digests(rules), ["0123456789ab", "ba9876543210"].map(str::to_owned).into());
     }
 
     #[test]

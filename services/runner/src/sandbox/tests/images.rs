@@ -70,7 +70,7 @@ async fn an_image_whose_registry_is_away_is_asked_for_once() {
         let failure = out_of_reach(found);
         assert_eq!(failure.kind, FailureKind::Image);
         assert!(failure.message.contains("127.0.0.1:1/team/tool:9"), "{failure:?}");
-        assert!(failure.hint.contains("docker load"), "{failure:?}");
+        assert!(failure.hint.contains("image import"), "{failure:?}");
     }
     assert_eq!(*notes.lock().unwrap(), ["pulling the image 127.0.0.1:1/team/tool:9"], "pulled once");
     let away = ImageSource::Dockerfile("FROM 127.0.0.1:1/none AS base\n".to_owned());

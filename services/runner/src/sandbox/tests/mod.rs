@@ -45,7 +45,7 @@ const LIMITS: Limits = Limits {
 const PLACE: Place = Place { slot: 0, reach: Reach::None };
 
 /// What they may use.
-const GRANT: Grant<'_> = Grant { place: PLACE, limits: &LIMITS };
+const GRANT: Grant<'_> = Grant { place: PLACE, limits: &LIMITS, logins: &[] };
 
 /// A runner, its engine and one attempt.
 struct World {

@@ -190,6 +190,95 @@ async fn attacks_that_are_let_through_are_seen() {
     }
 }
 
+/// Tries to take hold of a child of its own, and then of each process that it is told of, and says of which it could.
+const TRACER: &str = r#"
+    #define _GNU_SOURCE
+    #include <errno.h>
+    #include <signal.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/ptrace.h>
+    #include <sys/uio.h>
+    #include <unistd.h>
+    static void attack(const char *whom, pid_t process) {
+        char byte;
+        struct iovec here = { &byte, 1 }, there = { (void *)1, 1 };
+        if (ptrace(PTRACE_SEIZE, process, 0, 0) == 0) printf("%s is traced\n", whom);
+        if (process_vm_readv(process, &here, 1, &there, 1, 0) == 1 || errno == EFAULT) printf("%s is read\n", whom);
+    }
+    int main(int count, char **arguments) {
+        pid_t child = fork();
+        if (child == 0) for (;;) pause();
+        attack("a child", child);
+        kill(child, SIGKILL);
+        for (int i = 1; i < count; i++) attack("a stranger", atoi(arguments[i]));
+    }
+"#;
+
+/// The program of [`TRACER`], which needs no library.
+fn tracer(folder: &Path) -> PathBuf {
+    let (source, program) = (folder.join("tracer.c"), folder.join("tracer"));
+    std::fs::write(&source, TRACER).unwrap();
+    let mut compiler = std::process::Command::new("cc");
+    let made = compiler.args(["-static", "-O1", "-o"]).arg(&program).arg(&source).status().unwrap();
+    assert!(made.success());
+    program
+}
+
+/// A process of this host that ends with the test.
+struct Stranger(std::process::Child);
+
+impl Stranger {
+    fn new() -> Self {
+        let mut sleep = std::process::Command::new("sleep");
+        Self(sleep.arg("600").stdout(std::process::Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_step_takes_hold_of_no_process_but_its_own() {
+    let world = World::new().await;
+    let program = tracer(world.dir.path());
+    let stranger = Stranger::new();
+    // A process of another job is a stranger as well.
+    let other = world.idle().await;
+    let found = world.engine.docker().inspect_container(other.id(), None).await.unwrap();
+    let neighbour = found.state.unwrap().pid.unwrap();
+    let script = format!("/tracer {} {neighbour}", stranger.0.id());
+
+    let image = busybox(&world.engine).await;
+    let (files, scratch) = (world.folder("tracers"), world.folder("tracer's"));
+    let read_only_files = [(program.clone(), "/tracer".to_owned())];
+    let spec = world.spec(&image, &files, &scratch, one(&script));
+    let main =
+        world.engine.create(&ContainerSpec { read_only_files: &read_only_files, ..spec }).await.unwrap();
+    let heard = Heard::default();
+    assert_eq!(main.run_main(&mut heard.clone()).await.unwrap(), 0);
+    // The engine lets a step trace what is its own, as debuggers do, and lets it read no memory from outside at all.
+    assert_eq!(heard.text(), "a child is traced\n");
+
+    // The same program where it may do nearly anything.
+    let mount = format!("{}:/tracer:ro", program.display());
+    let open = ["--cap-add=SYS_PTRACE", "--security-opt=seccomp=unconfined", "--pid=host", "--network=none"];
+    let output = std::process::Command::new("docker")
+        .args(["run", "--rm", "--volume", &mount])
+        .args(open)
+        .args(["sandbox-test:busybox", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    drop(stranger);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let twice = "a stranger is traced\na stranger is read\n".repeat(2);
+    assert_eq!(said, format!("a child is traced\na child is read\n{twice}"));
+}
+
 fn harmless(attacks: &str) -> String {
     let harmful = ["sysrq", "core_pattern", "uevent", "date -s", "remount", "insmod", "cgroup"];
     attacks

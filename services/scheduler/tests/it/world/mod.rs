@@ -8,12 +8,15 @@ use events::action::{Definition, Given};
 use events::beat::{RunnerBeat, Running, Stage};
 use events::blob::BlobKind;
 use events::document::Scope;
+use events::enrollment::{self, Enrolled, TokenIssued};
 use events::envelope::{Actor, NewEvent, Origin, Recorded};
 use events::execution::{Reason, Requested, Resolved};
 use events::id::{ActionId, CommandId, ExecutionId, RunnerId};
+use events::image::ImagePin;
 use events::job::{self, DiffStat};
 use events::log::LogEnd;
 use events::report::{Report, What};
+use events::step_cache::StepResult;
 use events::ticket::{Control, Ticket, Workspace};
 use events::{Aggregate, Event, runner};
 use scheduler::{Config, JobLimits};
@@ -66,7 +69,7 @@ impl World {
             sync: Sync::EverySecond,
         };
         let server = Server::start(locate(None).unwrap(), config).await.unwrap();
-        connect(&server, "provisioner").await.provision().await.unwrap();
+        connect(&server, "provisioner").await.provision(&broker::CacheLimits::default()).await.unwrap();
         let gateway = connect(&server, "gateway").await;
         let stop = CancellationToken::new();
         let config = Config {
@@ -85,6 +88,11 @@ impl World {
 
     /// A runner that lives.
     pub(crate) async fn runner(&self, name: &str, slots: u32) -> Fake {
+        self.runner_with(name, slots, &[]).await
+    }
+
+    /// A runner that lives and has these labels.
+    pub(crate) async fn runner_with(&self, name: &str, slots: u32, labels: &[(&str, &str)]) -> Fake {
         let broker = connect(&self.server, &format!("runner-{name}")).await;
         let id: RunnerId = name.parse().unwrap();
         let incarnation = Uuid::now_v7();
@@ -94,7 +102,7 @@ impl World {
             running: Vec::new(),
             pool: runner::DEFAULT_POOL.to_owned(),
             stage: Stage::Working,
-            labels: std::collections::BTreeMap::new(),
+            labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             version: "0".to_owned(),
             trouble: None,
             sealing_key: None,
@@ -146,6 +154,7 @@ impl World {
             definition,
             repositories: Vec::new(),
             reason: Reason::Manual,
+            no_cache: false,
         };
         let event = Event::Execution(requested.into());
         let sequence = Self::append(&self.gateway, id, 0, (Actor::user(user), event)).await;
@@ -157,6 +166,37 @@ impl World {
         let event = Event::Execution(resolved.into());
         Self::append(&self.catalog, id, sequence, (Actor::service("catalog"), event)).await;
         id
+    }
+
+    /// Lets a machine enroll as a runner with a token that says this of it.
+    pub(crate) async fn enroll(&self, runner: &str, pool: &str, labels: &[(&str, &str)]) {
+        let digest = |letter: &str| serde_json::from_value(serde_json::json!(letter.repeat(64))).unwrap();
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let issued = TokenIssued {
+            token_sha256: digest("d"),
+            expires_at: chrono::Utc::now() + chrono::Duration::hours(1),
+            pool: Some(pool.to_owned()),
+            labels: Some(labels),
+        };
+        let enrolled = Enrolled { token_sha256: digest("d"), public_key: "U".to_owned() };
+        let registrar = connect(&self.server, "registrar").await;
+        let mut sequence = 0;
+        for (broker, event) in [
+            (&self.gateway, enrollment::Event::from(issued)),
+            (&registrar, enrollment::Event::from(enrolled)),
+        ] {
+            let origin = Origin {
+                command: CommandId::from_uuid(Uuid::now_v7()),
+                actor: Actor::user("anna"),
+                correlation: runner.to_owned(),
+                causation: None,
+                trace_parent: None,
+            };
+            let aggregate = Aggregate::Enrollment(runner.parse().unwrap());
+            let event =
+                NewEvent { aggregate, event: Event::Enrollment(event), time: chrono::Utc::now(), origin };
+            sequence = broker.append(&event, sequence).await.unwrap().sequence;
+        }
     }
 
     /// Asks a runner to leave, as the gateway does.
@@ -222,10 +262,13 @@ fn workspace(number: usize) -> Workspace {
 }
 
 impl Fake {
-    /// Takes the next ticket and begins.
+    /// Takes the next ticket, begins, and says what its image is.
     pub(crate) async fn begin(&mut self) -> Ticket {
         let ticket = self.ticket().await;
         self.report(&ticket, 1, What::Started).await;
+        let digest = format!("y@sha256:{}", "d".repeat(64));
+        let images = vec![ImagePin { reference: "y".to_owned(), digest }];
+        self.report(&ticket, 2, What::Images { images }).await;
         let running = Running { job: ticket.job, attempt: ticket.attempt };
         self.beat.send_modify(|beat| beat.running.push(running));
         ticket
@@ -240,9 +283,25 @@ impl Fake {
 
     /// Ends an attempt that began.
     pub(crate) async fn succeed(&self, ticket: &Ticket) {
+        self.succeed_with(ticket, Vec::new()).await;
+    }
+
+    /// The same, with what its steps came to.
+    pub(crate) async fn succeed_with(&self, ticket: &Ticket, results: Vec<StepResult>) {
         let sha256 = serde_json::from_value(serde_json::json!("c".repeat(64))).unwrap();
         let log = LogEnd { chunks: 0, bytes: 0, lines: 0, sha256 };
-        self.report(ticket, 2, What::Succeeded { patch: None, diff_stat: DiffStat::default(), log }).await;
+        self.report(
+            ticket,
+            3,
+            What::Succeeded {
+                patch: None,
+                diff_stat: DiffStat::default(),
+                outputs: Default::default(),
+                results,
+                log,
+            },
+        )
+        .await;
         self.beat.send_modify(|beat| beat.running.retain(|one| one.job != ticket.job));
     }
 

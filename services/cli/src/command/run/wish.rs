@@ -1,0 +1,95 @@
+//! What a user wants to run, and over what: the text is sent with the name of its files, and the files where the server lacks
+//! them.
+//!
+//! Owns the order. The server is asked first, because whoever runs an action again has sent its files before.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::definition::{self, Given};
+use super::display::Display;
+use super::files::Files;
+use super::repositories;
+use crate::client::{Client, ServerOption};
+use crate::command::fresh;
+use crate::data_dir::DataDirOption;
+use crate::failure::Complaint;
+
+/// Options that say it.
+#[derive(Args, Clone, Debug)]
+pub(in crate::command) struct Wish {
+    /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
+    file: PathBuf,
+
+    /// A repository to run over: a path or a clone URL; repeat it for several
+    #[arg(long = "repo", value_name = "PATH_OR_URL")]
+    repositories: Vec<String>,
+
+    /// Run over every git repository right below this folder
+    #[arg(long, value_name = "DIR")]
+    repos_from: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerOption,
+
+    #[command(flatten)]
+    given: Given,
+}
+
+impl Wish {
+    /// Clone URLs and absolute paths; none: what the definition says.
+    pub(in crate::command) fn locations(&self) -> anyhow::Result<Vec<String>> {
+        repositories::locations(&self.repositories, self.repos_from.as_deref())
+    }
+
+    pub(in crate::command) fn client(&self, data: &DataDirOption) -> anyhow::Result<Client> {
+        Client::new(&self.server, data)
+    }
+
+    /// Sends the definition, with what it mounts, to a mutation that takes it with `more` beside it.
+    pub(in crate::command) async fn send<T: DeserializeOwned>(
+        &self,
+        client: &Client,
+        (mutation, more): (&str, Value),
+        display: &Display,
+    ) -> anyhow::Result<T> {
+        let definition = definition::read(&self.file)?;
+        let files = Files::pack(client, &self.file, (&definition, &self.given), display).await?;
+        let mut input = more;
+        input["fileName"] = definition.file_name.into();
+        input["source"] = definition.source.into();
+        input["mutationId"] = fresh().into();
+        if let Some(given) = self.given.any() {
+            input["given"] = serde_json::to_value(given)?;
+        }
+        if let Some(files) = &files {
+            let blob = files.blob();
+            input["files"] = json!({ "sha256": blob.sha256, "size": blob.size });
+        }
+        let variables = json!({ "input": input });
+        let sent = client.mutate(mutation, &variables).await;
+        let (Some(files), Err(error)) = (&files, &sent) else { return sent };
+        let code = error.downcast_ref::<Complaint>().and_then(|complaint| complaint.code.as_deref());
+        if code != Some("files-missing") {
+            return sent;
+        }
+        files.send(client, display).await?;
+        client.mutate(mutation, &variables).await
+    }
+}
+
+/// The gateway does not know how this program takes repositories.
+pub(in crate::command) fn say_how_to_name_repositories(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Complaint>() {
+        Ok(complaint) if complaint.code.as_deref() == Some("no-repositories") => {
+            let hint =
+                "name them with --repo PATH_OR_URL or --repos-from DIR, or under `on` in the definition";
+            Complaint { hint: hint.to_owned(), ..complaint }.into()
+        }
+        Ok(complaint) => complaint.into(),
+        Err(error) => error,
+    }
+}

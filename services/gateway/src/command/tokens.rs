@@ -1,0 +1,165 @@
+//! Tokens: made, shown once and revoked; and the ones that come of signing in.
+//!
+//! Owns how long one is worth something. A token is made by somebody who signed in, never by another token: whoever steals
+//! one cannot make it outlive its end.
+
+use broker::sealing::Plain;
+use chrono::Duration;
+use events::envelope::Recorded;
+use events::id::TokenId;
+use events::rejection::Code;
+use events::token::{self, Issued, TokenKind};
+use events::user::{LOCAL, Role, UserName};
+use events::{Aggregate, Event, Timestamp};
+
+use super::{Commands, Done, Request, now};
+use crate::access::{Token, Via};
+use crate::fault::Fault;
+
+/// How long somebody stays signed in.
+const SESSION: Duration = Duration::hours(12);
+
+/// The most days of an access token.
+const MAX_DAYS: i32 = 366;
+
+/// The longest name of a token.
+const NAME_CHARACTERS: usize = 100;
+
+/// What a token is to be for.
+#[derive(Debug)]
+pub(crate) struct TokenWanted {
+    /// What its user calls it.
+    pub(crate) name: String,
+    /// Whose it is; absent: whoever asks.
+    pub(crate) user: Option<UserName>,
+    /// The most that it may do; absent: what whoever asks may do.
+    pub(crate) role: Option<Role>,
+    /// For how many days.
+    pub(crate) days: i32,
+}
+
+/// A token, which is shown once.
+#[derive(Debug)]
+pub(crate) struct NewToken {
+    /// The whole of it.
+    pub(crate) token: Token,
+    /// Where it is, and stands in the log.
+    pub(crate) done: Done,
+    /// Until when it is worth something.
+    pub(crate) expires_at: Timestamp,
+}
+
+impl Commands {
+    /// Makes an access token.
+    pub(crate) async fn create_token(&self, wanted: TokenWanted) -> Result<NewToken, Fault> {
+        let TokenWanted { name, user, role, days } = wanted;
+        let user = match user {
+            Some(user) => user,
+            None => self.own_name()?,
+        };
+        self.caller.check_for(user.as_str(), "createToken")?;
+        if matches!(self.caller.via, Via::Token(TokenKind::Access, _)) {
+            let hint = "Sign in for that: `patchwave login`.";
+            return Err(Fault::new(Code::Forbidden, "a token makes no other tokens", hint));
+        }
+        if !(1..=MAX_DAYS).contains(&days) {
+            let hint = format!("Give 1 to {MAX_DAYS} days.");
+            return Err(Fault::invalid(format!("a token cannot be good for {days} days"), hint));
+        }
+        if name.trim().is_empty() || name.chars().count() > NAME_CHARACTERS || name.contains(char::is_control)
+        {
+            let hint =
+                format!("Say in 1 to {NAME_CHARACTERS} characters what it is for, `nightly build` say.");
+            return Err(Fault::invalid("the token's name is none", hint));
+        }
+        let role = role.unwrap_or(self.caller.role);
+        if role > self.caller.role {
+            let message =
+                format!("a token of the role {role} needs that role; here it is {}", self.caller.role);
+            return Err(Fault::new(Code::Forbidden, message, "Ask for a token that may do less."));
+        }
+        if self.user(&user).await?.role.is_none() {
+            let hint = "`patchwave user list` shows the users there are.";
+            return Err(Fault::new(Code::NotFound, format!("there is no user `{user}`"), hint));
+        }
+        let request = self.request("createToken", None)?;
+        let wanted = Wanted { user, name, kind: TokenKind::Access, role, lasts: Duration::days(days.into()) };
+        self.bounded(&request, self.issue(&request, wanted)).await
+    }
+
+    /// Makes a session of whoever knows the password; nothing: the name or the password is another one.
+    pub(crate) async fn sign_in(&self, password: Plain) -> Result<Option<(NewToken, Role)>, Fault> {
+        let request = self.request("signIn", None)?;
+        let work = async {
+            // The log is asked, not the projection: a password that was changed is worth nothing from then on.
+            let user = match self.caller.name.parse::<UserName>() {
+                Ok(name) => Some((self.user(&name).await?, name)),
+                Err(_) => None,
+            };
+            let known = user.as_ref().and_then(|(user, _)| user.password.as_ref());
+            let right = self.passwords.verify(password, known).await?;
+            let Some((Some(role), name)) = user.map(|(user, name)| (user.role, name)).filter(|_| right)
+            else {
+                return Ok(None);
+            };
+            let (kind, lasts) = (TokenKind::Session, SESSION);
+            let wanted = Wanted { user: name, name: "signed in".to_owned(), kind, role, lasts };
+            Ok(Some((self.issue(&request, wanted).await?, role)))
+        };
+        self.bounded(&request, work).await
+    }
+
+    /// Takes a token's worth away.
+    pub(crate) async fn revoke_token(&self, id: TokenId, mutation_id: Option<&str>) -> Result<Done, Fault> {
+        let request = self.request("revokeToken", mutation_id)?;
+        let work = async {
+            let issued = fold(&self.broker.history(&Aggregate::Token(id)).await?).issued;
+            // Whoever may not revoke it is not told whether there is one.
+            let owner = issued.as_ref().map_or("", |issued| issued.user.as_str());
+            self.caller.check_for(owner, "revokeToken")?;
+            let (origin, aggregate) = (request.origin(id.to_string()), Aggregate::Token(id));
+            let decided = self.once(&origin, &aggregate, |history| {
+                Ok(token::decide(&fold(history), token::Command::Revoke)?.map(Event::Token))
+            });
+            Ok(Done { id: id.to_string(), sequence: decided.await?.sequence })
+        };
+        self.bounded(&request, work).await
+    }
+
+    /// Whoever asks, as a user.
+    pub(crate) fn own_name(&self) -> Result<UserName, Fault> {
+        self.caller.name.parse().map_err(|_| {
+            let message = format!("`{LOCAL}` is whoever may read the data directory, and no user");
+            Fault::invalid(message, "Name a user: `--user NAME`.")
+        })
+    }
+
+    async fn issue(&self, request: &Request<'_>, wanted: Wanted) -> Result<NewToken, Fault> {
+        let Wanted { user, name, kind, role, lasts } = wanted;
+        let token = Token::random().map_err(Fault::ours)?;
+        let token_sha256 = token.sha256();
+        let (id, expires_at) = (TokenId::of(&token_sha256), now() + lasts);
+        let command = token::Command::Issue(Issued { user, name, kind, token_sha256, role, expires_at });
+        let (origin, aggregate) = (request.origin(id.to_string()), Aggregate::Token(id));
+        let decided = self.broker.decide(&aggregate, &origin, now(), |history| {
+            Ok(token::decide(&fold(history), command.clone())?.map(Event::Token))
+        });
+        let sequence = decided.await?.sequence;
+        Ok(NewToken { token, done: Done { id: id.to_string(), sequence }, expires_at })
+    }
+}
+
+struct Wanted {
+    user: UserName,
+    name: String,
+    kind: TokenKind,
+    role: Role,
+    lasts: Duration,
+}
+
+fn fold(history: &[Recorded]) -> token::Token {
+    history.iter().fold(token::Token::default(), |token, recorded| match &recorded.event {
+        Event::Token(event) => token::evolve(token, event),
+        _ => token,
+    })
+}

@@ -1,0 +1,112 @@
+//! Pages: the two forms that a browser needs before it can sign in.
+//!
+//! Owns their text. Each is whole in itself, without scripts and without anything from elsewhere; the policy that is sent
+//! with it allows nothing more. What a request brought is written so that it cannot become markup.
+
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse as _, Response};
+use data_encoding::BASE64;
+use sha2::{Digest as _, Sha256};
+
+use crate::access::Caller;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:24rem;margin:4rem auto;padding:0 1rem}\
+                     label{display:block;margin-top:1rem}input{font:inherit;width:100%;box-sizing:border-box}\
+                     button{font:inherit;margin-top:1.5rem}[role=alert]{color:#b00020}";
+
+/// The form to sign in with.
+pub(super) fn sign_in(why: Option<&str>) -> Response {
+    let body = format!(
+        "<h1>Patchwave</h1>{}<form method=\"post\" action=\"/signin\">{NAME}\
+         <label>Password<input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label>\
+         <button>Sign in</button></form>",
+        alert(why),
+    );
+    page("Sign in", &body)
+}
+
+/// What whoever signed in sees.
+pub(super) fn signed_in(caller: &Caller) -> Response {
+    let body = format!(
+        "<h1>Patchwave</h1><p>Signed in as {} ({}).</p><form method=\"post\" action=\"/signout\">\
+         <button>Sign out</button></form>",
+        escaped(&caller.name),
+        caller.role
+    );
+    page("Signed in", &body)
+}
+
+/// The form that makes the first administrator.
+pub(super) fn setup(token: &str, why: Option<&str>) -> Response {
+    let body = format!(
+        "<h1>Patchwave</h1><p>There are no users yet. Make the first administrator.</p>{}\
+         <form method=\"post\" action=\"/setup\"><input type=\"hidden\" name=\"token\" value=\"{}\">{NAME}\
+         <label>Password, 12 characters at least<input name=\"password\" type=\"password\" minlength=\"12\" \
+         autocomplete=\"new-password\" required></label><button>Create</button></form>",
+        alert(why),
+        escaped(token),
+    );
+    page("First administrator", &body)
+}
+
+/// What the first administrator sees.
+pub(super) fn set_up(name: &str) -> Response {
+    let body = format!(
+        "<h1>Patchwave</h1><p>{} is the administrator.</p><p><a href=\"/signin\">Sign in</a>, or \
+         <code>patchwave login</code>.</p>",
+        escaped(name)
+    );
+    page("First administrator", &body)
+}
+
+const NAME: &str = "<label>Name<input name=\"name\" autocomplete=\"username\" maxlength=\"64\" \
+                    pattern=\"[a-z0-9\\-._@]+\" autocapitalize=\"none\" required autofocus></label>";
+
+fn alert(why: Option<&str>) -> String {
+    why.map(|why| format!("<p role=\"alert\">{}</p>", escaped(why))).unwrap_or_default()
+}
+
+fn page(title: &str, body: &str) -> Response {
+    let html = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{title} · Patchwave</title><style>{STYLE}</style></head>\
+         <body>{body}</body></html>"
+    );
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        BASE64.encode(&Sha256::digest(STYLE))
+    );
+    let headers: [(HeaderName, String); 3] = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        // The link of the first page holds a token.
+        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+    ];
+    (headers, html).into_response()
+}
+
+/// A text that is shown as it is.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn what_a_request_brings_cannot_become_markup() {
+        assert_eq!(escaped("<a b='\"&'>"), "&lt;a b=&#39;&quot;&amp;&#39;&gt;");
+    }
+}

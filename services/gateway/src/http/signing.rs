@@ -1,0 +1,239 @@
+//! Signing in and out, and the page of the first administrator.
+//!
+//! Owns what such requests look like. A form brings a browser a session in a cookie; JSON brings a program a token in the
+//! answer, and no cookie. Invariant: an attempt is counted before it is tried.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, Extension, Form, FromRequest as _, Json, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use broker::sealing::Plain;
+use events::rejection::Code;
+use events::token::TokenKind;
+use events::user::{InvalidUserName, Role, UserName};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::answer::refuse;
+use super::{Gateway, identify, page};
+use crate::access::{COOKIE, Caller, Via, digest};
+use crate::command::NewUserToken;
+use crate::fault::Fault;
+
+/// A name and a password.
+#[derive(Deserialize)]
+struct Credentials {
+    name: String,
+    password: String,
+}
+
+/// What the page of the first administrator sends.
+#[derive(Deserialize)]
+struct Setup {
+    token: String,
+    name: String,
+    password: String,
+}
+
+/// What its link brings.
+#[derive(Deserialize)]
+pub(super) struct Link {
+    #[serde(default)]
+    token: String,
+}
+
+/// `GET /signin`
+pub(super) async fn form(State(gateway): State<Gateway>) -> Response {
+    match only_with_users(&gateway) {
+        Ok(()) => page::sign_in(None),
+        Err(fault) => fault.into_response(),
+    }
+}
+
+/// `POST /signin`
+pub(super) async fn sign_in(
+    State(gateway): State<Gateway>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let json = is_json(&headers);
+    match try_sign_in(&gateway, client, request).await {
+        Ok((token, caller)) if json => Json(json!({
+            "token": token.token.reveal(), "name": caller.name, "role": caller.role,
+            "expiresAt": token.expires_at.to_rfc3339(),
+        }))
+        .into_response(),
+        Ok((token, caller)) => {
+            let cookie = cookie(token.token.reveal(), secure(&gateway, &headers));
+            ([(header::SET_COOKIE, cookie)], page::signed_in(&caller)).into_response()
+        }
+        Err(refused) if json => refused,
+        Err(refused) => {
+            let status = refused.status();
+            let why = match status {
+                StatusCode::UNAUTHORIZED => "The name or the password is another one.",
+                StatusCode::TOO_MANY_REQUESTS => "There were too many attempts: wait a moment.",
+                _ => return refused,
+            };
+            let mut response = (status, page::sign_in(Some(why))).into_response();
+            if let Some(wait) = refused.headers().get(header::RETRY_AFTER) {
+                response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
+            }
+            response
+        }
+    }
+}
+
+async fn try_sign_in(
+    gateway: &Gateway,
+    client: SocketAddr,
+    request: Request,
+) -> Result<(NewUserToken, Caller), Response> {
+    let refused = |fault: Fault| fault.into_response();
+    only_with_users(gateway).map_err(refused)?;
+    let Credentials { name, password } = read(request).await?;
+    let password = Plain::new(password);
+    if let Err(wait) = gateway.access.throttle.admit(&name, client.ip(), Instant::now()) {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let fault = Fault::new(
+            Code::TooManyAttempts,
+            "there were too many attempts at signing in",
+            format!("Try again in {seconds} s."),
+        );
+        let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &fault);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        return Err(response);
+    }
+    // Until it is known to be right, a name is worth nothing.
+    let commands = gateway.commands(Caller::signing_in(name.clone(), Role::Viewer));
+    let signed_in = commands.sign_in(password).await.map_err(refused)?;
+    let Some((token, role)) = signed_in else {
+        let fault = Fault::new(
+            Code::Unauthenticated,
+            "the name or the password is another one",
+            "An administrator can set another password: `patchwave user password NAME`.",
+        );
+        return Err(identify::unknown(&fault));
+    };
+    gateway.access.throttle.succeeded(&name, client.ip());
+    gateway.projection.reach(token.done.sequence).await.map_err(refused)?;
+    Ok((token, Caller::signing_in(name, role)))
+}
+
+/// `POST /signout`
+pub(super) async fn sign_out(
+    State(gateway): State<Gateway>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Result<Response, Fault> {
+    // A program's token outlives the one who used it here.
+    if let Via::Token(TokenKind::Session, id) = caller.via {
+        let done = gateway.commands(caller).revoke_token(id, None).await?;
+        gateway.projection.reach(done.sequence).await?;
+    }
+    let gone = format!("{}; Max-Age=0", cookie("", secure(&gateway, &headers)));
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
+}
+
+/// `GET /setup?token=…`
+pub(super) async fn setup_form(
+    State(gateway): State<Gateway>,
+    Query(Link { token }): Query<Link>,
+) -> Result<Response, Fault> {
+    only_with_users(&gateway)?;
+    check_link(&gateway, &token).await?;
+    Ok(page::setup(&token, None))
+}
+
+/// `POST /setup`
+pub(super) async fn setup(State(gateway): State<Gateway>, request: Request) -> Response {
+    let refused = |fault: Fault| fault.into_response();
+    if let Err(fault) = only_with_users(&gateway) {
+        return refused(fault);
+    }
+    let Setup { token, name, password } = match read(request).await {
+        Ok(setup) => setup,
+        Err(refused) => return refused,
+    };
+    if let Err(fault) = check_link(&gateway, &token).await {
+        return refused(fault);
+    }
+    let name = name.parse::<UserName>().map_err(|error: InvalidUserName| {
+        Fault::new(
+            Code::InvalidName,
+            error.to_string(),
+            "Take the name from your address, `anna@example.org` say.",
+        )
+    });
+    let created = async {
+        let name = name?;
+        let commands = gateway.commands(Caller::signing_in(name.to_string(), Role::Admin));
+        let done = commands.create_first_admin(name.clone(), Plain::new(password)).await?;
+        // Whoever is told that there is a user can sign in.
+        gateway.projection.reach(done.sequence).await?;
+        Ok(name)
+    };
+    match created.await {
+        Ok(name) => page::set_up(name.as_str()),
+        Err(Fault::Rejected { rejection, .. })
+            if matches!(rejection.code, Code::InvalidName | Code::InvalidPassword) =>
+        {
+            (StatusCode::BAD_REQUEST, page::setup(&token, Some(&rejection.message))).into_response()
+        }
+        Err(fault) => refused(fault),
+    }
+}
+
+/// The link of this process is good until there is a user, and then never again.
+async fn check_link(gateway: &Gateway, token: &str) -> Result<(), Fault> {
+    let good = digest(token) == *gateway.access.setup;
+    if good && gateway.access.nobody_yet().await? {
+        return Ok(());
+    }
+    let hint =
+        "The gateway's log has a link at each start until there is a user; after that, sign in at `/signin`.";
+    Err(Fault::new(Code::NotFound, "this link is not good, or not any more", hint))
+}
+
+fn only_with_users(gateway: &Gateway) -> Result<(), Fault> {
+    if gateway.access.has_users() {
+        return Ok(());
+    }
+    let hint = "Start the gateway with `--auth users` to tell users apart.";
+    Err(Fault::new(Code::NotFound, "this gateway knows no users: everybody may do everything", hint))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// Reads a form or JSON.
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
+    let unreadable = |why: String| {
+        let hint = "Send `name` and `password`, as JSON or as a form.";
+        Fault::invalid(format!("the request cannot be read: {why}"), hint).into_response()
+    };
+    if is_json(request.headers()) {
+        let read = Json::<T>::from_request(request, &()).await;
+        read.map(|Json(value)| value).map_err(|error| unreadable(error.body_text()))
+    } else {
+        let read = Form::<T>::from_request(request, &()).await;
+        read.map(|Form(value)| value).map_err(|error| unreadable(error.body_text()))
+    }
+}
+
+/// Whether the browser reaches us by TLS, or may only do so: everywhere but on its own machine.
+fn secure(gateway: &Gateway, headers: &HeaderMap) -> bool {
+    !gateway.loopback || headers.get("x-forwarded-proto").is_some_and(|value| value == "https")
+}
+
+/// A cookie that no script reads and no other site sends.
+fn cookie(value: &str, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}")
+}
