@@ -29,6 +29,9 @@ const USER: &str = "door";
 /// Where nats-server asks.
 const KNOCKS: &str = "$SYS.REQ.USER.AUTH";
 
+/// Where the server says who is connected.
+const CONNECTIONS: &str = "$SYS.REQ.SERVER.PING.CONNZ";
+
 /// The account into which runners are let.
 const RUNNERS: &str = "RUNNERS";
 
@@ -141,8 +144,12 @@ impl Door {
         let proof = keys.own.proof();
         let config = Config { user: USER.to_owned(), role: USER.to_owned(), proof, ..registrar.clone() };
         let client = connect_plainly(&config).await?;
-        let knocks = client.subscribe(KNOCKS).await.map_err(refused("take the door's subscription"))?;
-        Ok(Self { client, knocks, keys })
+        let what = "take the door's subscription";
+        let knocks = client.subscribe(KNOCKS).await.map_err(refused(what))?;
+        let door = Self { client, knocks, keys };
+        // Until the server has the subscription, it turns away whoever knocks. It answers in order, so it has it then.
+        door.ask(CONNECTIONS.to_owned(), &json!({ "limit": 1 }), what).await?;
+        Ok(door)
     }
 
     /// Waits for the next who proves a key or names a subscription. Turns away whoever does neither. Safe to cancel.
@@ -236,7 +243,7 @@ impl Door {
     /// When the server does not answer.
     pub async fn cut(&self, runner: &RunnerId) -> Result<usize, DoorError> {
         let question = json!({ "auth": true, "acc": RUNNERS, "user": runner_user(runner) });
-        let list = self.ask("$SYS.REQ.SERVER.PING.CONNZ".to_owned(), &question, "list connections").await?;
+        let list = self.ask(CONNECTIONS.to_owned(), &question, "list connections").await?;
         let server = list["server"]["id"].as_str().unwrap_or_default().to_owned();
         let connections = list["data"]["connections"].as_array().cloned().unwrap_or_default();
         for connection in &connections {
