@@ -76,11 +76,10 @@ async fn store(
 
 /// A file that has the place of a folder of another share's file.
 fn clash<'t>(sections: &'t [Section], shares: &[Share]) -> Option<(&'t str, &'t str)> {
-    let paths = |share: &Share| share.paths.iter().map(|at| sections[*at].path.as_str()).collect::<Vec<_>>();
-    let shares: Vec<Vec<&str>> = shares.iter().map(paths).collect();
-    let places =
-        shares.iter().enumerate().flat_map(|(share, paths)| paths.iter().map(move |path| (*path, share)));
-    let places: BTreeMap<&str, usize> = places.collect();
+    let mut places = BTreeMap::new();
+    for (number, share) in shares.iter().enumerate() {
+        places.extend(share.paths.iter().map(|at| (sections[*at].path.as_str(), number)));
+    }
     let mut below = places.iter().flat_map(|(path, share)| {
         path.match_indices('/').map(move |(slash, _)| (&path[..slash], *path, *share))
     });
