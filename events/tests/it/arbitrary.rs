@@ -1,6 +1,7 @@
 //! Random values of the language: small ranges where values should meet, whole ranges where they should hurt.
 
 mod job;
+mod people;
 
 use std::collections::BTreeMap;
 
@@ -17,14 +18,13 @@ use events::job::{Failure, FailureKind, Limit, LimitName};
 use events::log::LogEnd;
 use events::secret::{self, Scope, Sealed, SecretName, SecretVersion};
 use events::ticket::Workspace;
-use events::token::{self, TokenKind};
-use events::user::{self, PasswordRef, Role, UserName};
-use events::{Aggregate, Event, Timestamp, enrollment, plan, preview, repository, runner, sealing_key};
+use events::{Aggregate, Event, enrollment, plan, preview, repository, runner, sealing_key};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 use uuid::Uuid;
 
 pub(crate) use job::{job_command, job_event};
+pub(crate) use people::{token_command, token_event, user_command, user_event};
 
 /// Numbers that meet, and now and then one from the edge of the range.
 pub(crate) fn number() -> impl Strategy<Value = u32> + Clone {
@@ -419,70 +419,6 @@ pub(crate) fn sealing_key_event() -> impl Strategy<Value = sealing_key::Event> {
 /// Any command to the sealing key.
 pub(crate) fn sealing_key_command() -> impl Strategy<Value = sealing_key::Command> {
     text().prop_map(|public_key| sealing_key::Command::Announce { public_key })
-}
-
-fn user_name() -> impl Strategy<Value = UserName> {
-    "[ab]|[a-z0-9._@-]{1,64}".prop_filter_map("a name", |name| name.parse().ok())
-}
-
-fn role() -> impl Strategy<Value = Role> {
-    sample::select(Role::ALL.to_vec())
-}
-
-fn password() -> impl Strategy<Value = PasswordRef> {
-    (sha256(), any::<u64>()).prop_map(|(sha256, size)| PasswordRef { sha256, size })
-}
-
-fn created() -> impl Strategy<Value = user::Created> {
-    (user_name(), role(), option::of(password())).prop_map(|(name, role, password)| user::Created {
-        name,
-        role,
-        password,
-    })
-}
-
-/// Any event of a user.
-pub(crate) fn user_event() -> impl Strategy<Value = user::Event> {
-    prop_oneof![
-        3 => created().prop_map(Into::into),
-        1 => role().prop_map(|role| user::RoleChanged { role }.into()),
-        1 => password().prop_map(|password| user::PasswordSet { password }.into()),
-        1 => Just(user::Removed {}.into()),
-    ]
-}
-
-/// Any command to a user.
-pub(crate) fn user_command() -> impl Strategy<Value = user::Command> {
-    prop_oneof![
-        3 => created().prop_map(user::Command::Create),
-        1 => role().prop_map(user::Command::ChangeRole),
-        1 => password().prop_map(user::Command::SetPassword),
-        1 => Just(user::Command::Remove),
-    ]
-}
-
-fn issued() -> impl Strategy<Value = token::Issued> {
-    let kind = sample::select(vec![TokenKind::Access, TokenKind::Session]);
-    (user_name(), text(), kind, sha256(), role(), 0..4i64).prop_map(
-        |(user, name, kind, token_sha256, role, hours)| token::Issued {
-            user,
-            name,
-            kind,
-            token_sha256,
-            role,
-            expires_at: Timestamp::from_timestamp(hours * 3_600, 0).unwrap(),
-        },
-    )
-}
-
-/// Any event of a token.
-pub(crate) fn token_event() -> impl Strategy<Value = token::Event> {
-    prop_oneof![3 => issued().prop_map(Into::into), 1 => Just(token::Revoked {}.into())]
-}
-
-/// Any command to a token.
-pub(crate) fn token_command() -> impl Strategy<Value = token::Command> {
-    prop_oneof![2 => issued().prop_map(token::Command::Issue), 1 => Just(token::Command::Revoke)]
 }
 
 /// Any event with an aggregate that it may belong to.
