@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Show all events
     Show(Selection),
-    /// Let a service of others follow events; prints what it needs to connect
+    /// Let a service of others follow events, those from now on unless told otherwise; prints what it needs to connect
     Subscribe(subscription::New),
     /// Take a subscription away
     Unsubscribe(subscription::End),
@@ -55,13 +55,8 @@ pub(crate) struct Selection {
     #[arg(value_name = "FILTER")]
     filters: Vec<Filter>,
 
-    /// Begin with this sequence
-    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(u64).range(1..))]
-    from: Option<u64>,
-
-    /// Begin at this time: RFC 3339, or as long ago as 10m, 2h, 7d
-    #[arg(long, value_name = "TIME", conflicts_with = "from", value_parser = since)]
-    since: Option<Timestamp>,
+    #[command(flatten)]
+    beginning: Beginning,
 
     /// Stay and show what happens
     #[arg(short, long)]
@@ -73,6 +68,26 @@ pub(crate) struct Selection {
 
     #[command(flatten)]
     operator: OperatorOptions,
+}
+
+/// Where in the log to begin.
+#[derive(Args, Clone, Debug)]
+struct Beginning {
+    /// Begin with this sequence; the first is 1
+    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(u64).range(1..))]
+    from: Option<u64>,
+
+    /// Begin at this time: RFC 3339, or as long ago as 10m, 2h, 7d
+    #[arg(long, value_name = "TIME", conflicts_with = "from", value_parser = since)]
+    since: Option<Timestamp>,
+}
+
+impl Beginning {
+    /// Where to begin, if that was said.
+    fn start(&self) -> Option<Start> {
+        let from = self.from.map(|sequence| Start::After(sequence - 1));
+        from.or_else(|| self.since.map(Start::Time))
+    }
 }
 
 fn since(text: &str) -> Result<Timestamp, String> {
@@ -102,10 +117,9 @@ async fn show(selection: &Selection, last: Option<usize>, data: &DataDirOption) 
     let broker = selection.operator.connect(data).await?;
     let filters = filter::subjects(&selection.filters);
     let end = broker.last_sequence().await.context("the end of the log")?;
-    let (start, mut held) = match (selection.from, selection.since) {
-        (Some(sequence), _) => (Start::After(sequence - 1), Held::nothing()),
-        (None, Some(time)) => (Start::Time(time), Held::nothing()),
-        (None, None) => beginning(last, end, selection.filters.is_empty()),
+    let (start, mut held) = match selection.beginning.start() {
+        Some(start) => (start, Held::nothing()),
+        None => beginning(last, end, selection.filters.is_empty()),
     };
     read(&broker, &filters, start, &mut held, selection, end).await
 }

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use broker::{Credentials, Start, Subscribe, SubscriptionError, SubscriptionName};
+use broker::{Credentials, Subscribe, SubscriptionError, SubscriptionName};
 use clap::Args;
-use events::Timestamp;
 use serde::Serialize;
 
+use super::Beginning;
 use super::filter::{self, Filter};
-use super::since;
 use crate::data_dir::DataDirOption;
 use crate::failure::Complaint;
 use crate::operator::OperatorOptions;
@@ -25,13 +24,8 @@ pub(crate) struct New {
     #[arg(value_name = "FILTER")]
     filters: Vec<Filter>,
 
-    /// Begin with this sequence; 1 for the whole log [default: with what happens from now on]
-    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(u64).range(1..))]
-    from: Option<u64>,
-
-    /// Begin at this time: RFC 3339, or as long ago as 10m, 2h, 7d
-    #[arg(long, value_name = "TIME", conflicts_with = "from", value_parser = since)]
-    since: Option<Timestamp>,
+    #[command(flatten)]
+    beginning: Beginning,
 
     /// After how long an event that is not acknowledged comes again: 30s, 5m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = crate::duration::parse)]
@@ -85,15 +79,10 @@ pub(super) async fn subscribe(options: New, data: &DataDirOption) -> anyhow::Res
     let url = options.operator.broker.url(&data.resolve()?).await?;
     let broker = options.operator.connect(data).await?;
     let filters = filter::subjects(&options.filters);
-    let start = match (options.from, options.since) {
-        (Some(sequence), _) => Some(Start::After(sequence - 1)),
-        (None, Some(time)) => Some(Start::Time(time)),
-        (None, None) => None,
-    };
     let subscribe = Subscribe {
         name: options.name,
         filters: filters.clone(),
-        start,
+        start: options.beginning.start(),
         ack_wait: options.ack_wait,
         in_flight: options.in_flight,
     };
