@@ -17,7 +17,7 @@ pub(crate) use answer::Failed;
 pub(crate) use connection::{Connection, pages};
 pub(crate) use login::LoginFile;
 
-use crate::data_dir::{DataDir, DataDirOption};
+use crate::data_dir::{DataDir, DataDirOption, Endpoint};
 use crate::failure::Complaint;
 
 /// Where the gateway is.
@@ -90,10 +90,12 @@ impl Client {
                 let endpoint = data.as_ref().and_then(|data| data.gateway_endpoint().read());
                 let own = endpoint.filter(|endpoint| Url::parse(&endpoint.url).is_ok_and(|own| own == *url));
                 let of_login = || logins().tokens.remove(url.as_str());
-                (url.clone(), own.and_then(|own| own.token).or_else(of_login))
+                (url.clone(), own.and_then(Endpoint::token_to_show).or_else(of_login))
             }
             Place::DataDir(data) => match data.gateway_endpoint().read() {
-                Some(endpoint) => (server_url(&endpoint.url).map_err(Failed::last)?, endpoint.token),
+                Some(endpoint) => {
+                    (server_url(&endpoint.url).map_err(Failed::last)?, endpoint.token_to_show())
+                }
                 None => {
                     let mut logins = logins();
                     let newest = logins.newest.ok_or_else(|| Failed::away(absent(data)))?;

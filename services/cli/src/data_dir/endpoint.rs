@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::private_file;
@@ -21,6 +23,16 @@ pub(crate) struct Endpoint {
     /// What makes whoever shows it the administrator `local`, as long as that process lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<String>,
+}
+
+impl Endpoint {
+    /// The token, while the process lives that knows it. Once that is gone, its address may be a stranger's.
+    pub(crate) fn token_to_show(self) -> Option<String> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw)?;
+        // A process of somebody else cannot be asked, and is there.
+        let lives = matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM));
+        self.token.filter(|_| lives)
+    }
 }
 
 /// The file.
@@ -69,6 +81,20 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_token_is_not_shown_once_its_process_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let of = |pid| Endpoint { pid, url: String::new(), token: Some("pw_1".to_owned()) };
+        // A process that has ended and was not waited for is still there.
+        for pid in [std::process::id(), child.id(), 1] {
+            assert_eq!(of(pid).token_to_show().as_deref(), Some("pw_1"));
+        }
+        child.wait().unwrap();
+        for pid in [child.id(), 0, u32::MAX] {
+            assert_eq!(of(pid).token_to_show(), None);
+        }
+    }
 
     #[test]
     fn it_reads_back_and_half_a_file_is_none() {

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::Args;
 use events::id::RunnerId;
 
-pub(crate) use endpoint::EndpointFile;
+pub(crate) use endpoint::{Endpoint, EndpointFile};
 pub(crate) use enrolled::{Enrolled, EnrolledDir};
 pub(crate) use lock::Lock;
 
