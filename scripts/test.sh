@@ -9,8 +9,12 @@
 # and a run in which no test ran has failed.
 set -euo pipefail
 
-# A gate builds everything once: marks for the next build would only cost time.
-[[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
+# A gate builds everything once and debugs nothing: marks for the next build and for a debugger would only cost time.
+# What a test panics with says its line all the same.
+[[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=none
+
+# Most tests wait for servers and containers, not for a processor.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/lib/say.sh
