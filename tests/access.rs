@@ -19,7 +19,7 @@ fn link(log: &str) -> Option<String> {
 fn browse(url: &str, form: Option<&str>) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::world::http_client();
         let origin = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         let request = match form {
             Some(form) => client

@@ -14,6 +14,7 @@ mod admission;
 mod architecture;
 mod attacks;
 mod bad_input;
+mod command_line;
 mod definitions;
 mod documents;
 mod enrollment;

@@ -45,6 +45,13 @@ pub struct GatewayFile {
     pub token: String,
 }
 
+/// A client for requests that the program itself does not make.
+pub fn http_client() -> reqwest::Client {
+    // All clients of this process have the same; it may be there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
 /// A running system and what a scenario does with it.
 pub struct World {
     folder: tempfile::TempDir,

@@ -11,6 +11,9 @@ use owo_colors::{OwoColorize as _, Stream};
 
 use crate::terminal::inert;
 
+/// The exit code where a part went well: some jobs succeeded and some did not, or some repositories could not be reached.
+pub(crate) const PARTIALLY_FAILED: u8 = 2;
+
 /// The exit code of whoever was interrupted, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
 

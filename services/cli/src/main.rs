@@ -13,6 +13,7 @@ mod data_dir;
 mod duration;
 mod failure;
 mod logging;
+mod manual;
 mod operator;
 mod output;
 mod private_file;
@@ -22,7 +23,7 @@ mod terminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use command::{action, execution, job, login, plan, run, secret, token, user};
 use data_dir::DataDirOption;
@@ -36,7 +37,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Changes code in many git repositories at once, and keeps every step of it.
 #[derive(Debug, Parser)]
 #[command(name = "patchwave", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Start with `patchwave up`, then `patchwave run FILE --repo PATH`.")]
+#[command(after_help = "\
+Start with `patchwave up`, then `patchwave run FILE --repo PATH`.
+
+Exit codes: 0 done; 1 not done, or an execution that failed or was canceled; 2 in part: some jobs
+succeeded and some did not, or some repositories could not be reached; 130 interrupted.")]
 struct Cli {
     #[command(flatten)]
     data: DataDirOption,
@@ -123,6 +128,10 @@ enum Command {
     /// The images of this host, where no registry can be reached
     #[command(subcommand)]
     Image(image::Command),
+    /// Print what a shell needs to complete commands and options
+    Completions(manual::Completions),
+    /// Print the manual's first page, or write all pages of it
+    Man(manual::Pages),
 }
 
 /// `patchwave runner` is a role; with a command, as in `patchwave runner list`, it is about runners.
@@ -192,7 +201,13 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Projection(command) => projection::run(command, data).await,
         Command::Dead(command) => dead::run(command, data).await,
         Command::Image(command) => image::run(command).await,
+        Command::Completions(options) => manual::completions(&options, Cli::command()).map(done),
+        Command::Man(options) => manual::pages(&options, Cli::command()).map(done),
     }
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
 
 impl Command {
@@ -219,8 +234,6 @@ const ROLE_LOG: &str = "info,async_nats=off,sqlx=warn";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

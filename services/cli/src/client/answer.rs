@@ -2,6 +2,7 @@
 //!
 //! Owns the border between what may be tried again and what may not.
 
+use reqwest::header::LOCATION;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -53,6 +54,14 @@ pub(super) async fn checked(answer: Response) -> Result<Response, Failed> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
+    }
+    if let (true, Some(place)) = (status.is_redirection(), answer.headers().get(LOCATION)) {
+        let message =
+            format!("what answers there names another place: {}", String::from_utf8_lossy(place.as_bytes()));
+        return Err(Failed::last(Complaint::new(
+            message,
+            "if that is the Patchwave you mean, name it with --server",
+        )));
     }
     let body = answer.bytes().await.unwrap_or_default();
     if let Ok(Refusal { error }) = serde_json::from_slice(&body) {

@@ -6,6 +6,7 @@ mod again;
 mod answer;
 mod connection;
 mod graphql;
+mod http;
 mod login;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 
 pub(crate) use answer::Failed;
 pub(crate) use connection::{Connection, pages};
+pub(crate) use http::builder;
 pub(crate) use login::LoginFile;
 
 use crate::data_dir::{DataDir, DataDirOption, Endpoint};
@@ -48,6 +50,19 @@ enum Place {
     DataDir(DataDir),
 }
 
+impl Place {
+    /// Whether it may turn out to speak HTTPS.
+    fn may_be_secure(&self, logins: Option<&LoginFile>) -> bool {
+        match self {
+            Self::Given(url, _) => url.scheme() == "https",
+            Self::DataDir(_) => {
+                let newest = logins.and_then(|logins| logins.read().newest);
+                newest.is_some_and(|url| url.starts_with("https:"))
+            }
+        }
+    }
+}
+
 /// Where a gateway is, and what to show it.
 struct Base {
     url: Url,
@@ -57,18 +72,17 @@ struct Base {
 impl Client {
     /// Prepares a client; makes no connection.
     pub(crate) fn new(option: &ServerOption, data: &DataDirOption) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .user_agent(concat!("patchwave/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(5))
-            // A follower may hear nothing for long; a peer that is gone must show all the same.
-            .tcp_keepalive(Duration::from_secs(15))
-            .build()?;
         let place = match &option.server {
             Some(text) => Place::Given(server_url(text)?, data.resolve().ok()),
             None => Place::DataDir(data.resolve()?),
         };
-        Ok(Self { http, place, token: option.token.clone(), logins: LoginFile::of_user() })
+        let logins = LoginFile::of_user();
+        let http = builder(place.may_be_secure(logins.as_ref()))
+            .connect_timeout(Duration::from_secs(5))
+            // A follower may hear nothing for long; a peer that is gone must show all the same.
+            .tcp_keepalive(Duration::from_secs(15))
+            .build()?;
+        Ok(Self { http, place, token: option.token.clone(), logins })
     }
 
     /// The same way in the name of whoever has this token.
@@ -162,6 +176,12 @@ impl Client {
 
     fn unreachable(&self, url: &Url, error: reqwest::Error) -> Failed {
         let origin = url.origin().ascii_serialization();
+        if let Some(why) = http::tls_error(&error) {
+            return Failed::last(Complaint::new(
+                format!("{origin} cannot be trusted: {why}"),
+                "SSL_CERT_FILE names a file of the certificate authorities to trust; where there is no TLS, write http://",
+            ));
+        }
         let complaint = Complaint::new(
             format!("no Patchwave answers at {origin}"),
             "start it with `patchwave up`, or name another with --server or PATCHWAVE_SERVER",
@@ -183,14 +203,13 @@ fn server_url(text: &str) -> Result<Url, Complaint> {
     let complain = |why: &str| {
         Complaint::new(
             format!("`{text}` is not the address of a Patchwave: {why}"),
-            "write it as http://host:7300",
+            "write it as http://host:7300, or as https://host where a proxy speaks TLS before it",
         )
     };
     let url = Url::parse(&with_scheme).map_err(|error| complain(&error.to_string()))?;
     match url.scheme() {
-        "http" => Ok(url),
-        "https" => Err(complain("this version speaks HTTP alone; reach a distant one through a tunnel")),
-        other => Err(complain(&format!("{other} is not http"))),
+        "http" | "https" => Ok(url),
+        other => Err(complain(&format!("{other} is neither http nor https"))),
     }
 }
 
@@ -202,14 +221,15 @@ mod tests {
     fn an_address_is_read_as_people_write_it() {
         assert_eq!(server_url("localhost:7300").unwrap().as_str(), "http://localhost:7300/");
         assert_eq!(server_url("http://[::1]:7300/base").unwrap().as_str(), "http://[::1]:7300/base");
-        for bad in ["https://host", "ftp://host", "http://", "a b"] {
+        assert_eq!(server_url("https://host").unwrap().as_str(), "https://host/");
+        for bad in ["ftp://host", "http://", "a b"] {
             assert!(server_url(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_path_is_put_below_the_address() {
-        let http = reqwest::Client::new();
+        let http = builder(false).build().unwrap();
         let place = Place::Given(server_url("http://host/base/").unwrap(), None);
         let client = Client { http, place, token: Some("pw_1".to_owned()), logins: None };
         let query = [("fromLine", "1".to_owned())];

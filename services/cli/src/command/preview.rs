@@ -11,7 +11,7 @@ use serde_json::json;
 use super::run::{Display, Wish, say_how_to_name_repositories};
 use crate::client::{Client, Connection, Failed, pages};
 use crate::data_dir::DataDirOption;
-use crate::failure::{Complaint, coloured_diagnostic};
+use crate::failure::{Complaint, PARTIALLY_FAILED, coloured_diagnostic};
 use crate::output::{self, Column};
 
 /// Options of `patchwave action preview`.
@@ -175,7 +175,7 @@ pub(super) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     } else {
         output::line(&preview.rendered())?
     }
-    Ok(if preview.counts.unreachable == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(if preview.counts.unreachable == 0 { ExitCode::SUCCESS } else { ExitCode::from(PARTIALLY_FAILED) })
 }
 
 impl Preview {

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 
 use super::{BrokerOptions, DatabaseOptions, User, serve};
+use crate::client;
 use crate::data_dir::{DataDirOption, EndpointFile};
 
 /// The role and its broker user.
@@ -118,7 +119,7 @@ pub(crate) fn url(listener: &TcpListener) -> anyhow::Result<String> {
 
 /// Waits for the gateway's first answer. It listens already, so the request waits there until it is taken.
 pub(crate) async fn await_ready(url: &str) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+    let client = client::builder(false).timeout(PATIENCE).build()?;
     let answer = client.get(format!("{url}/healthz")).send().await.context("the gateway does not answer")?;
     answer.error_for_status().context("the gateway is not well")?;
     Ok(())

@@ -260,6 +260,8 @@ impl World {
 pub(crate) fn showing(token: Option<&str>) -> reqwest::Client {
     let header = |token: &str| (reqwest::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
     let headers = token.into_iter().map(header).collect();
+    // All clients of this program have the same; it may be there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 

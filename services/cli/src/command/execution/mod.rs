@@ -1,6 +1,7 @@
 //! `patchwave execution`: the runs of actions.
 
 mod change;
+mod start;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,10 @@ pub(crate) enum Command {
     List(List),
     /// Show an execution with its jobs and its plan
     Show(Show),
+    /// Start an execution of an action that is there already
+    Start(start::Start),
+    /// Follow an execution from its beginning to its plan, as `patchwave run` does
+    Watch(start::Watch),
     /// Stop an execution: what waits ends at once, what runs is stopped; its patches stay
     Cancel(change::Cancel),
     /// Try the jobs again that did not succeed; earlier attempts stay
@@ -178,6 +183,8 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
     match command {
         Command::List(options) => list(options, data).await?,
         Command::Show(options) => show(options, data).await?,
+        Command::Start(options) => return start::start(options, data).await,
+        Command::Watch(options) => return start::watch(options, data).await,
         Command::Cancel(options) => change::cancel(options, data).await?,
         Command::Retry(options) => change::retry(options, data).await?,
     }

@@ -29,7 +29,7 @@ struct Bars {
 
 impl Display {
     /// A display for a person, or for nobody.
-    pub(super) fn new(silent: bool) -> Self {
+    pub(in crate::command) fn new(silent: bool) -> Self {
         use std::io::IsTerminal as _;
         let bars = (!silent && std::io::stderr().is_terminal()).then(Bars::new);
         Self { silent, bars }

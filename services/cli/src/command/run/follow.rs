@@ -65,6 +65,10 @@ pub(super) struct Follower<'c> {
     response: Option<Response>,
     outcome: Option<execution::Outcome>,
     ending: Option<Ending>,
+    /// Whether the gateway had anything to tell on this connection.
+    heard: bool,
+    /// Whether it has told everything.
+    over: bool,
     last_word: Instant,
     /// Whether it was said that nobody answers.
     away: bool,
@@ -74,17 +78,28 @@ impl<'c> Follower<'c> {
     /// Begins with the first event.
     pub(super) fn new(client: &'c Client, execution: ExecutionId) -> Self {
         let (lines, last_word) = (Lines::default(), Instant::now());
-        Self { client, execution, lines, response: None, outcome: None, ending: None, last_word, away: false }
+        Self {
+            client,
+            execution,
+            lines,
+            response: None,
+            outcome: None,
+            ending: None,
+            heard: false,
+            over: false,
+            last_word,
+            away: false,
+        }
     }
 
-    /// The next event; nothing after the plan, or after the end of what was canceled.
+    /// The next event; nothing after the plan, or after the end of what was canceled, unless jobs were tried again.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Told>> {
         loop {
             if let Some(told) = self.lines.next()? {
                 self.note(&told);
                 return Ok(Some(told));
             }
-            if self.ending.is_some() {
+            if self.over {
                 return Ok(None);
             }
             match self.read().await {
@@ -124,12 +139,19 @@ impl<'c> Follower<'c> {
             }
         };
         match response.chunk().await {
-            Ok(Some(chunk)) => self.lines.push(&chunk),
+            Ok(Some(chunk)) => {
+                self.heard = true;
+                self.lines.push(&chunk);
+            }
             Ok(None) => {
-                // The plan was not told yet, so the gateway stopped in the middle.
                 self.response = None;
                 self.lines.forget_partial();
-                tokio::time::sleep(PAUSE).await;
+                // A gateway that stops ends in the middle, which may be behind the end of an earlier try: whether there
+                // is more is known once it is asked for what follows and has nothing.
+                self.over = self.ending.is_some() && !std::mem::take(&mut self.heard);
+                if self.ending.is_none() {
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
             Err(error) => return Err(Failed::Away(error.without_url().into())),
         }
@@ -145,7 +167,9 @@ impl<'c> Follower<'c> {
                     self.ending = Some(Ending { outcome, plan: None, sequence });
                 }
             }
-            Some(Event::Execution(execution::Event::RetryRequested(_))) => self.outcome = None,
+            Some(Event::Execution(execution::Event::RetryRequested(_))) => {
+                (self.outcome, self.ending) = (None, None);
+            }
             Some(Event::Plan(plan::Event::Created(_))) => {
                 let (plan, sequence) = (told.aggregate.parse().ok(), told.sequence);
                 let ending = self.outcome.map(|outcome| Ending { outcome, plan, sequence });

@@ -5,12 +5,32 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use events::location::Location;
 
 use crate::failure::Complaint;
 
+/// Options that say over what.
+#[derive(Args, Clone, Debug)]
+pub(in crate::command) struct RepositoriesOption {
+    /// A repository to run over: a path or a clone URL; repeat it for several
+    #[arg(long = "repo", value_name = "PATH_OR_URL")]
+    repositories: Vec<String>,
+
+    /// Run over every git repository right below this folder
+    #[arg(long, value_name = "DIR")]
+    repos_from: Option<PathBuf>,
+}
+
+impl RepositoriesOption {
+    /// Clone URLs and absolute paths; none: what the definition says.
+    pub(in crate::command) fn locations(&self) -> anyhow::Result<Vec<String>> {
+        locations(&self.repositories, self.repos_from.as_deref())
+    }
+}
+
 /// Clone URLs and absolute paths, each once, in the order in which they were given.
-pub(super) fn locations(named: &[String], folder: Option<&Path>) -> anyhow::Result<Vec<String>> {
+fn locations(named: &[String], folder: Option<&Path>) -> anyhow::Result<Vec<String>> {
     let mut all = Vec::new();
     for text in named {
         all.push(if is_address(text) {

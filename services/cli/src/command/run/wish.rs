@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::definition::{self, Given};
 use super::display::Display;
 use super::files::Files;
-use super::repositories;
+use super::repositories::RepositoriesOption;
 use crate::client::{Client, ServerOption};
 use crate::command::fresh;
 use crate::data_dir::DataDirOption;
@@ -24,13 +24,8 @@ pub(in crate::command) struct Wish {
     /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
     file: PathBuf,
 
-    /// A repository to run over: a path or a clone URL; repeat it for several
-    #[arg(long = "repo", value_name = "PATH_OR_URL")]
-    repositories: Vec<String>,
-
-    /// Run over every git repository right below this folder
-    #[arg(long, value_name = "DIR")]
-    repos_from: Option<PathBuf>,
+    #[command(flatten)]
+    repositories: RepositoriesOption,
 
     #[command(flatten)]
     server: ServerOption,
@@ -42,7 +37,7 @@ pub(in crate::command) struct Wish {
 impl Wish {
     /// Clone URLs and absolute paths; none: what the definition says.
     pub(in crate::command) fn locations(&self) -> anyhow::Result<Vec<String>> {
-        repositories::locations(&self.repositories, self.repos_from.as_deref())
+        self.repositories.locations()
     }
 
     pub(in crate::command) fn client(&self, data: &DataDirOption) -> anyhow::Result<Client> {
