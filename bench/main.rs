@@ -18,6 +18,7 @@ mod lost_runner;
 mod memory;
 mod null_engine;
 mod projection;
+mod reads;
 mod reuse;
 mod stage;
 #[path = "../tests/world/mod.rs"]
@@ -33,7 +34,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 type Benchmark = fn() -> Vec<Figure>;
 
 /// The benchmarks by the names that `ONLY` knows; each may give more than one figure.
-const ALL: [(&str, Benchmark); 11] = [
+const ALL: [(&str, Benchmark); 12] = [
     ("spec_5000_groups_ms", definitions::many_groups),
     ("one_step_job_vs_docker_run", jobs::one_step_job),
     ("publish_to_projected_p99_ms", projection::latency),
@@ -41,6 +42,7 @@ const ALL: [(&str, Benchmark); 11] = [
     ("lost_runner_noticed_p99_ms", lost_runner::lost),
     ("noop_jobs_per_second", dispatch::throughput),
     ("rebuild_vs_raw_consume", projection::rebuild),
+    ("reads_at_scale", reads::at_scale),
     ("idle_memory_mib", memory::idle),
     ("fleet_200_seconds", jobs::fleet),
     ("unchanged_rerun_ms_per_job", reuse::unchanged_rerun),
