@@ -17,6 +17,7 @@ CREATE TABLE actions{g} (
     description TEXT NOT NULL,
     revision BIGINT NOT NULL,
     archived BIGINT NOT NULL,
+    executions BIGINT NOT NULL, -- how many there were of it
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     updated_sequence BIGINT NOT NULL,
@@ -71,6 +72,8 @@ CREATE TABLE executions{g} (
 );
 CREATE INDEX executions{g}_newest ON executions{g} (requested_sequence);
 CREATE INDEX executions{g}_action ON executions{g} (action_id, requested_sequence);
+CREATE INDEX executions{g}_state ON executions{g} (state, requested_sequence);
+CREATE INDEX executions{g}_action_state ON executions{g} (action_id, state, requested_sequence);
 
 CREATE TABLE execution_skips{g} (
     execution_id TEXT NOT NULL,
@@ -114,6 +117,7 @@ CREATE TABLE jobs{g} (
     PRIMARY KEY (id)
 );
 CREATE INDEX jobs{g}_execution ON jobs{g} (execution_id, repository, id);
+CREATE INDEX jobs{g}_state ON jobs{g} (execution_id, state, repository, id);
 
 CREATE TABLE attempts{g} (
     job_id TEXT NOT NULL,
@@ -228,6 +232,7 @@ CREATE TABLE repositories{g} (
     registered_at TEXT NOT NULL,
     PRIMARY KEY (id)
 );
+CREATE INDEX repositories{g}_name ON repositories{g} (name, id);
 
 CREATE TABLE repository_heads{g} (
     repository_id TEXT NOT NULL,
@@ -291,4 +296,12 @@ CREATE TABLE tokens{g} (
     revoked_at TEXT,
     PRIMARY KEY (id)
 );
-CREATE INDEX tokens{g}_user ON tokens{g} (user_id, issued_at);
+CREATE INDEX tokens{g}_user ON tokens{g} (user_id, expires_at);
+CREATE INDEX tokens{g}_end ON tokens{g} (expires_at);
+
+-- How long the lists are that belong to nothing.
+CREATE TABLE totals{g} (
+    name TEXT NOT NULL, -- actions, actions.archived, executions, executions.STATE
+    count BIGINT NOT NULL,
+    PRIMARY KEY (name)
+);

@@ -195,6 +195,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Succeeded, Self::PartiallyFailed, Self::Failed, Self::Canceled];
+
     /// The name in the API and in SQL.
     pub const fn as_str(self) -> &'static str {
         match self {

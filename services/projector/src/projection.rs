@@ -101,7 +101,20 @@ async fn read_wanted(
             })+
         };
     }
-    read!(actions, executions, jobs, attempts, steps, plans, runners, enrollments, secrets, users, tokens);
+    read!(
+        actions,
+        executions,
+        jobs,
+        attempts,
+        steps,
+        plans,
+        runners,
+        enrollments,
+        secrets,
+        users,
+        tokens,
+        totals
+    );
     Ok(())
 }
 
@@ -135,7 +148,8 @@ async fn write(connection: &mut AnyConnection, suffix: &str, fold: &Fold) -> sql
         enrollments,
         secrets,
         users,
-        tokens
+        tokens,
+        totals
     );
     Ok(())
 }

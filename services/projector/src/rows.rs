@@ -104,6 +104,7 @@ tables! {
         description: String,
         revision: u32,
         archived: bool,
+        executions: i64,
         created_at: Timestamp,
         updated_at: Timestamp,
         updated_sequence: u64,
@@ -360,6 +361,23 @@ tables! {
         issued_at: Timestamp,
         expires_at: Timestamp,
         revoked_at: Option<Timestamp>,
+    }
+
+    /// How long a list is that has nothing to belong to.
+    Total in "totals" {
+        name: String, ;
+        count: i64,
+    }
+}
+
+impl Total {
+    pub(crate) const ACTIONS: &str = "actions";
+    pub(crate) const ARCHIVED_ACTIONS: &str = "actions.archived";
+    pub(crate) const EXECUTIONS: &str = "executions";
+
+    /// Those in this state.
+    pub(crate) fn executions_in(state: &str) -> String {
+        format!("{}.{state}", Self::EXECUTIONS)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which rows a batch changes that are not in memory yet.
 //!
 //! Owns the list of rows per event; nothing else knows what an event will touch. Invariant: an event that makes a row
-//! wants none, so that a first event never costs a look.
+//! does not want that row, so that a first event never costs a look for it.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use events::{Aggregate, Event, action, enrollment, execution, job, plan, runner,
 use crate::cache::Cached;
 use crate::fold::{Fold, Taken};
 use crate::rows::{
-    Action, Attempt, Enrollment, Execution, Job, Plan, Row, Runner, Secret, Step, Token, User,
+    Action, Attempt, Enrollment, Execution, Job, Plan, Row, Runner, Secret, Step, Token, Total, User,
 };
 
 /// The rows of one table.
@@ -55,6 +55,7 @@ pub(crate) struct Wanted {
     secrets: Keys<Secret>,
     users: Keys<User>,
     tokens: Keys<Token>,
+    totals: Keys<Total>,
 }
 
 macro_rules! missing {
@@ -68,7 +69,7 @@ macro_rules! missing {
 impl Wanted {
     missing! {
         actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan, runners: Runner,
-        enrollments: Enrollment, secrets: Secret, users: User, tokens: Token
+        enrollments: Enrollment, secrets: Secret, users: User, tokens: Token, totals: Total
     }
 
     /// What a batch wants.
@@ -81,11 +82,15 @@ impl Wanted {
     }
 
     fn event(&mut self, recorded: &Recorded, fold: &mut Fold) {
+        for name in totals(&recorded.event) {
+            self.totals.want((name,), &mut fold.totals);
+        }
         match (&recorded.aggregate, &recorded.event) {
             (Aggregate::Action(id), Event::Action(action::Event::Created(_))) => self.actions.born((*id,)),
             (Aggregate::Action(id), _) => self.actions.want((*id,), &mut fold.actions),
-            (Aggregate::Execution(id), Event::Execution(execution::Event::Requested(_))) => {
+            (Aggregate::Execution(id), Event::Execution(execution::Event::Requested(requested))) => {
                 self.executions.born((*id,));
+                self.actions.want((requested.action,), &mut fold.actions);
             }
             (Aggregate::Execution(id), _) => self.executions.want((*id,), &mut fold.executions),
             (Aggregate::Job(execution, id), Event::Job(event)) => self.job(*execution, *id, event, fold),
@@ -156,5 +161,28 @@ impl Wanted {
         }
         self.jobs.want((id,), &mut fold.jobs);
         self.executions.want((execution,), &mut fold.executions);
+    }
+}
+
+/// The counts that an event may change.
+fn totals(event: &Event) -> Vec<String> {
+    let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    match event {
+        Event::Action(action::Event::Created(_) | action::Event::Archived(_)) => {
+            named(&[Total::ACTIONS, Total::ARCHIVED_ACTIONS])
+        }
+        Event::Execution(execution::Event::Requested(_)) => {
+            named(&[Total::EXECUTIONS, &Total::executions_in("requested")])
+        }
+        Event::Execution(
+            execution::Event::Resolved(_)
+            | execution::Event::Completed(_)
+            | execution::Event::RetryRequested(_),
+        ) => ["requested", "running"]
+            .into_iter()
+            .chain(execution::Outcome::ALL.iter().map(|outcome| outcome.as_str()))
+            .map(Total::executions_in)
+            .collect(),
+        _ => Vec::new(),
     }
 }

@@ -4,6 +4,7 @@
 //! and nobody knows (its own event is a dead letter, for one) is passed over. Invariant: the rows depend on the events and
 //! their order alone, never on where a batch ends.
 
+mod execution;
 mod job;
 mod runner;
 mod user;
@@ -11,15 +12,15 @@ mod user;
 use std::collections::BTreeSet;
 
 use events::envelope::Recorded;
-use events::execution::Reason;
-use events::id::{ExecutionId, PlanId, RepositoryId, SecretId};
-use events::{Aggregate, Event, action, document, execution, plan, repository, secret};
+use events::id::{PlanId, RepositoryId, SecretId};
+use events::{Aggregate, Event, action, document, plan, repository, secret};
 
 use crate::cache::{Cached, Fresh};
 use crate::columns::Word;
 use crate::rows::{
     Action, ActionRevision, Attempt, ChangesetSpec, Enrollment, Execution, ExecutionSkip, Job, Plan,
-    PlanImport, PlanMissing, PlanUnchanged, Repository, RepositoryHead, Runner, Secret, Step, Token, User,
+    PlanImport, PlanMissing, PlanUnchanged, Repository, RepositoryHead, Runner, Secret, Step, Token, Total,
+    User,
 };
 
 /// A document that an event names.
@@ -59,6 +60,7 @@ pub(crate) struct Fold {
     pub(crate) secrets: Cached<Secret>,
     pub(crate) users: Cached<User>,
     pub(crate) tokens: Cached<Token>,
+    pub(crate) totals: Cached<Total>,
     /// Repositories whose rows go before the others are written.
     pub(crate) removed: BTreeSet<RepositoryId>,
 }
@@ -95,11 +97,13 @@ impl Fold {
                     description: description(&created.definition),
                     revision: 1,
                     archived: false,
+                    executions: 0,
                     created_at: recorded.time,
                     updated_at: recorded.time,
                     updated_sequence: recorded.sequence,
                 });
                 self.revision(recorded, 1, &created.definition);
+                self.tally(Total::ACTIONS, 1);
             }
             action::Event::Revised(revised) => {
                 if let Some(action) = self.actions.change(&(id,)) {
@@ -115,6 +119,7 @@ impl Fold {
                     action.archived = true;
                     action.updated_at = recorded.time;
                     action.updated_sequence = recorded.sequence;
+                    self.tally(Total::ARCHIVED_ACTIONS, 1);
                 }
             }
         }
@@ -133,49 +138,6 @@ impl Fold {
             actor: recorded.actor.to_string(),
             created_at: recorded.time,
         });
-    }
-
-    fn execution(&mut self, recorded: &Recorded, id: ExecutionId, event: &execution::Event) {
-        if let execution::Event::Requested(requested) = event {
-            self.executions.put(requested_execution(recorded, id, requested));
-            return;
-        }
-        let Some(row) = self.executions.change(&(id,)) else { return };
-        match event {
-            execution::Event::Requested(_) => {}
-            execution::Event::Resolved(resolved) => {
-                row.resolved_at = Some(recorded.time);
-                row.workspaces = resolved.workspaces;
-                row.skipped = resolved.skipped;
-                row.unreachable = resolved.unreachable;
-                row.state = Word::Borrowed("running");
-            }
-            execution::Event::Starved(starved) => {
-                row.starved_since = Some(recorded.time);
-                row.starved_pool = Some(starved.pool.clone());
-                row.starved_lack = Some(Word::Borrowed(starved.lack.as_str()));
-                row.starved_message = Some(starved.message.clone());
-                row.starved_hint = Some(starved.hint.clone());
-            }
-            execution::Event::StarvationEnded(execution::StarvationEnded {}) => end_starvation(row),
-            execution::Event::CancelRequested(execution::CancelRequested {}) => row.cancel_requested = true,
-            execution::Event::Completed(completed) => {
-                end_starvation(row);
-                row.completed_at = Some(recorded.time);
-                row.state = Word::Borrowed(completed.outcome.as_str());
-                row.plan_is_current = false;
-            }
-            execution::Event::RetryRequested(request) => {
-                row.retries = request.number;
-                row.cancel_requested = false;
-                row.completed_at = None;
-                row.plan_is_current = false;
-                row.state = Word::Borrowed("running");
-            }
-            // The plan speaks for itself once it is there.
-            execution::Event::ImagesPinned(_)
-            | execution::Event::PlanRequested(execution::PlanRequested {}) => {}
-        }
     }
 
     fn plan(&mut self, recorded: &Recorded, id: PlanId, event: &plan::Event) {
@@ -251,6 +213,14 @@ impl Fold {
         }
     }
 
+    /// Counts how long a list has become. Its total must have been loaded.
+    fn tally(&mut self, name: &str, by: i64) {
+        match self.totals.change(&(name.to_owned(),)) {
+            Some(total) => total.count += by,
+            None => self.totals.put(Total { name: name.to_owned(), count: by }),
+        }
+    }
+
     /// Makes the rows of a document. They depend on nothing but the document, so that they can come later than the rest.
     pub(crate) fn document(&mut self, taken: &Taken) {
         match (&taken.recorded.aggregate, &taken.document) {
@@ -315,51 +285,9 @@ impl Fold {
         self.secrets.settle();
         self.users.settle();
         self.tokens.settle();
+        self.totals.settle();
         self.removed.clear();
     }
-}
-
-fn requested_execution(recorded: &Recorded, id: ExecutionId, requested: &execution::Requested) -> Execution {
-    Execution {
-        id,
-        action_id: requested.action,
-        action_name: requested.action_name.clone(),
-        revision: requested.revision,
-        reason: Word::Borrowed(match requested.reason {
-            Reason::Manual => "manual",
-        }),
-        actor: recorded.actor.to_string(),
-        state: Word::Borrowed("requested"),
-        cancel_requested: false,
-        requested_at: recorded.time,
-        resolved_at: None,
-        completed_at: None,
-        requested_sequence: recorded.sequence,
-        workspaces: 0,
-        skipped: 0,
-        unreachable: 0,
-        queued: 0,
-        running: 0,
-        succeeded: 0,
-        failed: 0,
-        canceled: 0,
-        starved_since: None,
-        starved_pool: None,
-        starved_lack: None,
-        starved_message: None,
-        starved_hint: None,
-        retries: 0,
-        plan_id: None,
-        plan_is_current: false,
-    }
-}
-
-fn end_starvation(row: &mut Execution) {
-    row.starved_since = None;
-    row.starved_pool = None;
-    row.starved_lack = None;
-    row.starved_message = None;
-    row.starved_hint = None;
 }
 
 fn changeset_spec(plan_id: PlanId, position: u64, spec: &document::ChangesetSpec) -> ChangesetSpec {

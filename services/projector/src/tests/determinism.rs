@@ -109,6 +109,35 @@ async fn counts_are_the_states_of_the_jobs() {
 }
 
 #[tokio::test]
+async fn totals_are_the_lengths_of_the_lists() {
+    let events = history(13, 3_000);
+    let (_database, pool) = in_batches(Engine::Sqlite, &events, &mut Dice::new(6)).await;
+    let number = async |sql: String| -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&pool).await.unwrap()
+    };
+    let mut lists = vec![
+        ("actions".to_owned(), "actions".to_owned()),
+        ("actions.archived".to_owned(), "actions WHERE archived = 1".to_owned()),
+        ("executions".to_owned(), "executions".to_owned()),
+    ];
+    for state in ["requested", "running", "succeeded", "partially_failed", "failed", "canceled"] {
+        lists.push((format!("executions.{state}"), format!("executions WHERE state = '{state}'")));
+    }
+    let mut found = 0;
+    for (name, list) in &lists {
+        let counted = number(format!("SELECT COUNT(*) FROM {list}")).await;
+        let total = number(format!("SELECT COALESCE(SUM(count), 0) FROM totals WHERE name = '{name}'")).await;
+        assert_eq!(total, counted, "{name}");
+        found += usize::from(counted > 0);
+    }
+    assert!(found > 5, "hardly anything to count");
+    let names = number("SELECT COUNT(*) FROM totals".to_owned()).await;
+    assert!(names <= i64::try_from(lists.len()).unwrap(), "a total that nobody compares");
+    let wrong = "SELECT COUNT(*) FROM actions a WHERE executions <> (SELECT COUNT(*) FROM executions e WHERE e.action_id = a.id)";
+    assert_eq!(number(wrong.to_owned()).await, 0, "executions by action");
+}
+
+#[tokio::test]
 async fn a_batch_that_comes_twice_is_written_once() {
     for engine in Engine::ALL {
         let events = history(7, 300);

@@ -149,6 +149,9 @@ impl History {
     }
 
     fn request(&mut self) {
+        if self.actions.get(&ActionId::named("tidy")).is_none_or(|action| action.revision == 0) {
+            return;
+        }
         let id = ExecutionId::from_uuid(Uuid::from_u128(self.dice.roll(usize::MAX) as u128));
         let requested = execution::Requested {
             action: ActionId::named("tidy"),
