@@ -12,13 +12,14 @@ use events::envelope::{Actor, Recorded};
 use events::execution::{self, Counts, Selection};
 use events::id::{ExecutionId, JobId, RunnerId, SecretId};
 use events::job::{self, Job, Outcome, State};
-use events::runner::{self, DEFAULT_POOL};
-use events::secret::{self, Scope, Sealed, Secret, SecretName, SecretVersion};
+use events::runner;
+use events::secret::{self, Scope, Sealed, Secret, SecretVersion};
 use events::{Aggregate, Event, Timestamp};
 use serde::{Deserialize, Serialize};
-use spec::{Container, Definition};
+use spec::Definition;
 
 use crate::admission::{Admission, Demand, JobLimits, Standing, Terms};
+use crate::settings::{Settings, read};
 
 /// An aggregate's state and where its newest event stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,27 +49,6 @@ pub(crate) struct Execution {
     /// How many jobs have not ended.
     #[serde(skip)]
     pub(crate) open: usize,
-}
-
-/// What a definition says that matters to the scheduler, read once.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Settings {
-    /// The pool of runners that its jobs ask for.
-    pub(crate) pool: String,
-    /// The labels that such a runner must have.
-    #[serde(default)]
-    pub(crate) labels: BTreeSet<String>,
-    pub(crate) max_jobs: Option<u32>,
-    /// How long a job may wait for a runner.
-    pub(crate) queue_timeout: Option<Duration>,
-    /// How long a job may take by the wall clock.
-    pub(crate) timeout: Option<Duration>,
-    /// The secrets that its steps ask for.
-    #[serde(default)]
-    pub(crate) secrets: Vec<SecretName>,
-    /// Whether its steps name images.
-    #[serde(default)]
-    pub(crate) names_images: bool,
 }
 
 /// Since when a job waits: by its place in the log, and by the clock.
@@ -391,27 +371,6 @@ impl Index {
     }
 }
 
-impl Settings {
-    /// What a definition says. One that can no longer be read says nothing.
-    fn of(definition: Option<&Definition>) -> Self {
-        let Some(definition) = definition else {
-            return Self { pool: DEFAULT_POOL.to_owned(), ..Self::default() };
-        };
-        let secrets = definition.secrets().into_iter().cloned().collect();
-        let names_images = definition.steps.iter().any(|step| matches!(step.container, Container::Image(_)));
-        let settings = definition.settings.clone();
-        Self {
-            pool: definition.pool().to_owned(),
-            labels: settings.labels,
-            max_jobs: settings.max_jobs,
-            queue_timeout: settings.queue_timeout,
-            timeout: settings.timeout,
-            secrets,
-            names_images,
-        }
-    }
-}
-
 impl Execution {
     fn new(user: Actor, settings: Settings) -> Self {
         Self {
@@ -482,11 +441,6 @@ impl Execution {
         }
         counts
     }
-}
-
-/// What is to be done in an execution. Where that can no longer be read, its runner says why.
-fn read(requested: &execution::Requested) -> Option<Definition> {
-    spec::parse(&spec::Source::from(&requested.definition)).ok().map(|parsed| parsed.definition)
 }
 
 /// Whether a job that has come so far has told of its images, or never will: a runner does so before the first step.

@@ -21,6 +21,7 @@ mod reports;
 mod retry;
 mod rooms;
 mod service;
+mod settings;
 mod step_cache;
 mod tickets;
 mod vault;
