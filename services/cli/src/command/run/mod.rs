@@ -33,8 +33,9 @@ use failed_log::FailedLogs;
 use follow::{Ending, Follower, Told};
 use progress::{Progress, Remark};
 
+pub(super) use apply::apply;
 pub(super) use display::Display;
-pub(super) use wish::{Wish, say_how_to_name_repositories};
+pub(super) use wish::{Parcel, Wish, say_how_to_name_repositories};
 
 /// Options of `patchwave run`.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +43,10 @@ pub(crate) struct Options {
     /// Run every step, whatever the step cache has of earlier executions
     #[arg(long)]
     no_cache: bool,
+
+    /// The pool whose runners the jobs go to [default: what the definition says]
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
 
     /// Print each event as one line of JSON, and nothing else
     #[arg(long)]
@@ -76,7 +81,7 @@ struct Execution {
 /// Runs it.
 pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
     let repositories = options.wish.locations()?;
-    let client = options.wish.client(data)?;
+    let client = options.wish.parcel.client(data)?;
     let mut display = Display::new(options.json);
     let execution = start(&client, &options, repositories, &display).await?;
     let ending = tokio::select! {
@@ -115,8 +120,9 @@ async fn start(
     repositories: Vec<String>,
     display: &Display,
 ) -> anyhow::Result<ExecutionId> {
-    let action = apply::apply(client, &options.wish, display).await?;
-    let mut input = json!({ "actionId": action.id, "noCache": options.no_cache, "mutationId": fresh() });
+    let action = apply::apply(client, &options.wish.parcel, display).await?.action;
+    let mut input = json!({ "actionId": action.id, "noCache": options.no_cache, "pool": options.pool,
+        "mutationId": fresh() });
     if let (false, Some(input)) = (repositories.is_empty(), input.as_object_mut()) {
         input.insert("repositories".to_owned(), Value::from(repositories));
     }

@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use events::blob::BlobRef;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::definition::{self, Given};
 use super::display::Display;
-use super::files::Files;
+use super::files::{self, Files};
 use super::repositories;
 use crate::client::{Client, ServerOption};
 use crate::command::fresh;
@@ -21,9 +22,6 @@ use crate::failure::Complaint;
 /// Options that say it.
 #[derive(Args, Clone, Debug)]
 pub(in crate::command) struct Wish {
-    /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
-    file: PathBuf,
-
     /// A repository to run over: a path or a clone URL; repeat it for several
     #[arg(long = "repo", value_name = "PATH_OR_URL")]
     repositories: Vec<String>,
@@ -33,10 +31,7 @@ pub(in crate::command) struct Wish {
     repos_from: Option<PathBuf>,
 
     #[command(flatten)]
-    server: ServerOption,
-
-    #[command(flatten)]
-    given: Given,
+    pub(in crate::command) parcel: Parcel,
 }
 
 impl Wish {
@@ -44,7 +39,22 @@ impl Wish {
     pub(in crate::command) fn locations(&self) -> anyhow::Result<Vec<String>> {
         repositories::locations(&self.repositories, self.repos_from.as_deref())
     }
+}
 
+/// A definition, what is given beside it, and where it is sent.
+#[derive(Args, Clone, Debug)]
+pub(in crate::command) struct Parcel {
+    /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
+    file: PathBuf,
+
+    #[command(flatten)]
+    server: ServerOption,
+
+    #[command(flatten)]
+    given: Given,
+}
+
+impl Parcel {
     pub(in crate::command) fn client(&self, data: &DataDirOption) -> anyhow::Result<Client> {
         Client::new(&self.server, data)
     }
@@ -78,6 +88,21 @@ impl Wish {
         }
         files.send(client, display).await?;
         client.mutate(mutation, &variables).await
+    }
+
+    /// Sends the files alone that the definition mounts; nothing if it mounts none.
+    pub(in crate::command) async fn send_files(
+        &self,
+        client: &Client,
+        display: &Display,
+    ) -> anyhow::Result<Option<BlobRef>> {
+        let definition = definition::read(&self.file)?;
+        files::check(&definition, &self.given)?;
+        let Some(files) = Files::pack(client, &self.file, (&definition, &self.given), display).await? else {
+            return Ok(None);
+        };
+        files.send(client, display).await?;
+        Ok(Some(files.blob().clone()))
     }
 }
 
