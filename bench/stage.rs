@@ -167,6 +167,7 @@ impl People {
             repositories: Vec::new(),
             reason: Reason::Manual,
             no_cache: false,
+            pool: None,
         };
         let sequence = append(&self.gateway, id, requested.into(), 0).await;
         // No two jobs are the same: what ran before would not run again.

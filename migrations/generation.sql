@@ -18,12 +18,19 @@ CREATE TABLE actions{g} (
     revision BIGINT NOT NULL,
     archived BIGINT NOT NULL,
     executions BIGINT NOT NULL, -- how many there were of it
+    schedule_cron TEXT, -- when it is to run; archived: never
+    schedule_time_zone TEXT,
+    schedule_set_at TEXT,
+    schedule_set_by TEXT,
+    saved_search TEXT, -- a name; archived: none
+    campaign TEXT, -- a name
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     updated_sequence BIGINT NOT NULL,
     PRIMARY KEY (id)
 );
 CREATE INDEX actions{g}_newest ON actions{g} (updated_sequence);
+CREATE INDEX actions{g}_archived ON actions{g} (archived, updated_sequence);
 CREATE INDEX actions{g}_name ON actions{g} (name);
 
 CREATE TABLE action_revisions{g} (

@@ -97,6 +97,21 @@ fn a_job_whose_pool_has_no_runner_is_shown_as_starved_until_one_comes() {
 }
 
 #[test]
+fn an_execution_goes_to_another_pool_than_its_definition_says() {
+    let mut world = World::apart_with(&["--runner", "local", "--runner", "north"]);
+    world.start_role(Role::Runner, &["--id", "north", "--pool", "gpu"]);
+    let definition = definition(&world, "light", "echo 2 >a", "");
+    let repositories = repositories(&world, "light", 1);
+    let mut command = world.run_command(&definition, &[&repositories[0]]);
+    command.args(["--pool", "gpu"]);
+    let run = Followed::begin(command).end().expect(0);
+    assert_eq!(assigned_to(&run), ["north"]);
+    let other = Followed::begin(world.run_command(&definition, &[&repositories[0]])).end().expect(0);
+    assert!(other.of_type("job.assigned").iter().all(|event| event["data"]["runner"] == "local"));
+    world.end();
+}
+
+#[test]
 fn a_job_that_waits_for_longer_than_it_may_fails_and_says_so() {
     let world = World::up();
     let settings = "patchwave:\n  pool: nowhere\n  queueTimeout: 3s\n";

@@ -6,7 +6,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each crate may depend on, of ours.
 fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
-    let service = vec!["events", "spec", "archive", "broker"];
+    let service = vec!["events", "spec", "schedule", "archive", "broker"];
     let services = [
         "gateway",
         "catalog",
@@ -20,6 +20,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut rules = BTreeMap::from([
         ("events", vec![]),
         ("spec", vec!["events"]),
+        ("schedule", vec![]),
         ("archive", vec!["events"]),
         ("broker", vec!["events"]),
     ]);

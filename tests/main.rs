@@ -31,6 +31,7 @@ mod operators;
 mod patches;
 mod previews;
 mod secrets;
+mod settings;
 mod soak;
 mod step_cache;
 mod subscribers;

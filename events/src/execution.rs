@@ -18,7 +18,7 @@ use crate::rejection::{Code, Rejection};
 
 event_types! {
     /// Somebody or something wants the action to run; its definition is pinned.
-    Requested = "requested" / 3,
+    Requested = "requested" / 4,
     /// It is known where it will work, with branches and commits pinned.
     Resolved = "resolved" / 1,
     /// Names of images mean these for all of its jobs from now on.
@@ -63,6 +63,9 @@ pub struct Requested {
     /// Whether every step runs, whatever the step cache has.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_cache: bool,
+    /// The pool whose runners its jobs go to; absent: the one that the definition says.
+    #[serde(default)]
+    pub pool: Option<String>,
 }
 
 /// The payload of `execution.resolved`.

@@ -18,6 +18,7 @@ pub mod image;
 pub mod job;
 pub mod location;
 pub mod log;
+pub mod name;
 pub mod path;
 pub mod plan;
 pub mod preview;
@@ -37,6 +38,7 @@ pub mod user;
 mod event;
 
 pub use event::{Aggregate, AggregateKind, Event, EventType, Undecodable};
+pub use name::Name;
 pub use rejection::Rejection;
 
 /// A point in time, UTC, written as RFC 3339.

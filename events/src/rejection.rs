@@ -35,8 +35,10 @@ codes! {
     InvalidDefinition = "invalid-definition",
     /// The action was archived.
     ActionArchived = "action-archived",
-    /// The action's name is not one.
+    /// The name is not one.
     InvalidName = "invalid-name",
+    /// The schedule is none, or one that never comes.
+    InvalidSchedule = "invalid-schedule",
     /// The execution has no repositories to run over.
     NoRepositories = "no-repositories",
     /// The preview cannot be made.

@@ -62,6 +62,7 @@ const EARLIER: &[Earlier] = &[
     earlier!("enrollment.token_issued", 1),
     earlier!("execution.requested", 1),
     earlier!("execution.requested", 2),
+    earlier!("execution.requested", 3),
     earlier!("execution.starved", 1),
     earlier!("job.canceled", 1),
     earlier!("job.failed", 1),

@@ -18,7 +18,7 @@ use events::job::{Failure, FailureKind, Limit, LimitName};
 use events::log::LogEnd;
 use events::secret::{self, Scope, Sealed, SecretName, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, enrollment, plan, preview, repository, runner, sealing_key};
+use events::{Aggregate, Event, Name, enrollment, plan, preview, repository, runner, sealing_key};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 use uuid::Uuid;
@@ -143,6 +143,14 @@ fn apply() -> impl Strategy<Value = (String, Definition)> {
     (text(), definition())
 }
 
+fn name() -> impl Strategy<Value = Name> {
+    "[ab]|[A-Za-z0-9_.-]{1,200}".prop_map(|name| name.parse().unwrap())
+}
+
+fn schedule_set() -> impl Strategy<Value = action::ScheduleSet> {
+    (text(), text()).prop_map(|(cron, time_zone)| action::ScheduleSet { cron, time_zone })
+}
+
 /// Any event of an action.
 pub(crate) fn action_event() -> impl Strategy<Value = action::Event> {
     prop_oneof![
@@ -150,20 +158,33 @@ pub(crate) fn action_event() -> impl Strategy<Value = action::Event> {
         (number(), definition())
             .prop_map(|(revision, definition)| action::Revised { revision, definition }.into()),
         Just(action::Archived {}.into()),
+        schedule_set().prop_map(Into::into),
+        Just(action::ScheduleCleared {}.into()),
+        name().prop_map(|saved_search| action::SavedSearchLinked { saved_search }.into()),
+        Just(action::SavedSearchUnlinked {}.into()),
+        name().prop_map(|campaign| action::CampaignAttached { campaign }.into()),
+        Just(action::CampaignDetached {}.into()),
     ]
 }
 
 /// Any command to an action.
 pub(crate) fn action_command() -> impl Strategy<Value = action::Command> {
     prop_oneof![
-        4 => apply().prop_map(|(name, definition)| action::Command::Apply { name, definition }),
+        6 => apply().prop_map(|(name, definition)| action::Command::Apply { name, definition }),
         1 => Just(action::Command::Archive),
+        2 => schedule_set().prop_map(action::Command::SetSchedule),
+        1 => Just(action::Command::ClearSchedule),
+        2 => name().prop_map(action::Command::LinkSavedSearch),
+        1 => Just(action::Command::UnlinkSavedSearch),
+        2 => name().prop_map(action::Command::AttachCampaign),
+        1 => Just(action::Command::DetachCampaign),
     ]
 }
 
 fn requested() -> impl Strategy<Value = execution::Requested> {
-    (uuid(), text(), number(), definition(), collection::vec(text(), 0..3), any::<bool>()).prop_map(
-        |(action, action_name, revision, definition, repositories, no_cache)| execution::Requested {
+    let overrides = (any::<bool>(), option::of(text()));
+    (uuid(), text(), number(), definition(), collection::vec(text(), 0..3), overrides).prop_map(
+        |(action, action_name, revision, definition, repositories, (no_cache, pool))| execution::Requested {
             action: ActionId::from_uuid(action),
             action_name,
             revision,
@@ -171,6 +192,7 @@ fn requested() -> impl Strategy<Value = execution::Requested> {
             repositories,
             reason: Reason::Manual,
             no_cache,
+            pool,
         },
     )
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use spec::Definition;
 
 use crate::admission::{Admission, Demand, JobLimits, Standing, Terms};
-use crate::settings::{Settings, definition};
+use crate::settings::{Settings, read};
 
 /// An aggregate's state and where its newest event stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,8 +206,8 @@ impl Fold {
             execution::Event::Requested(requested) => {
                 let definitions = &mut self.index.definitions;
                 let new = || {
-                    let read = definitions.entry(id).or_insert_with(|| definition(requested));
-                    Execution::new(recorded.actor.clone(), Settings::of(read.as_ref()))
+                    let found = definitions.entry(id).or_insert_with(|| read(requested));
+                    Execution::new(recorded.actor.clone(), Settings::of(found.as_ref()))
                 };
                 let execution = self.executions.entry(id).or_insert_with(new);
                 self.index.admission.open(id, execution.terms());
@@ -308,7 +308,7 @@ impl Fold {
     pub(crate) fn read_definition(&mut self, id: ExecutionId) {
         let requested = self.executions.get(&id).and_then(|execution| execution.own.state.requested.as_ref());
         if let Some(requested) = requested {
-            self.index.definitions.entry(id).or_insert_with(|| definition(requested));
+            self.index.definitions.entry(id).or_insert_with(|| read(requested));
         }
     }
 

@@ -1,12 +1,12 @@
-//! What a definition says of an execution's jobs.
+//! What is asked of runners and of the site: by a definition, and by whoever requested its execution.
 //!
-//! Owns the reading of a definition for the scheduler. It is read once, when the execution is requested, and kept; what the site
-//! says where the definition says nothing is looked up when it is needed.
+//! Owns the precedence of the two. What an execution was requested with is part of the definition from here on, so that nobody
+//! else has to know of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use events::execution::Requested;
+use events::execution;
 use events::runner::DEFAULT_POOL;
 use events::secret::SecretName;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,47 @@ impl Settings {
 }
 
 /// What is to be done in an execution. Where that can no longer be read, its runner says why.
-pub(crate) fn definition(requested: &Requested) -> Option<Definition> {
-    spec::parse(&spec::Source::from(&requested.definition)).ok().map(|parsed| parsed.definition)
+pub(crate) fn read(requested: &execution::Requested) -> Option<Definition> {
+    let mut definition = spec::parse(&spec::Source::from(&requested.definition)).ok()?.definition;
+    if let Some(pool) = &requested.pool {
+        definition.settings.pool = Some(pool.clone());
+    }
+    Some(definition)
+}
+
+#[cfg(test)]
+mod tests {
+    use events::action;
+    use events::execution::{Reason, Requested};
+    use events::id::ActionId;
+
+    use super::*;
+
+    #[test]
+    fn a_request_says_another_pool_than_its_definition() {
+        let source = "name: tidy\npatchwave:\n  pool: small\nsteps:\n  - run: echo 1\n    container: alpine\nchangesetTemplate:\n  title: Tidy\n  \
+                      branch: tidy\n  commit:\n    message: Tidy\n";
+        let requested = |pool: Option<&str>| Requested {
+            action: ActionId::named("tidy"),
+            action_name: "tidy".to_owned(),
+            revision: 1,
+            definition: action::Definition {
+                file_name: "tidy.batch.yaml".to_owned(),
+                source: source.to_owned(),
+                given: action::Given::default(),
+                files: None,
+            },
+            repositories: Vec::new(),
+            reason: Reason::Manual,
+            no_cache: false,
+            pool: pool.map(str::to_owned),
+        };
+        for (pool, expected) in [(None, "small"), (Some("large"), "large")] {
+            let definition = read(&requested(pool)).unwrap();
+            assert_eq!(
+                (Settings::of(Some(&definition)).pool.as_str(), definition.pool()),
+                (expected, expected)
+            );
+        }
+    }
 }

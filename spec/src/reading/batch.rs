@@ -50,9 +50,6 @@ pub(super) const BATCH_SPEC: Shape = Shape {
 
 const VERSIONS: [u8; 3] = [1, 2, 3];
 
-/// The longest name in bytes.
-const MAX_NAME: usize = 200;
-
 /// Reads a batch spec.
 pub(super) fn definition(walk: &mut Walk<'_>, root: &Node) -> Option<Definition> {
     if matches!(root.kind, NodeKind::Null) {
@@ -149,11 +146,11 @@ fn name(walk: &mut Walk<'_>, node: &Node) -> Option<String> {
 
 /// What keeps a text from being an action's name, and what to do about it.
 pub(super) fn name_problem(name: &str) -> Option<(String, &'static str)> {
-    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if !name.chars().all(valid) {
+    if !name.chars().all(events::name::allows) {
         let message = format!("`{}` cannot be a name", shown(name));
         return Some((message, "a name is made of ASCII letters, digits, `_`, `.` and `-`"));
     }
-    (name.len() > MAX_NAME)
-        .then(|| (format!("the name is longer than {MAX_NAME} characters"), "choose a shorter one"))
+    let most = events::name::MAX_BYTES;
+    (name.len() > most)
+        .then(|| (format!("the name is longer than {most} characters"), "choose a shorter one"))
 }

@@ -33,6 +33,7 @@ fn request(revision: u32) -> Requested {
         repositories: vec!["/srv/git/ledger.git".to_owned()],
         reason: Reason::Manual,
         no_cache: false,
+        pool: None,
     }
 }
 

@@ -7,6 +7,10 @@ use crate::world::World;
 /// A message or a call that changes something, and the users whose business it is.
 const DEEDS: &[(&str, &[&str])] = &[
     ("ev.action.a.created", &["gateway"]),
+    ("ev.action.a.archived", &["gateway"]),
+    ("ev.action.a.schedule_set", &["gateway"]),
+    ("ev.action.a.saved_search_linked", &["gateway"]),
+    ("ev.action.a.campaign_attached", &["gateway"]),
     ("ev.execution.e.requested", &["gateway"]),
     ("ev.execution.e.cancel_requested", &["gateway"]),
     ("ev.execution.e.resolved", &["catalog"]),

@@ -134,6 +134,7 @@ impl World {
             repositories: Vec::new(),
             reason: Reason::Manual,
             no_cache: false,
+            pool: None,
         };
         append(&self.gateway, Aggregate::Execution(execution.id), Event::Execution(requested.into())).await;
         execution

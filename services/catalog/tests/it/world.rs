@@ -141,6 +141,7 @@ impl World {
             repositories: repositories.iter().map(|text| text.as_ref().to_owned()).collect(),
             reason: Reason::Manual,
             no_cache: false,
+            pool: None,
         };
         let event = NewEvent {
             aggregate: Aggregate::Execution(id),

@@ -16,6 +16,7 @@ pub(crate) mod token;
 pub(crate) mod user;
 
 use clap::Args;
+use events::id::ActionId;
 
 use crate::client::{Client, ServerOption};
 use crate::data_dir::DataDirOption;
@@ -58,6 +59,11 @@ fn not_found(what: &str, name: &str, list: &str) -> Complaint {
     }
 }
 
+/// An action's id, given as it is or by the action's name.
+fn action_id(text: &str) -> ActionId {
+    text.parse().unwrap_or_else(|_| ActionId::named(text))
+}
+
 /// An id of this invocation's own: sent again, it is the same wish.
 fn fresh() -> String {
     uuid::Uuid::now_v7().to_string()
@@ -77,6 +83,12 @@ fn moment(time: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_action_is_named_or_given_by_its_id() {
+        let id = ActionId::named("tidy");
+        assert_eq!((action_id("tidy"), action_id(&id.to_string())), (id, id));
+    }
 
     #[test]
     fn states_and_times_are_for_people() {

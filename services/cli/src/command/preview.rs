@@ -161,10 +161,10 @@ struct Skipped {
 /// Runs it.
 pub(super) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
     let repositories = options.wish.locations()?;
-    let client = options.wish.client(data)?;
+    let client = options.wish.parcel.client(data)?;
     let display = Display::lines(options.json);
     let wished = json!({ "repositories": repositories });
-    let asked = options.wish.send::<Asked>(&client, (PREVIEW, wished), &display).await;
+    let asked = options.wish.parcel.send::<Asked>(&client, (PREVIEW, wished), &display).await;
     let Payload { id, warnings } = asked.map_err(say_how_to_name_repositories)?.preview_action;
     for warning in &warnings {
         display.say(&coloured_diagnostic(warning));

@@ -10,12 +10,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use broker::sealing::Plain;
 use clap::{Args, Subcommand};
-use events::id::ActionId;
 use events::secret::{MAX_BYTES, SecretName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{ShowOptions, moment};
+use super::{ShowOptions, action_id, moment};
 use crate::client::{Client, ServerOption};
 use crate::data_dir::DataDirOption;
 use crate::failure::Complaint;
@@ -193,11 +192,6 @@ impl Which {
     }
 }
 
-/// An action's id, given as it is or by the action's name.
-fn action_id(text: &str) -> ActionId {
-    text.parse().unwrap_or_else(|_| ActionId::named(text))
-}
-
 /// Reads the value from wherever it is to come from.
 fn value(name: &SecretName, file: Option<&Path>) -> anyhow::Result<Plain> {
     if let Some(path) = file {
@@ -236,12 +230,6 @@ fn read(from: impl std::io::Read, what: &str) -> anyhow::Result<Plain> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_action_is_named_or_given_by_its_id() {
-        let id = ActionId::named("tidy");
-        assert_eq!((action_id("tidy"), action_id(&id.to_string())), (id, id));
-    }
 
     #[test]
     fn a_file_is_read_as_it_is() {

@@ -7,6 +7,7 @@ use events::execution::{self, Reason, Requested};
 use events::id::{ActionId, ExecutionId};
 use events::location::Location;
 use events::rejection::Code;
+use events::runner::{MAX_POOL, is_pool};
 use events::{Aggregate, Event, Rejection};
 use spec::Scope;
 
@@ -29,6 +30,8 @@ pub(crate) struct CreateExecution {
     pub(crate) repositories: Vec<String>,
     /// Whether every step runs, whatever the step cache has.
     pub(crate) no_cache: bool,
+    /// The pool whose runners its jobs go to; absent: what the definition says.
+    pub(crate) pool: Option<String>,
 }
 
 impl Commands {
@@ -40,6 +43,7 @@ impl Commands {
     ) -> Result<Done, Fault> {
         let request = self.request("createActionExecution", mutation_id)?;
         let repositories = locations(&create.repositories)?;
+        check_pool(create.pool.as_deref())?;
         self.bounded(&request, self.request_execution(&request, &create, repositories)).await
     }
 
@@ -84,6 +88,7 @@ impl Commands {
                 before.action == create.action
                     && before.repositories == repositories
                     && before.no_cache == create.no_cache
+                    && before.pool == create.pool
                     && revision
             }
             _ => false,
@@ -102,14 +107,7 @@ impl Commands {
         if action.revision == 0 {
             return Err(Fault::new(Code::NotFound, format!("there is no action {}", create.action), hint));
         }
-        if action.archived {
-            let message = format!("the action `{}` is archived", action.name);
-            return Err(Fault::new(
-                Code::ActionArchived,
-                message,
-                "Apply the definition under another name.",
-            ));
-        }
+        action.check_open()?;
         let revision = create.revision.map_or(Ok(action.revision), u32::try_from).unwrap_or_default();
         let definition = history.iter().find_map(|recorded| match &recorded.event {
             Event::Action(event) => definition_of(event, revision),
@@ -132,6 +130,7 @@ impl Commands {
             repositories,
             reason: Reason::Manual,
             no_cache: create.no_cache,
+            pool: create.pool.clone(),
         })
     }
 }
@@ -141,6 +140,16 @@ fn definition_of(event: &events::action::Event, revision: u32) -> Option<&Defini
         events::action::Event::Created(created) if revision == 1 => Some(&created.definition),
         events::action::Event::Revised(revised) if revised.revision == revision => Some(&revised.definition),
         _ => None,
+    }
+}
+
+fn check_pool(pool: Option<&str>) -> Result<(), Fault> {
+    match pool.filter(|pool| !is_pool(pool)) {
+        None => Ok(()),
+        Some(pool) => Err(Fault::invalid(
+            format!("`{pool}` cannot be the name of a pool"),
+            format!("A pool is named by ASCII letters, digits, `_` and `-`, at most {MAX_POOL}."),
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the ids. A request with a mutation id makes the same command, the same event and the same execution however often
 //! it comes; one without is new each time. Never answers for the projection.
 
+mod action_settings;
 mod apply_action;
 mod create_execution;
 mod drain_runner;
@@ -23,6 +24,7 @@ use events::envelope::{Actor, Origin, Recorded, event_id};
 use events::id::CommandId;
 use events::{Aggregate, Event, Rejection};
 
+pub(crate) use action_settings::Setting;
 pub(crate) use create_execution::CreateExecution;
 pub(crate) use preview::Answered;
 pub(crate) use runners::TokenFor;

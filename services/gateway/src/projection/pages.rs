@@ -24,7 +24,7 @@ const PAGES_AT_ONCE: usize = 100;
 pub(crate) trait Listed: for<'r> FromRow<'r, AnyRow> + Clone + Send + Sync + Unpin + 'static {
     /// The view.
     const VIEW: &'static str;
-    /// The column of the thing that has the list, where there is one.
+    /// The column that tells lists of these rows apart, where there are several: by the thing that has one, or by a state.
     const PARENT: Option<&'static str>;
     /// The columns that order the list and tell its rows apart.
     const KEY: &'static [&'static str];
@@ -70,7 +70,7 @@ impl Cursor {
 /// Which page of which list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PageKey {
-    parent: Option<String>,
+    parent: Option<Bound>,
     first: i32,
     after: Option<Cursor>,
 }
@@ -78,7 +78,7 @@ pub(crate) struct PageKey {
 impl PageKey {
     /// Reads what a request says about a page.
     pub(crate) fn new<T: Listed>(
-        parent: Option<String>,
+        parent: Option<Bound>,
         first: i32,
         after: Option<&str>,
     ) -> Result<Self, Fault> {
@@ -198,7 +198,7 @@ fn statement<T: Listed>(keys: &[PageKey]) -> Statement {
             T::VIEW
         ));
         if let (Some(column), Some(parent)) = (T::PARENT, &key.parent) {
-            statement = statement.sql(&format!(" AND {column} = ")).text(parent);
+            statement = statement.sql(&format!(" AND {column} = ")).bind(parent.clone());
         }
         if let Some(after) = &key.after {
             statement = statement.sql(&format!(" AND {behind}")).list(after.0.iter().cloned()).sql(")");

@@ -11,6 +11,18 @@ pub(crate) enum Bound {
     Text(String),
 }
 
+impl From<&str> for Bound {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<bool> for Bound {
+    fn from(truth: bool) -> Self {
+        Self::Int(truth.into())
+    }
+}
+
 /// A statement with its parameters, in the form that both databases read: `$1`, `$2`, …
 #[derive(Debug, Default)]
 pub(crate) struct Statement {

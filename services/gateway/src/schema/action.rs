@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use chrono::{SecondsFormat, Utc};
 use events::blob::{BlobKind, BlobRef};
 use events::rejection::Code;
+use schedule::Schedule;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
@@ -30,6 +32,13 @@ pub(crate) struct Action {
     revision: i32,
     /// Whether it runs no more.
     archived: bool,
+    /// When it is to run; archived: never. So far that is kept and shown, and starts nothing.
+    schedule: Option<ActionSchedule>,
+    /// The name of the saved search for whose news it is to run; archived: none. So far that is kept and shown, and starts
+    /// nothing.
+    saved_search: Option<String>,
+    /// The name of the campaign to which its plans are to go. So far that is kept and shown, and applies nothing.
+    campaign: Option<String>,
     created_at: DateTime,
     updated_at: DateTime,
     #[graphql(skip)]
@@ -44,6 +53,9 @@ impl FromRow<'_, AnyRow> for Action {
             description: row.try_get("description")?,
             revision: int(row.try_get("revision")?),
             archived: row.try_get::<i64, _>("archived")? != 0,
+            schedule: ActionSchedule::of(row)?,
+            saved_search: row.try_get("saved_search")?,
+            campaign: row.try_get("campaign")?,
             created_at: DateTime(row.try_get("created_at")?),
             updated_at: DateTime(row.try_get("updated_at")?),
             updated_sequence: row.try_get("updated_sequence")?,
@@ -51,9 +63,59 @@ impl FromRow<'_, AnyRow> for Action {
     }
 }
 
+/// When an action is to run.
+#[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
+pub(crate) struct ActionSchedule {
+    /// A cron expression: minute, hour, day, month and weekday; or a nickname such as `@daily`.
+    cron: String,
+    /// The IANA name of the time zone on whose clock it is read.
+    time_zone: String,
+    /// When it was set as it is.
+    set_at: DateTime,
+    /// Who did.
+    set_by: String,
+}
+
+impl ActionSchedule {
+    fn of(row: &AnyRow) -> sqlx::Result<Option<Self>> {
+        let Some(cron) = row.try_get::<Option<String>, _>("schedule_cron")? else { return Ok(None) };
+        Ok(Some(Self {
+            cron,
+            time_zone: row.try_get("schedule_time_zone")?,
+            set_at: DateTime(row.try_get("schedule_set_at")?),
+            set_by: row.try_get("schedule_set_by")?,
+        }))
+    }
+}
+
+#[ComplexObject]
+impl ActionSchedule {
+    /// The times at which it comes next, in order.
+    #[graphql(complexity = "times_cost(first)")]
+    async fn next_times(&self, #[graphql(default = 1)] first: i32) -> Result<Vec<DateTime>> {
+        let times = usize::try_from(first).ok().filter(|times| (1..=MAX_TIMES).contains(times));
+        let times = times.ok_or_else(|| {
+            let hint = format!("Ask for 1 to {MAX_TIMES} times.");
+            Fault::invalid(format!("`first` is {first}"), hint)
+        })?;
+        let schedule = Schedule::parse(&self.cron, &self.time_zone).map_err(Fault::ours)?;
+        let shown = |time: events::Timestamp| DateTime(time.to_rfc3339_opts(SecondsFormat::Secs, true));
+        Ok(schedule.after(Utc::now()).take(times).map(shown).collect())
+    }
+}
+
+/// The most times of a schedule in one answer.
+const MAX_TIMES: usize = 100;
+
+/// Finding a time takes about as long as reading some fields.
+fn times_cost(first: i32) -> usize {
+    usize::try_from(first).unwrap_or_default().saturating_add(10)
+}
+
 impl Listed for Action {
     const VIEW: &'static str = "actions";
-    const PARENT: Option<&'static str> = None;
+    const PARENT: Option<&'static str> = Some("archived");
     const KEY: &'static [&'static str] = &["updated_sequence"];
     const DESCENDING: bool = true;
 
@@ -81,7 +143,7 @@ impl Action {
         #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Execution>> {
-        page(ctx, Some(&self.id), first, after).await
+        page(ctx, Some(self.id.as_str().into()), first, after).await
     }
 }
 

@@ -184,7 +184,7 @@ impl Execution {
         #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Job>> {
-        page(ctx, Some(&self.id), first, after).await
+        page(ctx, Some(self.id.as_str().into()), first, after).await
     }
 
     /// The repositories that got no job, and why.

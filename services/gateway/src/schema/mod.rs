@@ -4,7 +4,9 @@
 //! request may cost. Never decides: mutations hand over to `command`.
 
 mod action;
+mod action_settings;
 mod alias;
+mod apply;
 mod execution;
 mod job;
 mod mutation;
@@ -25,7 +27,9 @@ use crate::access::rules::RoleGuard;
 use crate::fault::Fault;
 use crate::files::Files;
 use crate::fleet::Fleet;
-use crate::projection::{Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement};
+use crate::projection::{
+    Bound, Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement,
+};
 pub(crate) use action::{files, no_revision};
 pub(crate) use query::malformed;
 pub(crate) use scalar::blob;
@@ -91,11 +95,11 @@ fn page_cost(first: Option<i32>, child_complexity: usize) -> usize {
 /// A page of a list.
 async fn page<T: Listed + OutputType>(
     ctx: &Context<'_>,
-    parent: Option<&str>,
+    parent: Option<Bound>,
     first: Option<i32>,
     after: Option<String>,
 ) -> Result<Connection<T>> {
-    let key = PageKey::new::<T>(parent.map(str::to_owned), first.unwrap_or(DEFAULT_PAGE), after.as_deref())?;
+    let key = PageKey::new::<T>(parent, first.unwrap_or(DEFAULT_PAGE), after.as_deref())?;
     let page = ctx.data::<DataLoader<PagesOf<T>>>()?.load_one(key).await?;
     let page = page.ok_or_else(|| Fault::ours(anyhow::anyhow!("a page of {} was not read", T::VIEW)))?;
     Ok(page.into())
@@ -107,15 +111,21 @@ async fn children<T: Children>(ctx: &Context<'_>, parent: &str) -> Result<Vec<T>
     Ok(list.unwrap_or_default())
 }
 
+/// Waits until the projection is at least as far as was asked.
+async fn reach(ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<()> {
+    if let Some(Sequence(sequence)) = at_least {
+        ctx.data::<Projection>()?.reach(sequence).await?;
+    }
+    Ok(())
+}
+
 /// One thing, once the projection is at least as far as was asked.
 async fn by_id<T>(ctx: &Context<'_>, view: &str, id: String, at_least: Option<Sequence>) -> Result<Option<T>>
 where
     T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
 {
+    reach(ctx, at_least).await?;
     let projection = ctx.data::<Projection>()?;
-    if let Some(Sequence(sequence)) = at_least {
-        projection.reach(sequence).await?;
-    }
     let statement = Statement::new(&format!("SELECT * FROM {view} WHERE id = ")).text(id);
     Ok(projection.select(statement).await?.pop())
 }

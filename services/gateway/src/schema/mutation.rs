@@ -2,14 +2,15 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
 use broker::sealing::Plain;
-use events::action::{Definition, Given};
-use events::blob::{BlobKind, BlobRef, InvalidSha256};
 use events::execution::Selection;
 use events::id::{ActionId, InvalidRunnerId, RunnerId};
 use events::rejection::Code;
 use events::secret::Scope;
 
-use super::action::Action;
+use super::action_settings::{
+    self, ActionCampaignInput, ActionInput, ActionPayload, ActionSavedSearchInput, SetActionScheduleInput,
+};
+use super::apply::{self, ApplyActionInput, ApplyActionPayload};
 use super::by_id;
 use super::execution::Execution;
 use super::job::Job;
@@ -21,57 +22,12 @@ use super::preview::{self, PreviewActionInput, PreviewActionPayload};
 use super::runner::{self, Runner};
 use super::scalar::{DateTime, Sequence};
 use super::secret::Secret;
-use crate::command::{Commands, CreateExecution, Done, TokenFor, Which};
+use crate::command::{Commands, CreateExecution, Done, Setting, TokenFor, Which};
 use crate::fault::Fault;
 use crate::projection::{Projection, stale};
 
 /// Everything that can be asked for.
 pub(crate) struct Mutation;
-
-/// A definition to apply.
-#[derive(InputObject)]
-pub(crate) struct ApplyActionInput {
-    /// The name of the file; its ending tells the format.
-    file_name: String,
-    /// Its text.
-    source: String,
-    /// What a legacy action file needs beside it.
-    given: Option<GivenInput>,
-    /// The files that its steps mount, once `PUT /files/{sha256}` has taken them.
-    files: Option<FilesInput>,
-    /// Chosen by the client: a request that is repeated with it is carried out once.
-    mutation_id: Option<String>,
-}
-
-/// An archive that was sent before.
-#[derive(InputObject)]
-pub(crate) struct FilesInput {
-    /// Its digest, as 64 hexadecimal digits.
-    sha256: String,
-    /// Its length in bytes.
-    size: Sequence,
-}
-
-/// What a legacy action file cannot say.
-#[derive(Default, InputObject)]
-pub(crate) struct GivenInput {
-    name: Option<String>,
-    branch: Option<String>,
-    title: Option<String>,
-    body: Option<String>,
-    message: Option<String>,
-}
-
-/// What came of it.
-#[derive(SimpleObject)]
-pub(crate) struct ApplyActionPayload {
-    action: Action,
-    /// Whether it was not so before.
-    changed: bool,
-    /// What should be written differently.
-    warnings: Vec<String>,
-    sequence: Sequence,
-}
 
 /// For which machine a token is to be made.
 #[derive(InputObject)]
@@ -122,6 +78,8 @@ pub(crate) struct CreateActionExecutionInput {
     /// Whether every step runs, whatever the step cache has of earlier executions.
     #[graphql(default)]
     no_cache: bool,
+    /// The pool whose runners its jobs go to; absent: the one that the definition says.
+    pool: Option<String>,
     /// Chosen by the client: a request that is repeated with it is carried out once.
     mutation_id: Option<String>,
 }
@@ -255,11 +213,7 @@ impl Mutation {
 
     /// Makes this definition the newest of its action, and the action if there is none.
     async fn apply_action(&self, ctx: &Context<'_>, input: ApplyActionInput) -> Result<ApplyActionPayload> {
-        let definition = definition(input.file_name, input.source, input.given, input.files)?;
-        let applied = ctx.data::<Commands>()?.apply_action(definition, input.mutation_id.as_deref()).await?;
-        let action = written(ctx, "actions", &applied.done).await?;
-        let sequence = Sequence(applied.done.sequence);
-        Ok(ApplyActionPayload { action, changed: applied.changed, warnings: applied.warnings, sequence })
+        apply::apply(ctx, input).await
     }
 
     /// Finds out where a definition would run, and which of its steps. Runs nothing, and makes no action and no execution.
@@ -312,10 +266,63 @@ impl Mutation {
             revision: input.revision,
             repositories: input.repositories.unwrap_or_default(),
             no_cache: input.no_cache,
+            pool: input.pool,
         };
         let done = ctx.data::<Commands>()?.create_execution(create, input.mutation_id.as_deref()).await?;
         let execution = written(ctx, "executions", &done).await?;
         Ok(CreateActionExecutionPayload { execution, sequence: Sequence(done.sequence) })
+    }
+
+    /// Lets an action run no more: it takes no revisions, settings and executions, and has no schedule and no saved search from
+    /// here on. What runs already ends as it would. There is no way back.
+    async fn archive_action(&self, ctx: &Context<'_>, input: ActionInput) -> Result<ActionPayload> {
+        action_settings::set(ctx, input, Setting::Archive).await
+    }
+
+    /// Says when an action is to run, in place of what was said before. So far that is kept and shown, and starts nothing.
+    async fn set_action_schedule(
+        &self,
+        ctx: &Context<'_>,
+        input: SetActionScheduleInput,
+    ) -> Result<ActionPayload> {
+        action_settings::set_schedule(ctx, input).await
+    }
+
+    /// Takes the schedule of an action away.
+    async fn clear_action_schedule(&self, ctx: &Context<'_>, input: ActionInput) -> Result<ActionPayload> {
+        action_settings::set(ctx, input, Setting::ClearSchedule).await
+    }
+
+    /// Says for the news of which saved search an action is to run. So far that is kept and shown, and starts nothing.
+    async fn link_action_saved_search(
+        &self,
+        ctx: &Context<'_>,
+        input: ActionSavedSearchInput,
+    ) -> Result<ActionPayload> {
+        action_settings::link_saved_search(ctx, input).await
+    }
+
+    /// Takes the saved search of an action away.
+    async fn unlink_action_saved_search(
+        &self,
+        ctx: &Context<'_>,
+        input: ActionInput,
+    ) -> Result<ActionPayload> {
+        action_settings::set(ctx, input, Setting::UnlinkSavedSearch).await
+    }
+
+    /// Says to which campaign the plans of an action are to go. So far that is kept and shown, and applies nothing.
+    async fn attach_action_campaign(
+        &self,
+        ctx: &Context<'_>,
+        input: ActionCampaignInput,
+    ) -> Result<ActionPayload> {
+        action_settings::attach_campaign(ctx, input).await
+    }
+
+    /// Takes the campaign of an action away.
+    async fn detach_action_campaign(&self, ctx: &Context<'_>, input: ActionInput) -> Result<ActionPayload> {
+        action_settings::set(ctx, input, Setting::DetachCampaign).await
     }
 
     /// Lets a runner finish what it runs, take nothing new, and leave.
@@ -416,24 +423,6 @@ async fn execution_payload(ctx: &Context<'_>, done: &Done) -> Result<ExecutionPa
 async fn job_payload(ctx: &Context<'_>, done: &Done) -> Result<JobPayload> {
     let job = written(ctx, "jobs", done).await?;
     Ok(JobPayload { job, sequence: Sequence(done.sequence) })
-}
-
-pub(super) fn definition(
-    file_name: String,
-    source: String,
-    given: Option<GivenInput>,
-    files: Option<FilesInput>,
-) -> Result<Definition, Fault> {
-    let GivenInput { name, branch, title, body, message } = given.unwrap_or_default();
-    let given = Given { name, branch, title, body, message };
-    Ok(Definition { file_name, source, given, files: files.map(blob).transpose()?.map(Box::new) })
-}
-
-fn blob(files: FilesInput) -> Result<BlobRef, Fault> {
-    let sha256 = files.sha256.parse().map_err(|error: InvalidSha256| {
-        Fault::invalid(error.to_string(), "Name the files by the digest of their archive.")
-    })?;
-    Ok(BlobRef { kind: BlobKind::Files, sha256, size: files.size.0 })
 }
 
 /// Reads which secret is meant.

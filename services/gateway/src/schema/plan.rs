@@ -81,7 +81,7 @@ impl Plan {
         #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<ChangesetSpec>> {
-        page(ctx, Some(&self.id), first, after).await
+        page(ctx, Some(self.id.as_str().into()), first, after).await
     }
 
     /// What should be in the plan and is not.

@@ -10,9 +10,9 @@ use events::git::Oid;
 use events::step_cache::CacheEntry;
 use spec::Decision;
 
+use super::apply::{FilesInput, GivenInput, definition};
 use super::execution::SkippedRepository;
 use super::job::Reused;
-use super::mutation::{FilesInput, GivenInput, definition};
 use super::scalar::{Connection, Sequence, int};
 use super::{DEFAULT_PAGE, page_cost};
 use crate::command::{Answered, Commands, Done};

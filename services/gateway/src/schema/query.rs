@@ -12,7 +12,7 @@ use super::preview::ActionPreview;
 use super::runner::{self, Runner};
 use super::scalar::{Connection, Sequence};
 use super::secret::Secret;
-use super::{by_id, page, page_cost};
+use super::{by_id, page, page_cost, reach};
 use crate::access::Caller;
 use crate::command::Commands;
 use crate::fault::Fault;
@@ -23,15 +23,18 @@ pub(crate) struct Query;
 
 #[Object]
 impl Query {
-    /// The actions; the one that changed last comes first.
+    /// The actions; the one that changed last comes first. Those that are archived are a list of their own; `null`: both.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn actions(
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "Some(50)")] first: Option<i32>,
         after: Option<String>,
+        #[graphql(default_with = "Some(false)")] archived: Option<bool>,
+        at_least: Option<Sequence>,
     ) -> Result<Connection<Action>> {
-        page(ctx, None, first, after).await
+        reach(ctx, at_least).await?;
+        page(ctx, archived.map(Into::into), first, after).await
     }
 
     /// The action with this id or this name.
@@ -64,10 +67,11 @@ impl Query {
         #[graphql(default_with = "Some(50)")] first: Option<i32>,
         after: Option<String>,
         action_id: Option<ID>,
+        at_least: Option<Sequence>,
     ) -> Result<Connection<Execution>> {
+        reach(ctx, at_least).await?;
         let action = action_id.map(|id| id.parse::<ActionId>().map_err(malformed)).transpose()?;
-        let action = action.map(|action| action.to_string());
-        page(ctx, action.as_deref(), first, after).await
+        page(ctx, action.map(|action| action.to_string().as_str().into()), first, after).await
     }
 
     /// The execution with this id.
@@ -93,28 +97,41 @@ impl Query {
         by_id(ctx, "plans", id.to_string(), at_least).await
     }
 
-    /// The preview with this id, once it has its answer.
-    async fn preview(&self, ctx: &Context<'_>, id: ID) -> Result<Option<ActionPreview>> {
+    /// The preview with this id, once it has its answer. It is read from the log itself: there is no need to give `atLeast`.
+    async fn preview(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        at_least: Option<Sequence>,
+    ) -> Result<Option<ActionPreview>> {
+        reach(ctx, at_least).await?;
         let preview = id.parse::<PreviewId>().map_err(malformed)?;
         let answered = ctx.data::<Commands>()?.preview(preview).await?;
         Ok(answered.map(|answered| ActionPreview::new(id, answered)))
     }
 
     /// The runner with this name.
-    async fn runner(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Runner>> {
-        by_id(ctx, runner::KNOWN, id.to_string(), None).await
+    async fn runner(&self, ctx: &Context<'_>, id: ID, at_least: Option<Sequence>) -> Result<Option<Runner>> {
+        by_id(ctx, runner::KNOWN, id.to_string(), at_least).await
     }
 
     /// The runners by name: those that are or were there, and those that were invited or enrolled or revoked.
     #[graphql(complexity = "10 * child_complexity")]
-    async fn runners(&self, ctx: &Context<'_>) -> Result<Vec<Runner>> {
+    async fn runners(&self, ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<Vec<Runner>> {
+        reach(ctx, at_least).await?;
         let statement = Statement::new(&format!("SELECT * FROM {} ORDER BY id", runner::KNOWN));
         Ok(ctx.data::<Projection>()?.select(statement).await?)
     }
 
     /// The secrets by name, without their values; of an action: those that its steps may ask for.
     #[graphql(complexity = "50 * child_complexity")]
-    async fn secrets(&self, ctx: &Context<'_>, action_id: Option<ID>) -> Result<Vec<Secret>> {
+    async fn secrets(
+        &self,
+        ctx: &Context<'_>,
+        action_id: Option<ID>,
+        at_least: Option<Sequence>,
+    ) -> Result<Vec<Secret>> {
+        reach(ctx, at_least).await?;
         let mut statement = Statement::new("SELECT * FROM secrets WHERE deleted = 0");
         if let Some(action) = action_id {
             let action = action.parse::<ActionId>().map_err(malformed)?;
@@ -131,13 +148,20 @@ impl Query {
 
     /// The users by name, without those that were removed.
     #[graphql(complexity = "50 * child_complexity")]
-    async fn users(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
+    async fn users(&self, ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<Vec<User>> {
+        reach(ctx, at_least).await?;
         people::users(ctx).await
     }
 
     /// The tokens of a user that are worth something; without a user: one's own, and for `local` everybody's.
     #[graphql(complexity = "50 * child_complexity")]
-    async fn tokens(&self, ctx: &Context<'_>, user: Option<String>) -> Result<Vec<UserToken>> {
+    async fn tokens(
+        &self,
+        ctx: &Context<'_>,
+        user: Option<String>,
+        at_least: Option<Sequence>,
+    ) -> Result<Vec<UserToken>> {
+        reach(ctx, at_least).await?;
         people::tokens(ctx, user).await
     }
 }

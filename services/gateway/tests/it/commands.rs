@@ -1,5 +1,7 @@
 //! Commands, and that what they did can be read at once.
 
+use events::id::ExecutionId;
+use events::{Aggregate, Event, execution};
 use serde_json::json;
 
 use crate::world::{DEFINITION, World};
@@ -136,5 +138,24 @@ async fn a_late_projection_is_said_to_be_late_and_the_command_to_be_done() {
     let query = "query($at: Sequence) { action(name: \"tidy\", atLeast: $at) { revision } }";
     let found = world.data(query, json!({ "at": extensions["sequence"] })).await;
     assert_eq!(found["action"]["revision"], 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_can_go_to_another_pool_than_its_definition_says() {
+    let world = World::new().await;
+    let action = world.apply(DEFINITION, None).await["action"]["id"].take();
+    let input =
+        |pool: &str| json!({ "actionId": action, "repositories": ["/a"], "pool": pool, "mutationId": "m" });
+    let made = world.data(CREATE, json!({ "input": input("arm64") })).await["createActionExecution"].take();
+    let id: ExecutionId = made["execution"]["id"].as_str().unwrap().parse().unwrap();
+    let history = world.broker("gateway").await.history(&Aggregate::Execution(id)).await.unwrap();
+    let Event::Execution(execution::Event::Requested(requested)) = &history[0].event else { panic!() };
+    assert_eq!(requested.pool.as_deref(), Some("arm64"));
+
+    let other = world.error(CREATE, json!({ "input": input("x86") })).await;
+    assert_eq!(other["extensions"]["code"], "already-exists", "{other:#}");
+    let none = world.error(CREATE, json!({ "input": input("a pool") })).await;
+    assert_eq!(none["extensions"]["code"], "invalid-request", "{none:#}");
     world.end().await;
 }

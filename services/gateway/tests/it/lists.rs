@@ -75,6 +75,7 @@ fn birth(number: u64) -> NewEvent {
         repositories: vec!["/a".to_owned()],
         reason: Reason::Manual,
         no_cache: false,
+        pool: None,
     };
     let origin = Origin {
         command: CommandId::derived(&[&number.to_string()]),

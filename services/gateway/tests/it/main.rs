@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod access;
+mod action_settings;
 mod commands;
 mod files;
 mod http;

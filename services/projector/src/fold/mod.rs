@@ -4,6 +4,7 @@
 //! and nobody knows (its own event is a dead letter, for one) is passed over. Invariant: the rows depend on the events and
 //! their order alone, never on where a batch ends.
 
+mod action;
 mod execution;
 mod job;
 mod runner;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 
 use events::envelope::Recorded;
 use events::id::{PlanId, RepositoryId, SecretId};
-use events::{Aggregate, Event, action, document, plan, repository, secret};
+use events::{Aggregate, Event, document, plan, repository, secret};
 
 use crate::cache::{Cached, Fresh};
 use crate::columns::Word;
@@ -70,7 +71,7 @@ impl Fold {
     pub(crate) fn apply(&mut self, taken: &Taken) {
         let recorded = &taken.recorded;
         match (&recorded.aggregate, &recorded.event) {
-            (Aggregate::Action(_), Event::Action(event)) => self.action(recorded, event),
+            (Aggregate::Action(id), Event::Action(event)) => self.action(recorded, *id, event),
             (Aggregate::Execution(id), Event::Execution(event)) => self.execution(recorded, *id, event),
             (Aggregate::Job(execution, id), Event::Job(event)) => {
                 self.job(recorded, (*execution, *id), event);
@@ -85,59 +86,6 @@ impl Fold {
             _ => {}
         }
         self.document(taken);
-    }
-
-    fn action(&mut self, recorded: &Recorded, event: &action::Event) {
-        let Aggregate::Action(id) = recorded.aggregate else { return };
-        match event {
-            action::Event::Created(created) => {
-                self.actions.put(Action {
-                    id,
-                    name: created.name.clone(),
-                    description: description(&created.definition),
-                    revision: 1,
-                    archived: false,
-                    executions: 0,
-                    created_at: recorded.time,
-                    updated_at: recorded.time,
-                    updated_sequence: recorded.sequence,
-                });
-                self.revision(recorded, 1, &created.definition);
-                self.tally(Total::ACTIONS, 1);
-            }
-            action::Event::Revised(revised) => {
-                if let Some(action) = self.actions.change(&(id,)) {
-                    action.revision = revised.revision;
-                    action.description = description(&revised.definition);
-                    action.updated_at = recorded.time;
-                    action.updated_sequence = recorded.sequence;
-                }
-                self.revision(recorded, revised.revision, &revised.definition);
-            }
-            action::Event::Archived(action::Archived {}) => {
-                if let Some(action) = self.actions.change(&(id,)) {
-                    action.archived = true;
-                    action.updated_at = recorded.time;
-                    action.updated_sequence = recorded.sequence;
-                    self.tally(Total::ARCHIVED_ACTIONS, 1);
-                }
-            }
-        }
-    }
-
-    fn revision(&mut self, recorded: &Recorded, revision: u32, definition: &action::Definition) {
-        let Aggregate::Action(action_id) = recorded.aggregate else { return };
-        self.revisions.put(ActionRevision {
-            action_id,
-            revision,
-            file_name: definition.file_name.clone(),
-            source: definition.source.clone(),
-            given: json(&definition.given),
-            files_sha256: definition.files.as_ref().map(|files| files.sha256.to_string()),
-            files_size: definition.files.as_ref().map(|files| files.size),
-            actor: recorded.actor.to_string(),
-            created_at: recorded.time,
-        });
     }
 
     fn plan(&mut self, recorded: &Recorded, id: PlanId, event: &plan::Event) {
@@ -312,11 +260,6 @@ fn changeset_spec(plan_id: PlanId, position: u64, spec: &document::ChangesetSpec
         insertions: spec.diff_stat.insertions,
         deletions: spec.diff_stat.deletions,
     }
-}
-
-/// What an action is for, in its own words; empty where the definition says nothing, or is one that this build refuses.
-fn description(definition: &action::Definition) -> String {
-    spec::parse(&definition.into()).map(|parsed| parsed.definition.description).unwrap_or_default()
 }
 
 /// Small maps of texts; there is nothing in them that JSON could not say.

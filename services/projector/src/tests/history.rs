@@ -1,5 +1,6 @@
 //! Plausible histories: what `decide` lets happen to a handful of everything, in any order.
 
+mod actions;
 mod people;
 
 use std::collections::BTreeMap;
@@ -126,28 +127,6 @@ impl History {
         self.taken.push(Taken { recorded, document });
     }
 
-    fn action(&mut self) {
-        let name = ["tidy", "upgrade", "nul\u{0}in-it"][self.dice.roll(3)];
-        let id = ActionId::named(name);
-        let state = self.actions.entry(id).or_default();
-        let command = match self.dice.roll(9) {
-            0 => action::Command::Archive,
-            number => {
-                let file_name = "a.batch.yaml".to_owned();
-                let source = format!("name: {name}\ndescription: number {number}\n");
-                let sha256 = Sha256::from_bytes(&[u8::try_from(number).unwrap(); 32]);
-                let files = (number % 2 == 0)
-                    .then(|| Box::new(BlobRef { kind: BlobKind::Files, sha256, size: number as u64 }));
-                let definition = Definition { file_name, source, given: Given::default(), files };
-                action::Command::Apply { name: name.to_owned(), definition }
-            }
-        };
-        if let Ok(Some(event)) = action::decide(state, command) {
-            *state = action::evolve(std::mem::take(state), &event);
-            self.record(Aggregate::Action(id), Event::Action(event), None);
-        }
-    }
-
     fn request(&mut self) {
         if self.actions.get(&ActionId::named("tidy")).is_none_or(|action| action.revision == 0) {
             return;
@@ -166,6 +145,7 @@ impl History {
             repositories: Vec::new(),
             reason: Reason::Manual,
             no_cache: false,
+            pool: None,
         };
         self.execution(id, execution::Command::Request(requested), None);
     }

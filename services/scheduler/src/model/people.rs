@@ -46,6 +46,7 @@ pub(super) fn request(servers: &mut Servers) {
         repositories: Vec::new(),
         reason: execution::Reason::Manual,
         no_cache: false,
+        pool: None,
     };
     let resolved = execution::Resolved { scope, workspaces: jobs as u32, skipped: 0, unreachable: 0 };
     append(servers, Aggregate::Execution(id), Event::Execution(requested.into()));

@@ -22,6 +22,10 @@ pub(crate) struct Start {
     #[arg(long)]
     no_cache: bool,
 
+    /// The pool whose runners the jobs go to [default: what the definition says]
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+
     /// Stay and follow it to its plan
     #[arg(short, long)]
     follow: bool,
@@ -50,11 +54,11 @@ struct Started {
 
 /// Starts an execution of the action's newest revision.
 pub(super) async fn start(options: Start, data: &DataDirOption) -> anyhow::Result<ExitCode> {
-    let Start { action, no_cache, follow, repositories, show } = options;
+    let Start { action, no_cache, pool, follow, repositories, show } = options;
     let repositories = repositories.locations()?;
     let client = show.client(data)?;
     let id = ActionId::named(&action).to_string();
-    let wanted = Wanted { action: &id, repositories, no_cache };
+    let wanted = Wanted { action: &id, repositories, no_cache, pool };
     // What is said on the way is for those who stay.
     let display = if follow { Display::new(show.json) } else { Display::lines(true) };
     let execution = wanted.start(&client, &display).await.map_err(|error| named(error, &action))?;

@@ -1,15 +1,15 @@
 //! Applying a definition.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::display::Display;
-use super::wish::Wish;
+use super::wish::Parcel;
 use crate::client::Client;
 use crate::failure::coloured_diagnostic;
 
 const APPLY: &str = "mutation($input: ApplyActionInput!) { applyAction(input: $input) {
-  action { id name revision } changed warnings } }";
+  action { id name revision } changed warnings sequence } }";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,30 +17,36 @@ struct Applied {
     apply_action: ApplyPayload,
 }
 
-#[derive(Deserialize)]
-struct ApplyPayload {
-    action: Action,
+/// What came of it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(in crate::command) struct ApplyPayload {
+    pub(in crate::command) action: Action,
     changed: bool,
     warnings: Vec<String>,
+    sequence: u64,
 }
 
 /// An action as it is now.
-#[derive(Deserialize)]
-pub(super) struct Action {
-    pub(super) id: String,
+#[derive(Debug, Deserialize, Serialize)]
+pub(in crate::command) struct Action {
+    pub(in crate::command) id: String,
     name: String,
     revision: u32,
 }
 
 /// Sends the definition, and says what became of it.
-pub(super) async fn apply(client: &Client, wish: &Wish, display: &Display) -> anyhow::Result<Action> {
-    let applied: Applied = wish.send(client, (APPLY, json!({})), display).await?;
-    let ApplyPayload { action, changed, warnings } = applied.apply_action;
-    for warning in &warnings {
+pub(in crate::command) async fn apply(
+    client: &Client,
+    parcel: &Parcel,
+    display: &Display,
+) -> anyhow::Result<ApplyPayload> {
+    let applied: Applied = parcel.send(client, (APPLY, json!({})), display).await?;
+    let payload = applied.apply_action;
+    for warning in &payload.warnings {
         display.say(&coloured_diagnostic(warning));
     }
-    let news = if changed { "new" } else { "as before" };
-    let name = crate::terminal::inert(&action.name);
-    display.say(&format!("action {name}, revision {} ({news})", action.revision));
-    Ok(action)
+    let news = if payload.changed { "new" } else { "as before" };
+    let name = crate::terminal::inert(&payload.action.name);
+    display.say(&format!("action {name}, revision {} ({news})", payload.action.revision));
+    Ok(payload)
 }

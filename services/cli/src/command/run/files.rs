@@ -48,12 +48,7 @@ impl Files {
         display: &Display,
     ) -> anyhow::Result<Option<Self>> {
         let given = given.to_spec();
-        let source = Source {
-            file_name: &definition.file_name,
-            text: &definition.source,
-            given: &given,
-            command_image: spec::DEFAULT_COMMAND_IMAGE,
-        };
+        let source = source(definition, &given);
         let Ok(parsed) = spec::parse(&source) else { return Ok(None) };
         let wanted: Vec<PathBuf> =
             parsed.definition.mounts().map(|mount| PathBuf::from(&mount.path)).collect();
@@ -122,6 +117,20 @@ impl Files {
     }
 }
 
+/// Says what is wrong with a definition of which only the files are sent.
+pub(super) fn check(definition: &Definition, given: &Given) -> Result<(), Complaint> {
+    spec::parse(&source(definition, &given.to_spec())).map(drop).map_err(|found| invalid(&found))
+}
+
+fn source<'a>(definition: &'a Definition, given: &'a spec::Given) -> Source<'a> {
+    Source {
+        file_name: &definition.file_name,
+        text: &definition.source,
+        given,
+        command_image: spec::DEFAULT_COMMAND_IMAGE,
+    }
+}
+
 /// The folder of the definition.
 fn folder(file: &Path) -> anyhow::Result<PathBuf> {
     if file == Path::new("-") {
@@ -145,12 +154,16 @@ fn refuse(source: &Source<'_>, choice: &Choice) -> Result<(), Complaint> {
         let refusal = choice.refusal(Path::new(&mount.path))?.clone();
         Some(Refusal { message: refusal.message, hint: refusal.hint })
     };
-    let complaint = |found: Diagnostics| Complaint {
+    let beside = Beside { mount: &refusal, ..Beside::default() };
+    spec::parse_beside(source, &beside).map(drop).map_err(|found| invalid(&found))
+}
+
+fn invalid(found: &Diagnostics) -> Complaint {
+    Complaint {
         code: Some("invalid-definition".to_owned()),
         details: found.as_slice().iter().map(ToString::to_string).collect(),
         ..Complaint::new("the definition cannot be used", "mend what is marked; nothing was sent")
-    };
-    spec::parse_beside(source, &Beside { mount: &refusal, ..Beside::default() }).map(drop).map_err(complaint)
+    }
 }
 
 fn complain(error: archive::Error) -> anyhow::Error {

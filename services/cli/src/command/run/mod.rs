@@ -26,10 +26,11 @@ use super::fresh;
 use crate::client::Client;
 use crate::data_dir::DataDirOption;
 
+pub(super) use apply::apply;
 pub(super) use display::Display;
 pub(super) use repositories::RepositoriesOption;
 pub(super) use watch::watch;
-pub(super) use wish::{Wish, say_how_to_name_repositories};
+pub(super) use wish::{Parcel, Wish, say_how_to_name_repositories};
 
 /// Options of `patchwave run`.
 #[derive(Args, Clone, Debug)]
@@ -37,6 +38,10 @@ pub(crate) struct Options {
     /// Run every step, whatever the step cache has of earlier executions
     #[arg(long)]
     no_cache: bool,
+
+    /// The pool whose runners the jobs go to [default: what the definition says]
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
 
     /// Print each event as one line of JSON, and nothing else
     #[arg(long)]
@@ -68,11 +73,12 @@ struct Execution {
 /// Runs it.
 pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Result<ExitCode> {
     let repositories = options.wish.locations()?;
-    let client = options.wish.client(data)?;
+    let client = options.wish.parcel.client(data)?;
     let display = Display::new(options.json);
-    let action = apply::apply(&client, &options.wish, &display).await?;
-    let wanted = Wanted { action: &action.id, repositories, no_cache: options.no_cache };
-    let execution = wanted.start(&client, &display).await?;
+    let action = apply(&client, &options.wish.parcel, &display).await?.action;
+    let Options { no_cache, pool, .. } = options;
+    let execution =
+        Wanted { action: &action.id, repositories, no_cache, pool }.start(&client, &display).await?;
     watch(&client, execution, (options.json, display)).await
 }
 
@@ -84,13 +90,16 @@ pub(super) struct Wanted<'a> {
     pub(super) repositories: Vec<String>,
     /// Whether every step runs, whatever the step cache has.
     pub(super) no_cache: bool,
+    /// The pool; none: the one that the definition says.
+    pub(super) pool: Option<String>,
 }
 
 impl Wanted<'_> {
     /// Asks for it.
     pub(super) async fn start(self, client: &Client, display: &Display) -> anyhow::Result<ExecutionId> {
-        let Self { action, repositories, no_cache } = self;
-        let mut input = json!({ "actionId": action, "noCache": no_cache, "mutationId": fresh() });
+        let Self { action, repositories, no_cache, pool } = self;
+        let mut input =
+            json!({ "actionId": action, "noCache": no_cache, "pool": pool, "mutationId": fresh() });
         if !repositories.is_empty() {
             input["repositories"] = repositories.into();
         }

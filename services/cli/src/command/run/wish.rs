@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use events::blob::BlobRef;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::definition::{self, Given};
 use super::display::Display;
-use super::files::Files;
+use super::files::{self, Files};
 use super::repositories::RepositoriesOption;
 use crate::client::{Client, ServerOption};
 use crate::command::fresh;
@@ -21,11 +22,25 @@ use crate::failure::Complaint;
 /// Options that say it.
 #[derive(Args, Clone, Debug)]
 pub(in crate::command) struct Wish {
-    /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
-    file: PathBuf,
-
     #[command(flatten)]
     repositories: RepositoriesOption,
+
+    #[command(flatten)]
+    pub(in crate::command) parcel: Parcel,
+}
+
+impl Wish {
+    /// Clone URLs and absolute paths; none: what the definition says.
+    pub(in crate::command) fn locations(&self) -> anyhow::Result<Vec<String>> {
+        self.repositories.locations()
+    }
+}
+
+/// A definition, what is given beside it, and where it is sent.
+#[derive(Args, Clone, Debug)]
+pub(in crate::command) struct Parcel {
+    /// The action definition: a batch spec (YAML) or a legacy action.json; `-` reads standard input
+    file: PathBuf,
 
     #[command(flatten)]
     server: ServerOption,
@@ -34,12 +49,7 @@ pub(in crate::command) struct Wish {
     given: Given,
 }
 
-impl Wish {
-    /// Clone URLs and absolute paths; none: what the definition says.
-    pub(in crate::command) fn locations(&self) -> anyhow::Result<Vec<String>> {
-        self.repositories.locations()
-    }
-
+impl Parcel {
     pub(in crate::command) fn client(&self, data: &DataDirOption) -> anyhow::Result<Client> {
         Client::new(&self.server, data)
     }
@@ -73,6 +83,21 @@ impl Wish {
         }
         files.send(client, display).await?;
         client.mutate(mutation, &variables).await
+    }
+
+    /// Sends the files alone that the definition mounts; nothing if it mounts none.
+    pub(in crate::command) async fn send_files(
+        &self,
+        client: &Client,
+        display: &Display,
+    ) -> anyhow::Result<Option<BlobRef>> {
+        let definition = definition::read(&self.file)?;
+        files::check(&definition, &self.given)?;
+        let Some(files) = Files::pack(client, &self.file, (&definition, &self.given), display).await? else {
+            return Ok(None);
+        };
+        files.send(client, display).await?;
+        Ok(Some(files.blob().clone()))
     }
 }
 

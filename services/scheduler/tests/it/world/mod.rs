@@ -155,6 +155,7 @@ impl World {
             repositories: Vec::new(),
             reason: Reason::Manual,
             no_cache: false,
+            pool: None,
         };
         let event = Event::Execution(requested.into());
         let sequence = Self::append(&self.gateway, id, 0, (Actor::user(user), event)).await;

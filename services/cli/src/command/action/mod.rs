@@ -1,29 +1,57 @@
 //! `patchwave action`: the actions there are.
+//!
+//! Owns what is shown of them; what is changed is in the modules below.
+
+mod apply;
+mod settings;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use events::id::ActionId;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ListOptions, ShowOptions, moment, not_found, preview, state};
+use super::{ListOptions, ShowOptions, action_id, moment, not_found, preview, state};
 use crate::client::{Client, Connection, pages};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
 use crate::terminal::inert;
+use settings::Settings;
 
 /// The commands of `patchwave action`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the actions, the one that changed last first
-    List(ListOptions),
+    List(List),
     /// Show an action with a revision of its definition, and the files that were sent with it
     Show(Show),
+    /// Make a definition the newest of its action, and the action if there is none, without running it
+    Apply(apply::Options),
+    /// Send the files that a definition mounts, without applying it, and print the digest and the size of their archive
+    Upload(apply::Options),
+    /// Say when an action is to run; kept and shown, but nothing starts by it yet
+    Schedule(settings::Schedule),
+    /// Say for the news of which saved search an action is to run; kept and shown, but nothing starts by it yet
+    Search(settings::Search),
+    /// Say to which campaign an action's plans are to go; kept and shown, but nothing is applied by it yet
+    Campaign(settings::Campaign),
+    /// Let an action run no more, for ever: it takes no revisions, settings and executions
+    Archive(settings::One),
     /// Show where a definition would run, and which of its steps, without running anything
     Preview(Box<preview::Options>),
     /// Print the JSON Schema of a definition, for editors
     Schema(Schema),
+}
+
+/// Options of `patchwave action list`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct List {
+    /// List those too that are archived
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    list: ListOptions,
 }
 
 /// Options of `patchwave action show`.
@@ -52,11 +80,13 @@ pub(crate) struct Schema {
     legacy: bool,
 }
 
-const LIST: &str = "query($first: Int!, $after: String) { actions(first: $first, after: $after) {
+const LIST: &str = "query($first: Int!, $after: String, $archived: Boolean) {
+  actions(first: $first, after: $after, archived: $archived) {
   nodes { id name description revision archived createdAt updatedAt } pageInfo { hasNextPage endCursor } } }";
 
-const SHOW: &str = "query($id: ID, $name: String, $revision: Int) { action(id: $id, name: $name) {
+const SHOW: &str = "query($id: ID!, $revision: Int) { action(id: $id) {
   id name description revision archived createdAt updatedAt
+  schedule { cron timeZone setAt setBy nextTimes(first: 3) } savedSearch campaign
   definition(revision: $revision) { fileName source given { name branch title body message }
     files { sha256 size contents { files bytes } } }
   executions(first: 10) { nodes { id state revision requestedAt } } } }";
@@ -87,6 +117,8 @@ struct Shown {
 struct Whole {
     #[serde(flatten)]
     action: Action,
+    #[serde(flatten)]
+    settings: Settings,
     definition: Definition,
     executions: Executions,
 }
@@ -145,6 +177,12 @@ struct Execution {
 pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Result<ExitCode> {
     match command {
         Command::List(options) => list(options, data).await?,
+        Command::Apply(options) => apply::apply(options, data).await?,
+        Command::Upload(options) => apply::upload(options, data).await?,
+        Command::Schedule(options) => settings::schedule(options, data).await?,
+        Command::Search(options) => settings::search(options, data).await?,
+        Command::Campaign(options) => settings::campaign(options, data).await?,
+        Command::Archive(options) => settings::archive(options, data).await?,
         Command::Show(options) => show(options, data).await?,
         Command::Preview(options) => return preview::run(*options, data).await,
         Command::Schema(Schema { legacy: false }) => output::line(spec::BATCH_SPEC_SCHEMA.trim_end())?,
@@ -153,10 +191,12 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(options: ListOptions, data: &DataDirOption) -> anyhow::Result<()> {
+async fn list(List { all, list: options }: List, data: &DataDirOption) -> anyhow::Result<()> {
     let client = options.show.client(data)?;
+    // Both kinds, or those alone that are not archived.
+    let archived = (!all).then_some(false);
     let actions = pages(options.limit, async |page| {
-        let variables = json!({ "first": page.first, "after": page.after });
+        let variables = json!({ "first": page.first, "after": page.after, "archived": archived });
         Ok(client.graphql::<Listed>(LIST, &variables).await?.actions)
     })
     .await?;
@@ -164,7 +204,8 @@ async fn list(options: ListOptions, data: &DataDirOption) -> anyhow::Result<()> 
         return actions.iter().try_for_each(output::json);
     }
     if actions.is_empty() {
-        eprintln!("there are no actions yet: `patchwave run FILE --repo PATH` makes one");
+        let archived = if all { "" } else { ", unless they are archived (--all)" };
+        eprintln!("there are no actions yet{archived}: `patchwave run FILE --repo PATH` makes one");
         return Ok(());
     }
     let rows = actions.into_iter().map(|action| {
@@ -184,11 +225,7 @@ async fn list(options: ListOptions, data: &DataDirOption) -> anyhow::Result<()> 
 
 async fn show(options: Show, data: &DataDirOption) -> anyhow::Result<()> {
     let client = options.show.client(data)?;
-    let (id, name) = match options.action.parse::<ActionId>() {
-        Ok(id) => (Some(id), None),
-        Err(_) => (None, Some(&options.action)),
-    };
-    let variables = json!({ "id": id, "name": name, "revision": options.revision });
+    let variables = json!({ "id": action_id(&options.action), "revision": options.revision });
     let shown: Shown = client.graphql(SHOW, &variables).await?;
     let mut whole = shown.action.ok_or_else(|| not_found("action", &options.action, "action list"))?;
     let revision = whole.shown_revision(options.revision);
@@ -222,6 +259,9 @@ fn rendered(whole: &Whole, revision: &str) -> String {
         ("description", action.description.clone()),
         ("revision", action.revision.to_string()),
         ("archived", if action.archived { "yes" } else { "no" }.to_owned()),
+        ("schedule", whole.settings.schedule_words()),
+        ("saved search", whole.settings.saved_search.clone().unwrap_or_else(|| "none".to_owned())),
+        ("campaign", whole.settings.campaign.clone().unwrap_or_else(|| "none".to_owned())),
         ("created", moment(&action.created_at)),
         ("changed", moment(&action.updated_at)),
         ("shown", format!("revision {revision}, {}", whole.definition.file_name)),
