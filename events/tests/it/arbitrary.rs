@@ -1,11 +1,12 @@
 //! Random values of the language: small ranges where values should meet, whole ranges where they should hurt.
 
+mod action;
 mod job;
 mod people;
 
 use std::collections::BTreeMap;
 
-use events::action::{self, Definition, Given};
+use events::action::{Definition, Given};
 use events::blob::{BlobKind, BlobRef, Sha256};
 use events::execution::{self, Counts, Reason};
 use events::git::{BranchRef, Oid};
@@ -18,11 +19,12 @@ use events::job::{Failure, FailureKind, Limit, LimitName};
 use events::log::LogEnd;
 use events::secret::{self, Scope, Sealed, SecretName, SecretVersion};
 use events::ticket::Workspace;
-use events::{Aggregate, Event, Name, enrollment, plan, preview, repository, runner, sealing_key};
+use events::{Aggregate, Event, enrollment, plan, preview, repository, runner, sealing_key};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 use uuid::Uuid;
 
+pub(crate) use action::{action_command, action_event};
 pub(crate) use job::{job_command, job_event};
 pub(crate) use people::{token_command, token_event, user_command, user_event};
 
@@ -137,48 +139,6 @@ pub(crate) fn counts() -> impl Strategy<Value = Counts> {
         canceled,
         unreachable,
     })
-}
-
-fn apply() -> impl Strategy<Value = (String, Definition)> {
-    (text(), definition())
-}
-
-fn name() -> impl Strategy<Value = Name> {
-    "[ab]|[A-Za-z0-9_.-]{1,200}".prop_map(|name| name.parse().unwrap())
-}
-
-fn schedule_set() -> impl Strategy<Value = action::ScheduleSet> {
-    (text(), text()).prop_map(|(cron, time_zone)| action::ScheduleSet { cron, time_zone })
-}
-
-/// Any event of an action.
-pub(crate) fn action_event() -> impl Strategy<Value = action::Event> {
-    prop_oneof![
-        apply().prop_map(|(name, definition)| action::Created { name, definition }.into()),
-        (number(), definition())
-            .prop_map(|(revision, definition)| action::Revised { revision, definition }.into()),
-        Just(action::Archived {}.into()),
-        schedule_set().prop_map(Into::into),
-        Just(action::ScheduleCleared {}.into()),
-        name().prop_map(|saved_search| action::SavedSearchLinked { saved_search }.into()),
-        Just(action::SavedSearchUnlinked {}.into()),
-        name().prop_map(|campaign| action::CampaignAttached { campaign }.into()),
-        Just(action::CampaignDetached {}.into()),
-    ]
-}
-
-/// Any command to an action.
-pub(crate) fn action_command() -> impl Strategy<Value = action::Command> {
-    prop_oneof![
-        6 => apply().prop_map(|(name, definition)| action::Command::Apply { name, definition }),
-        1 => Just(action::Command::Archive),
-        2 => schedule_set().prop_map(action::Command::SetSchedule),
-        1 => Just(action::Command::ClearSchedule),
-        2 => name().prop_map(action::Command::LinkSavedSearch),
-        1 => Just(action::Command::UnlinkSavedSearch),
-        2 => name().prop_map(action::Command::AttachCampaign),
-        1 => Just(action::Command::DetachCampaign),
-    ]
 }
 
 fn requested() -> impl Strategy<Value = execution::Requested> {
