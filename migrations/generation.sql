@@ -32,6 +32,7 @@ CREATE TABLE actions{g} (
 CREATE INDEX actions{g}_newest ON actions{g} (updated_sequence);
 CREATE INDEX actions{g}_archived ON actions{g} (archived, updated_sequence);
 CREATE INDEX actions{g}_name ON actions{g} (name);
+CREATE INDEX actions{g}_archived_name ON actions{g} (archived, name);
 
 CREATE TABLE action_revisions{g} (
     action_id TEXT NOT NULL,

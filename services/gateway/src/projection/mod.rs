@@ -3,6 +3,7 @@
 //! Owns the connections to the database, which only read, and the wait for what was just written. Never knows what the
 //! rows mean: that is `schema`'s.
 
+mod nodes;
 mod pages;
 mod statement;
 
@@ -16,10 +17,20 @@ use sqlx::{AnyPool, AssertSqlSafe, FromRow};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use pages::{Children, ChildrenOf, Cursor, Listed, MAX_PAGE, Page, PageKey, PagesOf, places};
+pub(crate) use nodes::{ById, Identified};
+pub(crate) use pages::{
+    Children, ChildrenOf, Cursor, List, Listed, MAX_PAGE, Order, Page, PageKey, PagesOf, places,
+};
 pub(crate) use statement::{Bound, Statement};
 
 use crate::fault::Fault;
+
+/// The statements, for a test that asks what they cost.
+#[cfg(test)]
+pub(crate) mod costs {
+    pub(crate) use super::nodes::statement as by_id;
+    pub(crate) use super::pages::{children, statement as page};
+}
 
 /// Which layout of the tables this build reads.
 const LAYOUT: i64 = include!("../../../../migrations/layout");

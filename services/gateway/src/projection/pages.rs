@@ -20,19 +20,24 @@ pub(crate) const MAX_PAGE: i32 = 500;
 /// How many pages one statement reads; SQLite takes 500 parts.
 const PAGES_AT_ONCE: usize = 100;
 
+/// An order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Order {
+    /// The columns that make it and tell rows apart. An index has them, behind those of each filter.
+    pub(crate) columns: &'static [&'static str],
+    /// Whether the greatest comes first.
+    pub(crate) descending: bool,
+}
+
 /// Rows that are read by pages.
 pub(crate) trait Listed: for<'r> FromRow<'r, AnyRow> + Clone + Send + Sync + Unpin + 'static {
     /// The view.
     const VIEW: &'static str;
-    /// The column that tells lists of these rows apart, where there are several: by the thing that has one, or by a state.
-    const PARENT: Option<&'static str>;
-    /// The columns that order the list and tell its rows apart.
-    const KEY: &'static [&'static str];
-    /// Whether the newest comes first.
-    const DESCENDING: bool;
+    /// The order where none is asked for.
+    const ORDER: Order;
 
-    /// The row's key.
-    fn key(&self) -> Cursor;
+    /// The row's key in an order.
+    fn key(&self, order: Order) -> Cursor;
 }
 
 /// Where a page begins: behind the row of this key.
@@ -67,27 +72,56 @@ impl Cursor {
     }
 }
 
+/// Which list: rows that have these values, in an order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct List {
+    filters: Vec<(&'static str, Bound)>,
+    order: Order,
+}
+
+impl List {
+    /// All rows of a view.
+    pub(crate) const fn of<T: Listed>() -> Self {
+        Self { filters: Vec::new(), order: T::ORDER }
+    }
+
+    /// Those with this value alone.
+    pub(crate) fn with(mut self, column: &'static str, value: impl Into<Bound>) -> Self {
+        self.filters.push((column, value.into()));
+        self
+    }
+
+    /// Its order.
+    pub(crate) const fn order(&self) -> Order {
+        self.order
+    }
+
+    /// In another order.
+    pub(crate) const fn ordered(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+}
+
 /// Which page of which list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PageKey {
-    parent: Option<Bound>,
+    list: List,
     first: i32,
     after: Option<Cursor>,
 }
 
 impl PageKey {
     /// Reads what a request says about a page.
-    pub(crate) fn new<T: Listed>(
-        parent: Option<Bound>,
-        first: i32,
-        after: Option<&str>,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn new(list: List, first: i32, after: Option<&str>) -> Result<Self, Fault> {
         check_first(first)?;
         let decode = |text: &str| {
-            let cursor = Cursor::decode(text, T::KEY.len()).filter(|cursor| cursor.fits::<T>());
+            let columns = list.order.columns;
+            let cursor = Cursor::decode(text, columns.len()).filter(|cursor| cursor.fits(columns));
             cursor.ok_or_else(foreign_cursor)
         };
-        Ok(Self { parent, first, after: after.map(decode).transpose()? })
+        let after = after.map(decode).transpose()?;
+        Ok(Self { list, first, after })
     }
 }
 
@@ -137,8 +171,8 @@ impl Cursor {
     }
 
     /// Sequences and positions are numbers, all else is text: another kind would be compared in no useful way.
-    fn fits<T: Listed>(&self) -> bool {
-        self.0.iter().zip(T::KEY).all(|(value, column)| {
+    fn fits(&self, columns: &[&str]) -> bool {
+        self.0.iter().zip(columns).all(|(value, column)| {
             let number = column.ends_with("sequence") || *column == "position";
             number == matches!(value, Bound::Int(_))
         })
@@ -152,6 +186,8 @@ pub(crate) struct Page<T> {
     pub(crate) rows: Vec<T>,
     /// Whether there are rows behind it.
     pub(crate) more: bool,
+    /// The key of its last row.
+    pub(crate) end: Option<Cursor>,
 }
 
 /// A row and the number of the page that it belongs to.
@@ -169,42 +205,59 @@ async fn pages<T: Listed>(
     keys: &[PageKey],
 ) -> Result<HashMap<PageKey, Page<T>>, Fault> {
     let mut pages = HashMap::with_capacity(keys.len());
-    for keys in keys.chunks(PAGES_AT_ONCE) {
-        let mut found: Vec<Page<T>> = keys.iter().map(|_| Page { rows: Vec::new(), more: false }).collect();
-        for Piece(number, row) in projection.select::<Piece<T>>(statement::<T>(keys)).await? {
-            let place = usize::try_from(number).unwrap_or(usize::MAX);
-            let (Some(page), Some(key)) = (found.get_mut(place), keys.get(place)) else { continue };
-            // One row more than asked for says that there are more.
-            page.more = page.rows.len() >= usize::try_from(key.first).unwrap_or_default();
-            if !page.more {
-                page.rows.push(row);
-            }
+    let mut by_order: HashMap<Order, Vec<PageKey>> = HashMap::new();
+    for key in keys {
+        by_order.entry(key.list.order).or_default().push(key.clone());
+    }
+    for (order, keys) in by_order {
+        for keys in keys.chunks(PAGES_AT_ONCE) {
+            pages.extend(keys.iter().cloned().zip(pages_in(projection, order, keys).await?));
         }
-        pages.extend(keys.iter().cloned().zip(found));
     }
     Ok(pages)
 }
 
-/// One part per page, each of which is a short walk along an index.
-fn statement<T: Listed>(keys: &[PageKey]) -> Statement {
-    let direction = if T::DESCENDING { " DESC" } else { "" };
-    let order = T::KEY.iter().map(|column| format!("{column}{direction}")).collect::<Vec<_>>().join(", ");
-    let behind = format!("({}) {} (", T::KEY.join(", "), if T::DESCENDING { "<" } else { ">" });
+/// Reads pages of one order, by one statement.
+async fn pages_in<T: Listed>(
+    projection: &Projection,
+    order: Order,
+    keys: &[PageKey],
+) -> Result<Vec<Page<T>>, Fault> {
+    let mut found: Vec<Page<T>> =
+        keys.iter().map(|_| Page { rows: Vec::new(), more: false, end: None }).collect();
+    for Piece(number, row) in projection.select::<Piece<T>>(statement::<T>(order, keys)).await? {
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let (Some(page), Some(key)) = (found.get_mut(place), keys.get(place)) else { continue };
+        // One row more than asked for says that there are more.
+        page.more = page.rows.len() >= usize::try_from(key.first).unwrap_or_default();
+        if !page.more {
+            page.end = Some(row.key(order));
+            page.rows.push(row);
+        }
+    }
+    Ok(found)
+}
+
+/// One part per page, each of which is a short walk along an index. All have this order.
+pub(crate) fn statement<T: Listed>(Order { columns, descending }: Order, keys: &[PageKey]) -> Statement {
+    let direction = if descending { " DESC" } else { "" };
+    let order = columns.iter().map(|column| format!("{column}{direction}")).collect::<Vec<_>>().join(", ");
+    let behind = format!("({}) {} (", columns.join(", "), if descending { "<" } else { ">" });
     let mut statement = Statement::new("SELECT * FROM (");
-    for (number, key) in keys.iter().enumerate() {
+    for (number, PageKey { list, first, after }) in keys.iter().enumerate() {
         let union = if number == 0 { "" } else { " UNION ALL " };
         statement = statement.sql(&format!(
             "{union}SELECT {number} AS piece, p{number}.* FROM (SELECT * FROM {} WHERE 1 = 1",
             T::VIEW
         ));
-        if let (Some(column), Some(parent)) = (T::PARENT, &key.parent) {
-            statement = statement.sql(&format!(" AND {column} = ")).bind(parent.clone());
+        for (column, value) in &list.filters {
+            statement = statement.sql(&format!(" AND {column} = ")).bind(value.clone());
         }
-        if let Some(after) = &key.after {
+        if let Some(after) = after {
             statement = statement.sql(&format!(" AND {behind}")).list(after.0.iter().cloned()).sql(")");
         }
         statement =
-            statement.sql(&format!(" ORDER BY {order} LIMIT {}) AS p{number}", i64::from(key.first) + 1));
+            statement.sql(&format!(" ORDER BY {order} LIMIT {}) AS p{number}", i64::from(*first) + 1));
     }
     statement.sql(&format!(") AS pieces ORDER BY piece, {order}"))
 }
@@ -256,16 +309,20 @@ impl<T: Children> Loader<String> for ChildrenOf<T> {
     type Error = Fault;
 
     async fn load(&self, parents: &[String]) -> Result<HashMap<String, Vec<T>>, Fault> {
-        let (view, parent, order) = (T::VIEW, T::PARENT, T::ORDER);
-        let statement = Statement::new(&format!("SELECT * FROM {view} WHERE {parent} IN ("))
-            .list(parents.iter().cloned().map(Bound::Text))
-            .sql(&format!(") ORDER BY {parent}, {order}"));
         let mut lists: HashMap<String, Vec<T>> = HashMap::with_capacity(parents.len());
-        for row in self.0.select::<T>(statement).await? {
+        for row in self.0.select::<T>(children::<T>(parents)).await? {
             lists.entry(row.parent().to_owned()).or_default().push(row);
         }
         Ok(lists)
     }
+}
+
+/// The whole lists of these parents.
+pub(crate) fn children<T: Children>(parents: &[String]) -> Statement {
+    let (view, parent, order) = (T::VIEW, T::PARENT, T::ORDER);
+    Statement::new(&format!("SELECT * FROM {view} WHERE {parent} IN ("))
+        .list(parents.iter().cloned().map(Bound::Text))
+        .sql(&format!(") ORDER BY {parent}, {order}"))
 }
 
 #[cfg(test)]

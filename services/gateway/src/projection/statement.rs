@@ -17,6 +17,12 @@ impl From<&str> for Bound {
     }
 }
 
+impl From<String> for Bound {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl From<bool> for Bound {
     fn from(truth: bool) -> Self {
         Self::Int(truth.into())

@@ -11,19 +11,20 @@ use schedule::Schedule;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
+use super::connection::{Connection, Total};
 use super::execution::Execution;
-use super::scalar::{Connection, DateTime, Sequence, blob, int};
+use super::scalar::{DateTime, Sequence, blob, int};
 use super::{page, page_cost};
 use crate::fault::Fault;
 use crate::files::{Counted, Files};
-use crate::projection::{Bound, Cursor, Listed, Projection, Statement};
+use crate::projection::{Bound, Cursor, Identified, List, Listed, Order, Projection, Statement};
 
 /// What to change, and how.
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct Action {
     /// Derived from the name.
-    id: ID,
+    pub(super) id: ID,
     /// Unique, never changed.
     name: String,
     /// What it is for, in Markdown.
@@ -43,6 +44,9 @@ pub(crate) struct Action {
     updated_at: DateTime,
     #[graphql(skip)]
     updated_sequence: i64,
+    /// How many executions there were of it.
+    #[graphql(skip)]
+    pub(super) executed: i64,
 }
 
 impl FromRow<'_, AnyRow> for Action {
@@ -59,6 +63,7 @@ impl FromRow<'_, AnyRow> for Action {
             created_at: DateTime(row.try_get("created_at")?),
             updated_at: DateTime(row.try_get("updated_at")?),
             updated_sequence: row.try_get("updated_sequence")?,
+            executed: row.try_get("executions")?,
         })
     }
 }
@@ -115,12 +120,25 @@ fn times_cost(first: i32) -> usize {
 
 impl Listed for Action {
     const VIEW: &'static str = "actions";
-    const PARENT: Option<&'static str> = Some("archived");
-    const KEY: &'static [&'static str] = &["updated_sequence"];
-    const DESCENDING: bool = true;
+    const ORDER: Order = Order { columns: &["updated_sequence"], descending: true };
 
-    fn key(&self) -> Cursor {
-        Cursor(vec![Bound::Int(self.updated_sequence)])
+    fn key(&self, order: Order) -> Cursor {
+        Cursor(vec![if order == BY_NAME {
+            Bound::Text(self.name.clone())
+        } else {
+            Bound::Int(self.updated_sequence)
+        }])
+    }
+}
+
+/// The order of a table of contents.
+pub(super) const BY_NAME: Order = Order { columns: &["name"], descending: false };
+
+impl Identified for Action {
+    const VIEW: &'static str = "actions";
+
+    fn id(&self) -> &str {
+        &self.id
     }
 }
 
@@ -143,7 +161,8 @@ impl Action {
         #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<Execution>> {
-        page(ctx, Some(self.id.as_str().into()), first, after).await
+        let list = List::of::<Execution>().with("action_id", self.id.as_str());
+        page(ctx, (list, Total::Known(self.executed)), first, after).await
     }
 }
 

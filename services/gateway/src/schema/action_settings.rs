@@ -64,7 +64,7 @@ pub(super) async fn set(
 ) -> Result<ActionPayload> {
     let id = action_id.parse().map_err(malformed)?;
     let done = ctx.data::<Commands>()?.set_action(id, setting, mutation_id.as_deref()).await?;
-    Ok(ActionPayload { action: written(ctx, "actions", &done).await?, sequence: Sequence(done.sequence) })
+    Ok(ActionPayload { action: written(ctx, &done).await?, sequence: Sequence(done.sequence) })
 }
 
 pub(super) async fn set_schedule(

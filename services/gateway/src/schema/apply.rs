@@ -58,7 +58,7 @@ pub(crate) struct ApplyActionPayload {
 pub(super) async fn apply(ctx: &Context<'_>, input: ApplyActionInput) -> Result<ApplyActionPayload> {
     let definition = definition(input.file_name, input.source, input.given, input.files)?;
     let applied = ctx.data::<Commands>()?.apply_action(definition, input.mutation_id.as_deref()).await?;
-    let action = written(ctx, "actions", &applied.done).await?;
+    let action = written(ctx, &applied.done).await?;
     let sequence = Sequence(applied.done.sequence);
     Ok(ApplyActionPayload { action, changed: applied.changed, warnings: applied.warnings, sequence })
 }

@@ -5,11 +5,13 @@ use events::document::Skipped;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
-use super::job::Job;
+use super::action::Action;
+use super::connection::{Connection, Total};
+use super::job::{Job, JobState};
 use super::plan::Plan;
-use super::scalar::{Connection, DateTime, Named, int, states};
-use super::{children, page, page_cost};
-use crate::projection::{Bound, Children, Cursor, Listed};
+use super::scalar::{DateTime, Named, int, states};
+use super::{by_id, children, page, page_cost};
+use crate::projection::{Bound, Children, Cursor, Identified, List, Listed, Order};
 
 states! {
     /// How far an execution is.
@@ -33,7 +35,7 @@ states! {
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct Execution {
-    id: ID,
+    pub(super) id: ID,
     action_id: ID,
     action_name: String,
     /// The revision that it runs.
@@ -129,6 +131,24 @@ pub(crate) struct ExecutionCounts {
     canceled: i32,
 }
 
+impl ExecutionCounts {
+    /// How many jobs are in a state, or in any.
+    fn of(&self, state: Option<JobState>) -> Total {
+        let Self { queued, running, succeeded, failed, canceled, .. } = self;
+        match state {
+            None => Total::Known(
+                [queued, running, succeeded, failed, canceled].into_iter().copied().map(i64::from).sum(),
+            ),
+            Some(JobState::Queued) => Total::Known((*queued).into()),
+            Some(JobState::Succeeded) => Total::Known((*succeeded).into()),
+            Some(JobState::Failed) => Total::Known((*failed).into()),
+            Some(JobState::Canceled) => Total::Known((*canceled).into()),
+            // They are counted together.
+            Some(JobState::Assigned | JobState::Running) => Total::Unknown,
+        }
+    }
+}
+
 impl FromRow<'_, AnyRow> for Execution {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         let count = |column| row.try_get(column).map(int);
@@ -165,26 +185,43 @@ impl FromRow<'_, AnyRow> for Execution {
 
 impl Listed for Execution {
     const VIEW: &'static str = "executions";
-    const PARENT: Option<&'static str> = Some("action_id");
-    const KEY: &'static [&'static str] = &["requested_sequence"];
-    const DESCENDING: bool = true;
+    const ORDER: Order = Order { columns: &["requested_sequence"], descending: true };
 
-    fn key(&self) -> Cursor {
+    fn key(&self, _order: Order) -> Cursor {
         Cursor(vec![Bound::Int(self.requested_sequence)])
+    }
+}
+
+/// The order in which they were requested.
+pub(super) const OLDEST_FIRST: Order = Order { columns: &["requested_sequence"], descending: false };
+
+impl Identified for Execution {
+    const VIEW: &'static str = "executions";
+
+    fn id(&self) -> &str {
+        &self.id
     }
 }
 
 #[ComplexObject]
 impl Execution {
-    /// Its jobs by repository.
+    /// The action of `actionId`.
+    async fn action(&self, ctx: &Context<'_>) -> Result<Option<Action>> {
+        by_id(ctx, self.action_id.to_string(), None).await
+    }
+
+    /// Its jobs by repository; those in a state alone, if one is given.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn jobs(
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
+        state: Option<JobState>,
     ) -> Result<Connection<Job>> {
-        page(ctx, Some(self.id.as_str().into()), first, after).await
+        let list = List::of::<Job>().with("execution_id", self.id.as_str());
+        let list = state.into_iter().fold(list, |list, state| list.with("state", state.text()));
+        page(ctx, (list, self.counts.of(state)), first, after).await
     }
 
     /// The repositories that got no job, and why.
@@ -196,7 +233,7 @@ impl Execution {
     /// Its newest plan, once there is one.
     async fn plan(&self, ctx: &Context<'_>) -> Result<Option<Plan>> {
         let Some(plan) = &self.plan_id else { return Ok(None) };
-        Ok(children(ctx, plan).await?.pop())
+        by_id(ctx, plan.clone(), None).await
     }
 }
 

@@ -5,11 +5,11 @@ use events::secret::SecretVersion;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
-use super::children;
-use super::execution::{OfExecution, Starvation};
+use super::execution::{Execution, OfExecution, Starvation};
 use super::scalar::{DateTime, Named, Sequence, int, sequence, states};
 use super::secret::AttemptSecret;
-use crate::projection::{Bound, Children, Cursor, Listed};
+use super::{by_id, children};
+use crate::projection::{Bound, Children, Cursor, Identified, Listed, Order};
 
 states! {
     /// How far a job is.
@@ -77,7 +77,7 @@ states! {
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct Job {
-    id: ID,
+    pub(super) id: ID,
     execution_id: ID,
     repository: String,
     /// Where the repository is cloned from.
@@ -196,17 +196,28 @@ fn diff_stat(row: &AnyRow) -> sqlx::Result<Option<DiffStat>> {
 
 impl Listed for Job {
     const VIEW: &'static str = "jobs";
-    const PARENT: Option<&'static str> = Some("execution_id");
-    const KEY: &'static [&'static str] = &["repository", "id"];
-    const DESCENDING: bool = false;
+    const ORDER: Order = Order { columns: &["repository", "id"], descending: false };
 
-    fn key(&self) -> Cursor {
+    fn key(&self, _order: Order) -> Cursor {
         Cursor(vec![Bound::Text(self.repository.clone()), Bound::Text(self.id.0.clone())])
+    }
+}
+
+impl Identified for Job {
+    const VIEW: &'static str = "jobs";
+
+    fn id(&self) -> &str {
+        &self.id
     }
 }
 
 #[ComplexObject]
 impl Job {
+    /// The execution of `executionId`.
+    async fn execution(&self, ctx: &Context<'_>) -> Result<Option<Execution>> {
+        by_id(ctx, self.execution_id.to_string(), None).await
+    }
+
     /// Why it waits in vain; absent while it does not wait, or not in vain.
     async fn starved(&self, ctx: &Context<'_>) -> Result<Option<Starvation>> {
         if self.state != JobState::Queued {

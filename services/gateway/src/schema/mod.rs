@@ -7,33 +7,37 @@ mod action;
 mod action_settings;
 mod alias;
 mod apply;
+mod connection;
+#[cfg(test)]
+mod cost;
 mod execution;
 mod job;
 mod mutation;
+mod node;
 mod people;
 mod plan;
 mod preview;
 mod query;
+mod repository;
 mod runner;
 mod scalar;
 mod secret;
 
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, SchemaBuilder};
-use sqlx::FromRow;
-use sqlx::any::AnyRow;
 
 use crate::access::rules::RoleGuard;
 use crate::fault::Fault;
 use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::projection::{
-    Bound, Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement,
+    ById, Children, ChildrenOf, Identified, List, Listed, MAX_PAGE, PageKey, PagesOf, Projection,
 };
 pub(crate) use action::{files, no_revision};
+use connection::{Connection, Total};
 pub(crate) use query::malformed;
+use scalar::Sequence;
 pub(crate) use scalar::blob;
-use scalar::{Connection, Sequence};
 
 /// The schema with its resolvers.
 pub(crate) type Graph = Schema<query::Query, mutation::Mutation, EmptySubscription>;
@@ -65,8 +69,21 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Grap
     fn lists<T: Children>(projection: &Projection) -> DataLoader<ChildrenOf<T>> {
         DataLoader::new(ChildrenOf::new(projection.clone()), tokio::spawn)
     }
+    fn things<T: Identified>(projection: &Projection) -> DataLoader<ById<T>> {
+        DataLoader::new(ById::new(projection.clone()), tokio::spawn)
+    }
     builder()
         .data(projection.clone())
+        .data(DataLoader::new(connection::Totals(projection.clone()), tokio::spawn))
+        .data(things::<action::Action>(projection))
+        .data(things::<execution::Execution>(projection))
+        .data(things::<job::Job>(projection))
+        .data(things::<plan::Plan>(projection))
+        .data(things::<repository::Repository>(projection))
+        .data(things::<runner::Runner>(projection))
+        .data(things::<secret::Secret>(projection))
+        .data(things::<people::User>(projection))
+        .data(things::<people::UserToken>(projection))
         .data(fleet)
         .data(files)
         .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
@@ -74,11 +91,12 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Grap
         .data(pages::<execution::Execution>(projection))
         .data(pages::<job::Job>(projection))
         .data(pages::<plan::ChangesetSpec>(projection))
+        .data(pages::<repository::Repository>(projection))
         .data(lists::<execution::SkippedRepository>(projection))
         .data(lists::<execution::OfExecution>(projection))
         .data(lists::<job::Attempt>(projection))
         .data(lists::<job::AttemptStep>(projection))
-        .data(lists::<plan::Plan>(projection))
+        .data(lists::<repository::RepositoryHead>(projection))
         .data(lists::<plan::MissingRepository>(projection))
         .data(lists::<plan::UnchangedRepository>(projection))
         .data(lists::<plan::Import>(projection))
@@ -92,17 +110,17 @@ fn page_cost(first: Option<i32>, child_complexity: usize) -> usize {
         .saturating_mul(child_complexity)
 }
 
-/// A page of a list.
+/// A page of a list that is so long.
 async fn page<T: Listed + OutputType>(
     ctx: &Context<'_>,
-    parent: Option<Bound>,
+    (list, total): (List, Total),
     first: Option<i32>,
     after: Option<String>,
 ) -> Result<Connection<T>> {
-    let key = PageKey::new::<T>(parent, first.unwrap_or(DEFAULT_PAGE), after.as_deref())?;
+    let key = PageKey::new(list, first.unwrap_or(DEFAULT_PAGE), after.as_deref())?;
     let page = ctx.data::<DataLoader<PagesOf<T>>>()?.load_one(key).await?;
     let page = page.ok_or_else(|| Fault::ours(anyhow::anyhow!("a page of {} was not read", T::VIEW)))?;
-    Ok(page.into())
+    Ok(Connection::of(page, total))
 }
 
 /// A list that is read whole.
@@ -120,14 +138,13 @@ async fn reach(ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<()> {
 }
 
 /// One thing, once the projection is at least as far as was asked.
-async fn by_id<T>(ctx: &Context<'_>, view: &str, id: String, at_least: Option<Sequence>) -> Result<Option<T>>
-where
-    T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
-{
+async fn by_id<T: Identified>(
+    ctx: &Context<'_>,
+    id: String,
+    at_least: Option<Sequence>,
+) -> Result<Option<T>> {
     reach(ctx, at_least).await?;
-    let projection = ctx.data::<Projection>()?;
-    let statement = Statement::new(&format!("SELECT * FROM {view} WHERE id = ")).text(id);
-    Ok(projection.select(statement).await?.pop())
+    Ok(ctx.data::<DataLoader<ById<T>>>()?.load_one(id).await?)
 }
 
 #[cfg(test)]

@@ -19,12 +19,12 @@ use super::people::{
     RevokeTokenPayload, SetPasswordInput, SetUserRoleInput, UserPayload,
 };
 use super::preview::{self, PreviewActionInput, PreviewActionPayload};
-use super::runner::{self, Runner};
+use super::runner::Runner;
 use super::scalar::{DateTime, Sequence};
 use super::secret::Secret;
 use crate::command::{Commands, CreateExecution, Done, Setting, TokenFor, Which};
 use crate::fault::Fault;
-use crate::projection::{Projection, stale};
+use crate::projection::{Identified, Projection, stale};
 
 /// Everything that can be asked for.
 pub(crate) struct Mutation;
@@ -199,7 +199,7 @@ impl Mutation {
         let value = Plain::new(input.value);
         let which = which(&input.name, input.action_id.as_ref())?;
         let done = ctx.data::<Commands>()?.set_secret(which, value, input.mutation_id.as_deref()).await?;
-        let secret = written(ctx, "secrets", &done).await?;
+        let secret = written(ctx, &done).await?;
         Ok(SecretPayload { secret, sequence: Sequence(done.sequence) })
     }
 
@@ -207,7 +207,7 @@ impl Mutation {
     async fn delete_secret(&self, ctx: &Context<'_>, input: DeleteSecretInput) -> Result<SecretPayload> {
         let which = which(&input.name, input.action_id.as_ref())?;
         let done = ctx.data::<Commands>()?.delete_secret(which, input.mutation_id.as_deref()).await?;
-        let secret = written(ctx, "secrets", &done).await?;
+        let secret = written(ctx, &done).await?;
         Ok(SecretPayload { secret, sequence: Sequence(done.sequence) })
     }
 
@@ -269,7 +269,7 @@ impl Mutation {
             pool: input.pool,
         };
         let done = ctx.data::<Commands>()?.create_execution(create, input.mutation_id.as_deref()).await?;
-        let execution = written(ctx, "executions", &done).await?;
+        let execution = written(ctx, &done).await?;
         Ok(CreateActionExecutionPayload { execution, sequence: Sequence(done.sequence) })
     }
 
@@ -329,7 +329,7 @@ impl Mutation {
     async fn drain_runner(&self, ctx: &Context<'_>, input: DrainRunnerInput) -> Result<DrainRunnerPayload> {
         let id = runner_id(&input.id)?;
         let done = ctx.data::<Commands>()?.drain_runner(&id, input.mutation_id.as_deref()).await?;
-        let runner = written(ctx, runner::KNOWN, &done).await?;
+        let runner = written(ctx, &done).await?;
         Ok(DrainRunnerPayload { runner, sequence: Sequence(done.sequence) })
     }
 
@@ -416,12 +416,12 @@ impl Mutation {
 }
 
 async fn execution_payload(ctx: &Context<'_>, done: &Done) -> Result<ExecutionPayload> {
-    let execution = written(ctx, "executions", done).await?;
+    let execution = written(ctx, done).await?;
     Ok(ExecutionPayload { execution, sequence: Sequence(done.sequence) })
 }
 
 async fn job_payload(ctx: &Context<'_>, done: &Done) -> Result<JobPayload> {
-    let job = written(ctx, "jobs", done).await?;
+    let job = written(ctx, done).await?;
     Ok(JobPayload { job, sequence: Sequence(done.sequence) })
 }
 
@@ -456,14 +456,11 @@ async fn reached(ctx: &Context<'_>, Done { id, sequence }: &Done) -> Result<()> 
 }
 
 /// What a command wrote, once it can be read.
-pub(super) async fn written<T>(ctx: &Context<'_>, view: &str, done: &Done) -> Result<T>
-where
-    T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow> + Send + Unpin,
-{
+pub(super) async fn written<T: Identified>(ctx: &Context<'_>, done: &Done) -> Result<T> {
     let Done { id, sequence } = done;
     reached(ctx, done).await?;
     let missing = || {
         anyhow::anyhow!("the projection passed sequence {sequence} and has no {id}: was the event set aside?")
     };
-    Ok(by_id(ctx, view, id.clone(), None).await?.ok_or_else(|| Fault::ours(missing()))?)
+    Ok(by_id(ctx, id.clone(), None).await?.ok_or_else(|| Fault::ours(missing()))?)
 }

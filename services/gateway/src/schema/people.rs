@@ -14,7 +14,7 @@ use super::scalar::{DateTime, Named as _, Sequence, states};
 use crate::access::{Caller, Via};
 use crate::command::{Commands, Done, NewUserToken, TokenWanted};
 use crate::fault::Fault;
-use crate::projection::{Projection, Statement};
+use crate::projection::{Identified, Projection, Statement};
 
 states! {
     /// How much somebody may do; each role may do what those before it may.
@@ -108,6 +108,14 @@ pub(crate) struct User {
     created_at: DateTime,
 }
 
+impl Identified for User {
+    const VIEW: &'static str = "users";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl FromRow<'_, AnyRow> for User {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         Ok(Self {
@@ -143,6 +151,14 @@ const TOKENS: &str =
     "(SELECT tokens.id AS id, users.name AS user_name, tokens.name AS name, kind, tokens.role AS role,
     issued_at, expires_at, revoked_at, users.removed AS removed
     FROM tokens JOIN users ON users.id = tokens.user_id) AS named_tokens";
+
+impl Identified for UserToken {
+    const VIEW: &'static str = TOKENS;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
 
 impl FromRow<'_, AnyRow> for UserToken {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
@@ -327,11 +343,11 @@ pub(super) async fn create_token(ctx: &Context<'_>, input: CreateTokenInput) -> 
 pub(super) async fn revoke_token(ctx: &Context<'_>, input: RevokeTokenInput) -> Result<RevokeTokenPayload> {
     let id = input.id.parse().map_err(super::malformed)?;
     let done = ctx.data::<Commands>()?.revoke_token(id, input.mutation_id.as_deref()).await?;
-    Ok(RevokeTokenPayload { token: written(ctx, TOKENS, &done).await?, sequence: Sequence(done.sequence) })
+    Ok(RevokeTokenPayload { token: written(ctx, &done).await?, sequence: Sequence(done.sequence) })
 }
 
 async fn shown(ctx: &Context<'_>, done: Done) -> Result<UserPayload> {
-    let user = written(ctx, "users", &done).await?;
+    let user = written(ctx, &done).await?;
     Ok(UserPayload { user, sequence: Sequence(done.sequence) })
 }
 

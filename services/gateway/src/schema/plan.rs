@@ -4,10 +4,12 @@ use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
+use super::connection::{Connection, Total};
+use super::execution::Execution;
 use super::job::DiffStat;
-use super::scalar::{Connection, DateTime, Named, int, sequence, states};
-use super::{children, page, page_cost};
-use crate::projection::{Bound, Children, Cursor, Listed};
+use super::scalar::{DateTime, Named, int, sequence, states};
+use super::{by_id, children, page, page_cost};
+use crate::projection::{Bound, Children, Cursor, Identified, List, Listed, Order};
 
 states! {
     /// Whether a plan is its execution's newest.
@@ -37,7 +39,7 @@ states! {
 #[derive(Clone, Debug, SimpleObject)]
 #[graphql(complex)]
 pub(crate) struct Plan {
-    id: ID,
+    pub(super) id: ID,
     execution_id: ID,
     state: PlanState,
     /// The plan that took its place.
@@ -60,19 +62,21 @@ impl FromRow<'_, AnyRow> for Plan {
     }
 }
 
-/// Plans are loaded many at once by their own ids.
-impl Children for Plan {
+impl Identified for Plan {
     const VIEW: &'static str = "plans";
-    const PARENT: &'static str = "id";
-    const ORDER: &'static str = "created_at";
 
-    fn parent(&self) -> &str {
+    fn id(&self) -> &str {
         &self.id
     }
 }
 
 #[ComplexObject]
 impl Plan {
+    /// The execution of `executionId`.
+    async fn execution(&self, ctx: &Context<'_>) -> Result<Option<Execution>> {
+        by_id(ctx, self.execution_id.to_string(), None).await
+    }
+
     /// One for each pull request to be, in the plan's order.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn changeset_specs(
@@ -81,7 +85,8 @@ impl Plan {
         #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Connection<ChangesetSpec>> {
-        page(ctx, Some(self.id.as_str().into()), first, after).await
+        let list = List::of::<ChangesetSpec>().with("plan_id", self.id.as_str());
+        page(ctx, (list, Total::Known(self.changesets.into())), first, after).await
     }
 
     /// What should be in the plan and is not.
@@ -155,11 +160,9 @@ impl FromRow<'_, AnyRow> for ChangesetSpec {
 
 impl Listed for ChangesetSpec {
     const VIEW: &'static str = "changeset_specs";
-    const PARENT: Option<&'static str> = Some("plan_id");
-    const KEY: &'static [&'static str] = &["position"];
-    const DESCENDING: bool = false;
+    const ORDER: Order = Order { columns: &["position"], descending: false };
 
-    fn key(&self) -> Cursor {
+    fn key(&self, _order: Order) -> Cursor {
         Cursor(vec![Bound::Int(self.position.into())])
     }
 }

@@ -11,9 +11,10 @@ use events::step_cache::CacheEntry;
 use spec::Decision;
 
 use super::apply::{FilesInput, GivenInput, definition};
+use super::connection::Connection;
 use super::execution::SkippedRepository;
 use super::job::Reused;
-use super::scalar::{Connection, Sequence, int};
+use super::scalar::{Sequence, int};
 use super::{DEFAULT_PAGE, page_cost};
 use crate::command::{Answered, Commands, Done};
 use crate::fault::Fault;

@@ -7,6 +7,7 @@ use sqlx::{FromRow, Row as _};
 
 use super::scalar::{DateTime, Named, int, states};
 use crate::fleet::Fleet;
+use crate::projection::Identified;
 
 states! {
     /// How a runner stands: to jobs, once it was there; to the broker's door, before it ever was.
@@ -73,6 +74,14 @@ pub(crate) struct Enrollment {
     since: DateTime,
     /// Until when the token that was made last can be redeemed; absent where none is out.
     token_expires_at: Option<DateTime>,
+}
+
+impl Identified for Runner {
+    const VIEW: &'static str = KNOWN;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl FromRow<'_, AnyRow> for Runner {

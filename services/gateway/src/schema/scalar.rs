@@ -1,15 +1,11 @@
-//! The scalars, the enums' way from text, and what every list has.
+//! The scalars, and the enums' way from text and to it.
 //!
 //! Owns how a value of a row is shown. What does not fit where GraphQL has 32 bits is shown as the largest that does.
 
-use std::ops::Range;
-
-use async_graphql::{InputValueError, InputValueResult, OutputType, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use events::blob::{BlobKind, BlobRef};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
-
-use crate::projection::{Cursor, Listed, Page};
 
 /// A place in the log, or another count that may need more than 32 bits. A JSON number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,48 +63,13 @@ pub(crate) fn blob(row: &AnyRow, kind: BlobKind, [sha256, size]: [&str; 2]) -> s
     Ok(Some(BlobRef { kind, sha256, size }))
 }
 
-/// Where a page ends.
-#[derive(Clone, Debug, SimpleObject)]
-pub(crate) struct PageInfo {
-    /// Whether there is more behind it.
-    has_next_page: bool,
-    /// What to give as `after` to get it.
-    end_cursor: Option<String>,
-}
-
-/// One page of a list.
-#[derive(Debug, SimpleObject)]
-#[graphql(concrete(name = "ActionConnection", params(super::action::Action)))]
-#[graphql(concrete(name = "ExecutionConnection", params(super::execution::Execution)))]
-#[graphql(concrete(name = "JobConnection", params(super::job::Job)))]
-#[graphql(concrete(name = "ChangesetSpecConnection", params(super::plan::ChangesetSpec)))]
-#[graphql(concrete(name = "PreviewedWorkspaceConnection", params(super::preview::PreviewedWorkspace)))]
-#[graphql(concrete(name = "SkippedRepositoryConnection", params(super::execution::SkippedRepository)))]
-pub(crate) struct Connection<T: OutputType> {
-    nodes: Vec<T>,
-    page_info: PageInfo,
-}
-
-impl<T: Listed + OutputType> From<Page<T>> for Connection<T> {
-    fn from(page: Page<T>) -> Self {
-        let end_cursor = page.rows.last().map(|row| row.key().encode());
-        Self { nodes: page.rows, page_info: PageInfo { has_next_page: page.more, end_cursor } }
-    }
-}
-
-impl<T: OutputType> Connection<T> {
-    /// A page of a list that is held whole, by the places of its nodes.
-    pub(crate) fn of_places(places: Range<usize>, length: usize, node: impl Fn(usize) -> T) -> Self {
-        let end_cursor = (!places.is_empty()).then(|| Cursor::place(places.end).encode());
-        let page_info = PageInfo { has_next_page: places.end < length, end_cursor };
-        Self { nodes: places.map(node).collect(), page_info }
-    }
-}
-
 /// An enum whose values are texts in the projection.
 pub(crate) trait Named: Sized {
     /// Reads a text.
     fn from_text(text: &str) -> sqlx::Result<Self>;
+
+    /// The text.
+    fn text(self) -> &'static str;
 
     /// Reads the column `state` of a row.
     fn of(row: &AnyRow) -> sqlx::Result<Self> {
@@ -135,6 +96,12 @@ macro_rules! states {
                 match text {
                     $($text => Ok(Self::$variant),)+
                     other => Err(sqlx::Error::Decode(format!("unknown name `{other}`").into())),
+                }
+            }
+
+            fn text(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
                 }
             }
         }

@@ -8,6 +8,7 @@ use sqlx::{FromRow, Row as _};
 use super::action::Action;
 use super::by_id;
 use super::scalar::{DateTime, int};
+use crate::projection::Identified;
 
 /// A value that steps may use and nobody may read.
 #[derive(Clone, Debug, SimpleObject)]
@@ -38,12 +39,20 @@ impl FromRow<'_, AnyRow> for Secret {
     }
 }
 
+impl Identified for Secret {
+    const VIEW: &'static str = "secrets";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 #[ComplexObject]
 impl Secret {
     /// The action of `actionId`.
     async fn action(&self, ctx: &Context<'_>) -> Result<Option<Action>> {
         match &self.action_id {
-            Some(id) => by_id(ctx, "actions", id.to_string(), None).await,
+            Some(id) => by_id(ctx, id.to_string(), None).await,
             None => Ok(None),
         }
     }
