@@ -65,6 +65,8 @@ pub(crate) fn read(requested: &execution::Requested) -> Option<Definition> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
     use events::action;
     use events::execution::{Reason, Requested};
     use events::id::ActionId;

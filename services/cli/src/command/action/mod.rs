@@ -260,7 +260,7 @@ fn rendered(whole: &Whole, revision: &str) -> String {
         ("revision", action.revision.to_string()),
         ("archived", if action.archived { "yes" } else { "no" }.to_owned()),
         ("schedule", whole.settings.schedule_words()),
-        ("saved search", whole.settings.saved_search.clone().unwrap_or_else(|| "none".to_owned())),
+        ("search", whole.settings.saved_search.clone().unwrap_or_else(|| "none".to_owned())),
         ("campaign", whole.settings.campaign.clone().unwrap_or_else(|| "none".to_owned())),
         ("created", moment(&action.created_at)),
         ("changed", moment(&action.updated_at)),
