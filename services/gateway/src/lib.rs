@@ -10,6 +10,7 @@ mod fault;
 mod files;
 mod fleet;
 mod http;
+mod patch_names;
 mod projection;
 mod schema;
 mod stream;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use access::{Auth, Token};
+pub use patch_names::patch_names;
 
 /// What can be set.
 #[derive(Clone, Debug)]

@@ -3,11 +3,13 @@
 //! Owns limits on requests, on time and on open streams, and the orderly end. Never decides.
 
 mod answer;
+mod download;
 mod files;
 mod graphql;
 mod guard;
 mod identify;
 mod page;
+mod patches;
 mod ready;
 mod signing;
 mod streams;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::middleware;
 use axum::routing::{get, post, put};
 use axum::serve::ListenerExt as _;
@@ -27,7 +30,9 @@ use broker::Broker;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
 
+use self::download::Packable;
 use crate::access::{Access, Caller, Token};
 use crate::command::Commands;
 use crate::files::Files;
@@ -91,11 +96,15 @@ fn router(gateway: Gateway) -> Router {
         .route("/files", get(files::limits))
         .route("/files/{sha256}", put(files::put))
         .route("/signout", post(signing::sign_out))
-        .route("/actions/{id}/revisions/{revision}/files", get(streams::revision_files))
+        .route("/actions/{id}/revisions/{revision}/files", get(files::list))
+        .route("/actions/{id}/revisions/{revision}/archive", get(files::archive))
         .route("/executions/{id}/events", get(streams::events))
         .route("/jobs/{id}/log", get(streams::log))
-        .route("/jobs/{id}/patch", get(streams::job_patch))
-        .route("/plans/{id}/changesets/{position}/patch", get(streams::changeset_patch))
+        .route("/jobs/{id}/patch", get(patches::of_job))
+        .route("/plans/{id}/archive", get(patches::archive))
+        .route("/plans/{id}/changesets/{position}/patch", get(patches::of_changeset))
+        .route_layer(CompressionLayer::new().compress_when(is_packable))
+        .route_layer(middleware::map_response(download::weaken))
         .route_layer(middleware::from_fn_with_state(gateway.clone(), identify::check))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready::ready))
@@ -107,6 +116,11 @@ fn router(gateway: Gateway) -> Router {
         .layer(middleware::from_fn(move |request, next| guard::check(loopback, request, next)))
         .layer(middleware::from_fn(unread::read_to_end))
         .with_state(gateway)
+}
+
+/// Whether an answer may be packed on its way, for clients that take it so.
+fn is_packable(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<Packable>().is_some()
 }
 
 /// Serves until it is told to stop.

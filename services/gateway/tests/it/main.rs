@@ -10,6 +10,7 @@
 
 mod access;
 mod commands;
+mod downloads;
 mod files;
 mod http;
 mod lists;
