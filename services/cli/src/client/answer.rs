@@ -2,6 +2,9 @@
 //!
 //! Owns the border between what may be tried again and what may not.
 
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -34,6 +37,21 @@ impl From<Failed> for anyhow::Error {
     }
 }
 
+/// Why there is no result of one try.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Too much was asked for in a moment, and nothing was done: the same may be asked after this time.
+    Later(Duration, anyhow::Error),
+    /// It is not a matter of time.
+    Failed(Failed),
+}
+
+impl From<Failed> for Refused {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
 /// A refusal as the gateway writes it outside of GraphQL.
 #[derive(Deserialize)]
 struct Refusal {
@@ -48,18 +66,26 @@ struct RefusalBody {
     hint: String,
 }
 
+/// The code of a refusal that says when to come again.
+const RATE_LIMITED: &str = "rate-limited";
+
 /// The answer, if it is a result.
-pub(super) async fn checked(answer: Response) -> Result<Response, Failed> {
+pub(super) async fn checked(answer: Response) -> Result<Response, Refused> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
+    let wait = answer.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
     let body = answer.bytes().await.unwrap_or_default();
     if let Ok(Refusal { error }) = serde_json::from_slice(&body) {
+        let is_for_a_while = error.code == RATE_LIMITED;
         let complaint = Complaint { code: Some(error.code), ..Complaint::new(error.message, error.hint) };
-        return Err(Failed::last(complaint));
+        return Err(match wait.filter(|_| is_for_a_while) {
+            Some(seconds) => Refused::Later(Duration::from_secs(seconds), complaint.into()),
+            None => Failed::last(complaint).into(),
+        });
     }
-    Err(unexpected(status))
+    Err(unexpected(status).into())
 }
 
 /// An answer without a reason that we could read.

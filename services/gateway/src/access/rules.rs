@@ -43,6 +43,7 @@ pub(crate) const RULES: &[(&str, Need)] = &[
     ("Query.users", ADMIN),
     ("POST /graphql", VIEWER),
     ("GET /files", VIEWER),
+    ("GET /metrics", VIEWER),
     ("GET /actions/{id}/revisions/{revision}/files", VIEWER),
     ("GET /actions/{id}/revisions/{revision}/archive", VIEWER),
     ("GET /executions/{id}/events", VIEWER),

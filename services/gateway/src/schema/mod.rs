@@ -5,6 +5,7 @@
 
 mod action;
 mod alias;
+mod counted;
 mod execution;
 mod job;
 mod mutation;
@@ -16,6 +17,8 @@ mod runner;
 mod scalar;
 mod secret;
 
+use std::sync::Arc;
+
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, SchemaBuilder};
 use sqlx::FromRow;
@@ -25,6 +28,7 @@ use crate::access::rules::RoleGuard;
 use crate::fault::Fault;
 use crate::files::Files;
 use crate::fleet::Fleet;
+use crate::metrics::Metrics;
 use crate::projection::{Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement};
 pub(crate) use action::{files, no_revision};
 pub(crate) use query::malformed;
@@ -54,7 +58,7 @@ pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, Empty
 }
 
 /// The schema over a projection. Each request brings its caller, and the commands in that caller's name.
-pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Graph {
+pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files, metrics: Arc<Metrics>) -> Graph {
     fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
         DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
     }
@@ -62,6 +66,7 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Grap
         DataLoader::new(ChildrenOf::new(projection.clone()), tokio::spawn)
     }
     builder()
+        .extension(counted::Counted(metrics))
         .data(projection.clone())
         .data(fleet)
         .data(files)

@@ -14,9 +14,11 @@ mod downloads;
 mod files;
 mod http;
 mod lists;
+mod metrics;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;
 mod previews;
+mod protection;
 mod roles;
 mod runners;
 mod secrets;
