@@ -201,7 +201,7 @@ async fn a_plan_comes_as_an_archive_of_what_an_export_writes() {
     let resolved = Resolved { scope, workspaces: 0, skipped: 0, unreachable: 0 };
     world.append("catalog", Aggregate::Execution(id), Event::Execution(resolved.into())).await;
     let planner = world.broker("campaign-plan").await;
-    let patches = [b"one\n".repeat(1), b"two\n".repeat(100_000), Vec::new()];
+    let patches = [b"one\n".to_vec(), b"two\n".repeat(100_000), Vec::new()];
     let mut specs = Vec::new();
     for (patch, (repository, branch)) in
         patches.iter().zip([("a/b", "fix/it"), ("a/b", "fix-it"), ("c", "x")])
