@@ -80,17 +80,17 @@ pub(crate) struct IntakeOptions {
 
     /// How many connections may be open at once; more wait
     #[arg(long, value_name = "N", default_value_t = Limits::CONNECTIONS)]
-    max_connections: NonZeroUsize,
+    connections: NonZeroUsize,
 
     /// How many of them one address may have, this machine's own aside; 0: all
     #[arg(long, value_name = "N", default_value_t = Limits::CONNECTIONS_PER_ADDRESS)]
-    max_connections_per_address: usize,
+    connections_per_address: usize,
 }
 
 impl IntakeOptions {
     /// Lets this process have a file open for each connection, as far as the system allows.
     pub(super) fn make_room(&self) {
-        let needed = (self.max_connections.get() as u64).saturating_add(OTHER_FILES);
+        let needed = (self.connections.get() as u64).saturating_add(OTHER_FILES);
         let limit = getrlimit(Resource::Nofile);
         let most = limit.maximum.unwrap_or(u64::MAX);
         if limit.current.is_some_and(|current| current < needed) {
@@ -99,7 +99,7 @@ impl IntakeOptions {
                 tracing::warn!(
                     needed,
                     most,
-                    "this process may have fewer files open than --max-connections needs: raise its limit (ulimit -n)"
+                    "this process may have fewer files open than --connections needs: raise its limit (ulimit -n)"
                 );
             }
         }
@@ -108,8 +108,8 @@ impl IntakeOptions {
     fn limits(&self) -> Limits {
         Limits {
             requests_per_second: NonZeroU32::new(self.requests_per_second),
-            connections: self.max_connections,
-            connections_per_address: NonZeroUsize::new(self.max_connections_per_address),
+            connections: self.connections,
+            connections_per_address: NonZeroUsize::new(self.connections_per_address),
             ..Limits::default()
         }
     }

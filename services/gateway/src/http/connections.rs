@@ -41,9 +41,9 @@ const HEARING: Duration = Duration::from_secs(2);
 
 /// What an address with too many connections gets.
 const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n\
-                        retry-after: 5\r\ncontent-length: 143\r\n\r\n\
+                        retry-after: 5\r\ncontent-length: 139\r\n\r\n\
                         {\"error\":{\"code\":\"busy\",\"message\":\"this address has too many connections open\",\
-                        \"hint\":\"Close some, or raise `--max-connections-per-address`.\"}}";
+                        \"hint\":\"Close some, or raise `--connections-per-address`.\"}}";
 
 /// Serves connections until it is told to stop, and those that are open until they end.
 pub(super) async fn serve(
