@@ -192,6 +192,16 @@ mod tests {
         assert!(answer.errors[0].message.starts_with("internal error"), "{:?}", answer.errors);
     }
 
+    #[test]
+    fn every_path_is_on_the_page_about_http() {
+        let page = include_str!("../../../../docs/http.md");
+        let paths = RULES.iter().map(|(name, _)| *name).filter(|name| name.contains(' '));
+        let forgotten: Vec<&str> = paths
+            .filter(|path| !page.contains(&format!("| `{path}")) && !page.contains(&format!(", `{path}`")))
+            .collect();
+        assert!(forgotten.is_empty(), "docs/http.md has no row for {forgotten:?}");
+    }
+
     const HEAD: &str = "# Who may do what
 
 This page is made from the rules of the gateway; a test calls each of these operations as each role and compares. Who has which role, and how
