@@ -34,7 +34,7 @@ fn served(text: &str) -> BTreeMap<String, (String, Vec<String>)> {
             let sample = sample.unwrap_or_else(|| panic!("{name} has no value: {text}"));
             let labels = sample
                 .strip_prefix('{')
-                .and_then(|rest| rest.split_once('}'))
+                .and_then(|rest| rest.rsplit_once('}'))
                 .map_or("", |(labels, _)| labels);
             let labels =
                 labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned())).collect();
