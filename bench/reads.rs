@@ -50,6 +50,8 @@ async fn measured(name: &'static str, stage: Stage, url: &str) -> Vec<Figure> {
         database_url: url.to_owned(),
         files_limit_bytes: gateway::DEFAULT_FILES_LIMIT_BYTES,
         auth: gateway::Auth::None,
+        // One client asks without a pause.
+        limits: gateway::Limits { requests_per_second: None, ..Default::default() },
     };
     let broker = stage.connect("gateway").await;
     let gateway = tokio::spawn(gateway::run(config, listener, broker, stop.clone()));

@@ -91,6 +91,8 @@ codes! {
     Forbidden = "forbidden",
     /// There were too many attempts at signing in.
     TooManyAttempts = "too-many-attempts",
+    /// There were too many requests with this token.
+    RateLimited = "rate-limited",
     /// The password is none that can be kept.
     InvalidPassword = "invalid-password",
     /// Nobody would be left who decides who may do what.

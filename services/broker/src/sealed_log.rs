@@ -1,4 +1,4 @@
-//! Sealed logs: an attempt's whole log as one blob that can be read from any line.
+//! Sealed logs: an attempt's whole log as one blob that can be read from any line or byte.
 //!
 //! Owns the format. A sealed log is a concatenation of independent zstd frames, so that `zstdcat` gives exactly the log's
 //! bytes:
@@ -15,6 +15,7 @@
 //! ```ignore
 //! let log = SealedLog::open(&broker, &sealed.blob).await?;
 //! let mut bytes = log.from_line(500_000); // a stream of `Result<Bytes, SealedLogError>`
+//! let mut part = log.range(100..200);     // the same, by bytes
 //! let mut rest = log.chunks_after(17);    // a stream of `Result<Chunk, SealedLogError>`: goes on where a live log broke off
 //! ```
 //!

@@ -56,6 +56,11 @@ impl World {
         pieces.concat()
     }
 
+    fn range(&self, log: &SealedLog, range: std::ops::Range<u64>) -> Result<Vec<u8>, SealedLogError> {
+        let pieces: Vec<bytes::Bytes> = self.runtime.block_on(log.range(range).try_collect())?;
+        Ok(pieces.concat())
+    }
+
     fn chunks_after(&self, log: &SealedLog, number: u64) -> Vec<Chunk> {
         self.runtime.block_on(log.chunks_after(number).try_collect()).unwrap()
     }
@@ -134,6 +139,13 @@ fn any_chunks_read_back_from_any_line_and_any_chunk() {
             for line in [0, 1, 2, some, some + 1, lines, lines + 1, lines + 2] {
                 prop_assert!(world.read_from(&log, line) == expected_from(&plain, line), "line {line}");
             }
+            let bytes = plain.len();
+            let place = at.index(bytes + 1);
+            for (from, to) in [(0, bytes), (place, bytes), (0, place), (place / 2, place), (place, bytes + 9)]
+            {
+                let part = world.range(&log, from as u64..to as u64).unwrap();
+                prop_assert!(part == plain[from..to.min(bytes)], "{from}..{to}");
+            }
             let after = some.min(number);
             let rest: Vec<Chunk> = chunks.into_iter().filter(|chunk| chunk.number > after).collect();
             let read = world.chunks_after(&log, after);
@@ -165,9 +177,14 @@ fn many_frames_read_back() {
         .map(|number| chunk(number, (0..3_000).map(|_| line()).collect::<String>().into_bytes()))
         .collect();
     let plain: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.clone()).collect();
-    let (blob, ..) = world.store(&chunks);
+    let (blob, _, mut sealed) = world.store(&chunks);
     assert!(blob.chunks() > 8, "{}", blob.size);
     let log = world.open(&blob);
+    let bytes = plain.len() as u64;
+    for range in [0..1, 1_048_570..1_048_590, 5_000_000..5_000_001, bytes - 3..bytes, bytes..bytes + 1] {
+        let (from, to) = (range.start.min(bytes) as usize, range.end.min(bytes) as usize);
+        assert!(world.range(&log, range).unwrap() == plain[from..to], "{from}..{to}");
+    }
     for line in [1, 2, 61_441, 300_000, 599_999, 600_000, 600_001] {
         assert!(world.read_from(&log, line) == expected_from(&plain, line), "line {line}");
     }
@@ -175,6 +192,14 @@ fn many_frames_read_back() {
         world.chunks_after(&log, 190).iter().map(|chunk| chunk.number).collect::<Vec<_>>(),
         (191..=200).collect::<Vec<_>>()
     );
+
+    sealed[9] ^= 1;
+    let blob = world.runtime.block_on(world.broker.put_blob(BlobKind::Log, &sealed)).unwrap();
+    let log = world.open(&blob);
+    // What stands before a part is not read.
+    let last = world.range(&log, bytes - 3..bytes).unwrap();
+    assert!(last == plain[plain.len() - 3..]);
+    assert!(matches!(world.range(&log, 0..1), Err(SealedLogError::Damaged { .. })));
 }
 
 #[test]

@@ -10,6 +10,9 @@ mod fault;
 mod files;
 mod fleet;
 mod http;
+mod limits;
+mod metrics;
+mod patch_names;
 mod projection;
 mod schema;
 mod stream;
@@ -22,6 +25,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use access::{Auth, Token};
+pub use limits::Limits;
+pub use patch_names::patch_names;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct Config {
     pub files_limit_bytes: u64,
     /// Who may use it.
     pub auth: Auth,
+    /// How much it takes at once, and of whom.
+    pub limits: Limits,
 }
 
 /// How many bytes an action's files may have, packed, unless it is set otherwise: 100 MB.
@@ -74,5 +81,6 @@ pub async fn run(
     let files = files::Files::new(broker.clone(), config.files_limit_bytes);
     let setup = Token::random()?;
     let access = access::Access::new(&config.auth, &projection, &broker, &setup);
-    http::serve(listener, http::Gateway::new((projection, broker), files, access, stop), &setup).await
+    let gateway = http::Gateway::new((projection, broker), files, access, &config.limits, stop);
+    http::serve(listener, gateway, &config.limits, &setup).await
 }

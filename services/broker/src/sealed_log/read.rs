@@ -1,9 +1,10 @@
 //! Reading a sealed log from any place on.
 //!
-//! Owns the way from a line or a chunk to a frame. Holds one frame and one piece of the blob in memory, however long the
+//! Owns the way from a line, a byte or a chunk to a frame. Holds one frame and one piece of the blob in memory, however long the
 //! log is; a frame that is damaged is an error, never other bytes.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -104,6 +105,36 @@ impl SealedLog {
                 let skipped = skip_lines(&content, &mut feeds);
                 if skipped < content.len() {
                     return Ok(Some((content.slice(skipped..), (cursor, feeds))));
+                }
+            }
+            Ok(None)
+        })
+        .boxed()
+    }
+
+    /// A part of the log, by bytes from its start. Where the log ends before the part does, so does what is read.
+    pub fn range(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, SealedLogError>> {
+        let (mut frame, mut frame_at) = (0, 0_u64);
+        for known in &self.index.frames {
+            let behind = frame_at.saturating_add(known.bytes);
+            if behind > range.start {
+                break;
+            }
+            (frame, frame_at) = (frame + 1, behind);
+        }
+        let (skip, left) = (range.start.saturating_sub(frame_at), range.end.saturating_sub(range.start));
+        let cursor = Cursor::new(self.clone(), frame);
+        stream::try_unfold((cursor, skip, left), |(mut cursor, mut skip, mut left)| async move {
+            while left > 0 {
+                let Some(frame) = cursor.next_frame() else { break };
+                let content = Bytes::from(cursor.content(&frame).await?);
+                let from = usize::try_from(skip).unwrap_or(usize::MAX).min(content.len());
+                let part = content.slice(from..);
+                let part = part.slice(..usize::try_from(left).unwrap_or(usize::MAX).min(part.len()));
+                skip -= from as u64;
+                left -= part.len() as u64;
+                if !part.is_empty() {
+                    return Ok(Some((part, (cursor, skip, left))));
                 }
             }
             Ok(None)

@@ -1,4 +1,4 @@
-//! Asking again while nobody answers, for what may be asked twice.
+//! Asking again: while nobody answers, for what may be asked twice; and when it is too early, for everything.
 //!
 //! Owns how long. Whoever is not there at the very first try was not started: that is for the user to know at once.
 
@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Failed;
+use super::answer::Refused;
 
 /// How long something is tried.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,6 +29,27 @@ pub(super) async fn again<T>(ask: impl AsyncFn() -> Result<T, Failed>) -> anyhow
         answer = ask().await;
     }
     answer.map_err(Into::into)
+}
+
+/// Asks until it is the caller's turn, or for a minute: whoever asks too often is told when to come again, and nothing has
+/// been done until then.
+pub(super) async fn in_turn<T>(ask: impl AsyncFn() -> Result<T, Refused>) -> Result<T, Failed> {
+    let start = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(Refused::Later(wait, error)) if start.elapsed() + wait < PATIENCE => {
+                tracing::debug!(
+                    error = crate::logging::chain(&error),
+                    "asking again in {} s",
+                    wait.as_secs()
+                );
+                tokio::time::sleep(wait).await;
+            }
+            Err(Refused::Later(_, error)) => return Err(Failed::Last(error)),
+            Err(Refused::Failed(failed)) => return Err(failed),
+        }
+    }
 }
 
 fn never_connected(error: &anyhow::Error) -> bool {

@@ -2,7 +2,9 @@
 //!
 //! Owns the border between what may be tried again and what may not.
 
-use reqwest::header::LOCATION;
+use std::time::Duration;
+
+use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -35,6 +37,21 @@ impl From<Failed> for anyhow::Error {
     }
 }
 
+/// Why there is no result of one try.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Too much was asked for in a moment, and nothing was done: the same may be asked after this time.
+    Later(Duration, anyhow::Error),
+    /// It is not a matter of time.
+    Failed(Failed),
+}
+
+impl From<Failed> for Refused {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
 /// A refusal as the gateway writes it outside of GraphQL.
 #[derive(Deserialize)]
 struct Refusal {
@@ -49,26 +66,32 @@ struct RefusalBody {
     hint: String,
 }
 
+/// The code of a refusal that says when to come again.
+const RATE_LIMITED: &str = "rate-limited";
+
 /// The answer, if it is a result.
-pub(super) async fn checked(answer: Response) -> Result<Response, Failed> {
+pub(super) async fn checked(answer: Response) -> Result<Response, Refused> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
     }
     if let (true, Some(place)) = (status.is_redirection(), answer.headers().get(LOCATION)) {
-        let message =
-            format!("what answers there names another place: {}", String::from_utf8_lossy(place.as_bytes()));
-        return Err(Failed::last(Complaint::new(
-            message,
-            "if that is the Patchwave you mean, name it with --server",
-        )));
+        let place = String::from_utf8_lossy(place.as_bytes());
+        let message = format!("what answers there names another place: {place}");
+        let hint = "if that is the Patchwave you mean, name it with --server";
+        return Err(Failed::last(Complaint::new(message, hint)).into());
     }
+    let wait = answer.headers().get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
     let body = answer.bytes().await.unwrap_or_default();
     if let Ok(Refusal { error }) = serde_json::from_slice(&body) {
+        let is_for_a_while = error.code == RATE_LIMITED;
         let complaint = Complaint { code: Some(error.code), ..Complaint::new(error.message, error.hint) };
-        return Err(Failed::last(complaint));
+        return Err(match wait.filter(|_| is_for_a_while) {
+            Some(seconds) => Refused::Later(Duration::from_secs(seconds), complaint.into()),
+            None => Failed::last(complaint).into(),
+        });
     }
-    Err(unexpected(status))
+    Err(unexpected(status).into())
 }
 
 /// An answer without a reason that we could read.

@@ -3,13 +3,11 @@
 //! Owns the request and the reading of errors. Invariant: a mutation that is sent again carries the id of the first
 //! sending, so that it happens once.
 
-use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::again::again;
-use super::answer::checked;
 use super::{Client, Failed};
 use crate::failure::Complaint;
 
@@ -47,10 +45,9 @@ impl Client {
         query: &str,
         variables: &Value,
     ) -> Result<T, Failed> {
-        let (url, request) = self.request(Method::POST, &["graphql"], &[])?;
-        let request = request.json(&json!({ "query": query, "variables": variables }));
-        let answer = request.send().await.map_err(|error| self.unreachable(&url, error))?;
-        let answer = checked(answer).await?;
+        let request = json!({ "query": query, "variables": variables });
+        let answer = self.post(&["graphql"], &request).await?;
+        let url = answer.url().clone();
         let body = answer.bytes().await.map_err(|error| self.unreachable(&url, error))?;
         let answer = serde_json::from_slice::<Answer<Value>>(&body);
         let answer = answer.map_err(|error| Failed::last(not_ours(error)))?;

@@ -143,18 +143,31 @@ impl Client {
         Ok((url, if let Some(token) = token { request.bearer_auth(token) } else { request }))
     }
 
+    /// Sends a request, which is made anew for each try, when it is this client's turn.
+    async fn send(
+        &self,
+        request: impl Fn() -> Result<(Url, RequestBuilder), Failed>,
+    ) -> Result<Response, Failed> {
+        again::in_turn(async || {
+            let (url, request) = request()?;
+            let answer = request.send().await.map_err(|error| self.unreachable(&url, error))?;
+            answer::checked(answer).await
+        })
+        .await
+    }
+
     /// Asks for what GraphQL cannot carry. The answer's body is still to come.
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Response, Failed> {
-        let (url, request) = self.request(Method::GET, path, query)?;
-        let answer = request.send().await;
-        answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
+        self.send(|| self.request(Method::GET, path, query)).await
     }
 
     /// Posts JSON, once.
     pub(crate) async fn post(&self, path: &[&str], body: &serde_json::Value) -> Result<Response, Failed> {
-        let (url, request) = self.request(Method::POST, path, &[])?;
-        let answer = request.json(body).send().await;
-        answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
+        self.send(|| {
+            let (url, request) = self.request(Method::POST, path, &[])?;
+            Ok((url, request.json(body)))
+        })
+        .await
     }
 
     /// Sends bytes, again and again while nobody answers: `body` makes them anew for each try, and sending them twice must
@@ -165,13 +178,12 @@ impl Client {
         length: u64,
         body: impl Fn() -> reqwest::Body,
     ) -> anyhow::Result<()> {
-        let send = async || {
+        let request = || {
             let (url, request) = self.request(Method::PUT, path, &[])?;
             let request = request.header(reqwest::header::CONTENT_LENGTH, length);
-            let answer = request.body(body()).send().await;
-            answer::checked(answer.map_err(|error| self.unreachable(&url, error))?).await
+            Ok((url, request.body(body())))
         };
-        again::again(send).await.map(drop)
+        again::again(async || self.send(&request).await).await.map(drop)
     }
 
     fn unreachable(&self, url: &Url, error: reqwest::Error) -> Failed {
@@ -215,6 +227,8 @@ fn server_url(text: &str) -> Result<Url, Complaint> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -225,6 +239,42 @@ mod tests {
         for bad in ["ftp://host", "http://", "a b"] {
             assert!(server_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_come_again_does() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let refusal = r#"{"error":{"code":"rate-limited","message":"too many","hint":"wait"}}"#;
+        let answers = [
+            format!(
+                "HTTP/1.1 429 Too Many Requests\r\nretry-after: 0\r\ncontent-length: {}\r\n\r\n{refusal}",
+                refusal.len()
+            ),
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned(),
+            // Whoever cannot be let in for so long is not waited for.
+            format!(
+                "HTTP/1.1 429 Too Many Requests\r\nretry-after: 900\r\ncontent-length: {}\r\n\r\n{refusal}",
+                refusal.len()
+            ),
+        ];
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            for answer in answers {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(connection.read_u8().await.unwrap());
+                }
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let place = Place::Given(server_url(&address.to_string()).unwrap(), None);
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = Client { http, place, token: None, logins: None };
+        assert_eq!(client.get(&["a"], &[]).await.unwrap().text().await.unwrap(), "ok");
+        let refused: anyhow::Error = client.get(&["a"], &[]).await.unwrap_err().into();
+        assert_eq!(refused.to_string(), "too many");
+        server.await.unwrap();
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! `patchwave gateway`: GraphQL over HTTP, and the commands of people.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Token};
+use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Limits, Token};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::{BrokerOptions, DatabaseOptions, User, serve};
@@ -15,6 +17,9 @@ use crate::data_dir::{DataDirOption, EndpointFile};
 
 /// The role and its broker user.
 pub(crate) const ROLE: &str = "gateway";
+
+/// How many files a process has open beside its connections: databases, the broker, and what the other roles need.
+const OTHER_FILES: u64 = 1_024;
 
 /// How long the gateway may take to answer its first request.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,6 +74,46 @@ pub(crate) struct IntakeOptions {
     /// The most bytes of the files that an action may mount, packed
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_FILES_LIMIT_BYTES)]
     files_limit: u64,
+
+    /// How many requests a second each token may send, and ten times as many at once; 0: any number
+    #[arg(long, value_name = "N", default_value_t = Limits::REQUESTS_PER_SECOND)]
+    requests_per_second: u32,
+
+    /// How many connections may be open at once; more wait
+    #[arg(long, value_name = "N", default_value_t = Limits::CONNECTIONS)]
+    connections: NonZeroUsize,
+
+    /// How many of them one address may have, this machine's own aside; 0: all
+    #[arg(long, value_name = "N", default_value_t = Limits::CONNECTIONS_PER_ADDRESS)]
+    connections_per_address: usize,
+}
+
+impl IntakeOptions {
+    /// Lets this process have a file open for each connection, as far as the system allows.
+    pub(super) fn make_room(&self) {
+        let needed = (self.connections.get() as u64).saturating_add(OTHER_FILES);
+        let limit = getrlimit(Resource::Nofile);
+        let most = limit.maximum.unwrap_or(u64::MAX);
+        if limit.current.is_some_and(|current| current < needed) {
+            let raised = Rlimit { current: Some(needed.min(most)), ..limit };
+            if setrlimit(Resource::Nofile, raised).is_err() || most < needed {
+                tracing::warn!(
+                    needed,
+                    most,
+                    "this process may have fewer files open than --connections needs: raise its limit (ulimit -n)"
+                );
+            }
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            requests_per_second: NonZeroU32::new(self.requests_per_second),
+            connections: self.connections,
+            connections_per_address: NonZeroUsize::new(self.connections_per_address),
+            ..Limits::default()
+        }
+    }
 }
 
 impl ListenOptions {
@@ -102,6 +147,7 @@ pub(crate) fn config(database_url: &str, intake: &IntakeOptions, auth: &Auth) ->
         database_url: database_url.to_owned(),
         files_limit_bytes: intake.files_limit,
         auth: auth.clone(),
+        limits: intake.limits(),
     }
 }
 
@@ -130,6 +176,7 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let data = data.resolve()?;
     data.create()?;
     let endpoint = data.gateway_endpoint();
+    options.intake.make_room();
     let auth = options.listen.auth(&endpoint)?;
     let listener = options.listen.bind(&auth).await?;
     let url = url(&listener)?;

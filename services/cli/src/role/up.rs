@@ -54,6 +54,7 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let data = data.resolve()?;
     data.create()?;
     let _lock = Lock::take(&data)?;
+    options.intake.make_room();
     let auth = options.listen.auth(&data.gateway_endpoint())?;
     data.gateway_endpoint().remove();
     let mut signals = Signals::listen()?;

@@ -5,6 +5,7 @@
 //! token and its user may, as both stand in the projection now.
 
 mod password;
+mod rates;
 pub(crate) mod rules;
 mod throttle;
 mod token;
@@ -25,7 +26,8 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 pub(crate) use password::Passwords;
-pub(crate) use throttle::Throttle;
+pub(crate) use rates::Rates;
+pub(crate) use throttle::{Throttle, network};
 pub use token::Token;
 pub(crate) use token::digest;
 

@@ -47,10 +47,13 @@ pub(crate) const RULES: &[(&str, Need)] = &[
     ("Query.users", ADMIN),
     ("POST /graphql", VIEWER),
     ("GET /files", VIEWER),
+    ("GET /metrics", VIEWER),
     ("GET /actions/{id}/revisions/{revision}/files", VIEWER),
+    ("GET /actions/{id}/revisions/{revision}/archive", VIEWER),
     ("GET /executions/{id}/events", VIEWER),
     ("GET /jobs/{id}/log", VIEWER),
     ("GET /jobs/{id}/patch", VIEWER),
+    ("GET /plans/{id}/archive", VIEWER),
     ("GET /plans/{id}/changesets/{position}/patch", VIEWER),
     ("POST /signout", VIEWER),
     ("PUT /files/{sha256}", OPERATOR),
@@ -198,6 +201,16 @@ mod tests {
         let answer = builder().finish().execute("{ viewer { name } }").await;
         assert_eq!(answer.errors.len(), 1);
         assert!(answer.errors[0].message.starts_with("internal error"), "{:?}", answer.errors);
+    }
+
+    #[test]
+    fn every_path_is_on_the_page_about_http() {
+        let page = include_str!("../../../../docs/http.md");
+        let paths = RULES.iter().map(|(name, _)| *name).filter(|name| name.contains(' '));
+        let forgotten: Vec<&str> = paths
+            .filter(|path| !page.contains(&format!("| `{path}")) && !page.contains(&format!(", `{path}`")))
+            .collect();
+        assert!(forgotten.is_empty(), "docs/http.md has no row for {forgotten:?}");
     }
 
     const HEAD: &str = "# Who may do what

@@ -90,13 +90,17 @@ fn delay(count: u32, free: u32) -> Duration {
     }
 }
 
-/// Whom an attempt counts for. Of an IPv6 address it is the network that somebody has.
+/// Whom an attempt counts for.
 fn keys(name: &str, address: IpAddr) -> [Key; 2] {
-    let address = match address.to_canonical() {
+    [Key::Name(name.chars().take(64).collect()), Key::Address(network(address))]
+}
+
+/// What somebody has at least: one address of IPv4, or a whole network of IPv6.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
         address => address,
-    };
-    [Key::Name(name.chars().take(64).collect()), Key::Address(address)]
+    }
 }
 
 fn forget_oldest(known: &mut HashMap<Key, Failures>) {

@@ -2,8 +2,10 @@
 //!
 //! Owns the one shape, `{"error": {"code", "message", "hint"}}`, and the status beside it.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::rejection::Code;
 use serde_json::json;
@@ -14,6 +16,15 @@ use crate::fault::Fault;
 pub(super) fn refuse(status: StatusCode, fault: &Fault) -> Response {
     let (message, code, hint) = fault.parts();
     (status, Json(json!({ "error": { "code": code, "message": message, "hint": hint } }))).into_response()
+}
+
+/// A refusal that ends after a while.
+pub(super) fn not_yet(code: Code, message: impl Into<String>, wait: Duration) -> Response {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let fault = Fault::new(code, message, format!("Try again in {seconds} s."));
+    let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &fault);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
 }
 
 impl IntoResponse for Fault {
@@ -35,9 +46,9 @@ impl IntoResponse for Fault {
     }
 }
 
-const HINT: &str = "POST /graphql, PUT /files/{sha256}, or GET /files, /actions/{id}/revisions/{revision}/files, \
-                    /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, /plans/{id}/changesets/{position}/patch, /healthz, /readyz; \
-                    /signin and /signout.";
+const HINT: &str = "POST /graphql, PUT /files/{sha256}, or GET /files, /actions/{id}/revisions/{revision}/files (or /archive), \
+                    /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, /plans/{id}/archive, \
+                    /plans/{id}/changesets/{position}/patch, /metrics, /healthz, /readyz; /signin and /signout.";
 
 pub(super) async fn no_such_path() -> Response {
     Fault::new(Code::NotFound, "there is nothing under this path", HINT).into_response()

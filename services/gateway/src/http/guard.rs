@@ -31,6 +31,13 @@ pub(super) async fn check(loopback: bool, request: Request, next: Next) -> Respo
 
 fn admit(loopback: bool, method: &Method, headers: &HeaderMap) -> Result<(), Fault> {
     let text = |name: &str| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+    for name in [header::HOST, header::ORIGIN] {
+        // Whoever is in between may read another one than we do.
+        if headers.get_all(&name).iter().count() > 1 {
+            let message = format!("the request has more than one `{name}`");
+            return Err(Fault::invalid(message, "Send each of these headers once."));
+        }
+    }
     let host = text(header::HOST.as_str()).unwrap_or_default();
     if loopback && !is_loopback(host) {
         return Err(Fault::invalid(
@@ -119,6 +126,20 @@ mod tests {
             assert!(!posted(&[cookie, own, ("sec-fetch-site", site)]), "{site}");
         }
         assert!(!posted(&[cookie, ("origin", "http://localhost:7301")]));
+    }
+
+    #[test]
+    fn a_header_that_is_checked_comes_once() {
+        let own = "http://localhost:7300";
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "localhost:7300".parse().unwrap());
+        headers.insert(header::ORIGIN, own.parse().unwrap());
+        assert!(admit(true, &Method::GET, &headers).is_ok());
+        for (name, value) in [(header::ORIGIN, own), (header::HOST, "localhost:7300")] {
+            let mut headers = headers.clone();
+            headers.append(name, value.parse().unwrap());
+            assert!(admit(true, &Method::GET, &headers).is_err());
+        }
     }
 
     #[test]

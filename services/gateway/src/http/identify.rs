@@ -1,6 +1,6 @@
 //! Who asks: before anything that a path leads to.
 //!
-//! Owns the order: first who it is, then whether they may do what the path is for. What a field of GraphQL needs is checked
+//! Owns the order: first who it is, then whether they come too often, then whether they may do what the path is for. What a field of GraphQL needs is checked
 //! where the field is.
 
 use axum::extract::{MatchedPath, Request, State};
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use events::rejection::Code;
 
 use super::Gateway;
-use super::answer::{no_such_method, refuse};
+use super::answer::{no_such_method, not_yet, refuse};
 use crate::access::rules;
 use crate::fault::Fault;
 
@@ -20,6 +20,10 @@ pub(super) async fn check(State(gateway): State<Gateway>, mut request: Request, 
         Ok(caller) => caller,
         Err(fault) => return unknown(&fault),
     };
+    if let Err(wait) = gateway.rates.admit(&caller) {
+        gateway.metrics.rate_limited.inc();
+        return not_yet(Code::RateLimited, "there were too many requests with this token", wait);
+    }
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let method = if *request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
     let operation = format!("{method} {path}");

@@ -1,13 +1,17 @@
 //! HTTP: the routes, and what holds for all of them.
 //!
-//! Owns limits on requests, on time and on open streams, and the orderly end. Never decides.
+//! Owns limits on requests, on time and on open streams, and how long the end may take. Never decides.
 
 mod answer;
+mod connections;
+mod download;
 mod files;
 mod graphql;
 mod guard;
 mod identify;
+mod metrics;
 mod page;
+mod patches;
 mod ready;
 mod signing;
 mod streams;
@@ -20,18 +24,23 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::middleware;
 use axum::routing::{get, post, put};
-use axum::serve::ListenerExt as _;
 use broker::Broker;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
-use crate::access::{Access, Caller, Token};
+use self::download::Packable;
+use crate::access::{Access, Caller, Rates, Token};
 use crate::command::Commands;
 use crate::files::Files;
 use crate::fleet::Fleet;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::projection::Projection;
 use crate::schema::{Graph, graph};
 
@@ -40,6 +49,9 @@ const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many streams may be open at once; each has a consumer at the broker.
 const STREAMS: usize = 1_000;
+
+/// How long the body of a request may stand still.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long requests may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -55,6 +67,8 @@ pub(crate) struct Gateway {
     /// Whether only this machine reaches it.
     pub(crate) loopback: bool,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) rates: Arc<Rates>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -64,11 +78,14 @@ impl Gateway {
         (projection, broker): (Projection, Broker),
         files: Files,
         access: Access,
+        limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
-        let graph = graph(&projection, Fleet::follow(&broker), files.clone());
+        let metrics = Arc::new(Metrics::new());
+        let graph = graph(&projection, Fleet::follow(&broker), files.clone(), metrics.clone());
         let streams = Arc::new(Semaphore::new(STREAMS));
-        Self { graph, projection, broker, files, access, loopback: true, streams, stop }
+        let rates = Arc::new(Rates::new(limits.requests_per_second));
+        Self { graph, projection, broker, files, access, loopback: true, streams, rates, metrics, stop }
     }
 
     /// The commands in somebody's name.
@@ -84,18 +101,23 @@ impl Gateway {
 }
 
 fn router(gateway: Gateway) -> Router {
-    let loopback = gateway.loopback;
+    let (loopback, metrics) = (gateway.loopback, gateway.metrics.clone());
     // What stands before `identify` is for those who are known; what stands after it is open.
     Router::new()
         .route("/graphql", post(graphql::execute))
         .route("/files", get(files::limits))
         .route("/files/{sha256}", put(files::put))
+        .route("/metrics", get(metrics::show))
         .route("/signout", post(signing::sign_out))
-        .route("/actions/{id}/revisions/{revision}/files", get(streams::revision_files))
+        .route("/actions/{id}/revisions/{revision}/files", get(files::list))
+        .route("/actions/{id}/revisions/{revision}/archive", get(files::archive))
         .route("/executions/{id}/events", get(streams::events))
         .route("/jobs/{id}/log", get(streams::log))
-        .route("/jobs/{id}/patch", get(streams::job_patch))
-        .route("/plans/{id}/changesets/{position}/patch", get(streams::changeset_patch))
+        .route("/jobs/{id}/patch", get(patches::of_job))
+        .route("/plans/{id}/archive", get(patches::archive))
+        .route("/plans/{id}/changesets/{position}/patch", get(patches::of_changeset))
+        .route_layer(CompressionLayer::new().compress_when(is_packable))
+        .route_layer(middleware::map_response(download::weaken))
         .route_layer(middleware::from_fn_with_state(gateway.clone(), identify::check))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready::ready))
@@ -105,12 +127,24 @@ fn router(gateway: Gateway) -> Router {
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .layer(middleware::from_fn(move |request, next| guard::check(loopback, request, next)))
+        .layer(RequestBodyTimeoutLayer::new(SILENCE))
         .layer(middleware::from_fn(unread::read_to_end))
+        .layer(middleware::from_fn_with_state(metrics, metrics::count))
         .with_state(gateway)
 }
 
+/// Whether an answer may be packed on its way, for clients that take it so.
+fn is_packable(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<Packable>().is_some()
+}
+
 /// Serves until it is told to stop.
-pub(crate) async fn serve(listener: TcpListener, mut gateway: Gateway, setup: &Token) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    mut gateway: Gateway,
+    limits: &Limits,
+    setup: &Token,
+) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the gateway's address")?;
     gateway.loopback = address.ip().is_loopback();
     if !gateway.loopback {
@@ -124,21 +158,15 @@ pub(crate) async fn serve(listener: TcpListener, mut gateway: Gateway, setup: &T
         tracing::info!(link, "there are no users yet: whoever opens this link makes the first administrator");
     }
     let (stop, projection) = (gateway.stop.clone(), gateway.projection.clone());
-    // Small parts of a live log go out at once.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    let server = axum::serve(listener, router(gateway).into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let metrics = gateway.metrics.clone();
+    let served = connections::serve(listener, router(gateway), limits, metrics, stop.clone());
     let cut_off = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tracing::info!(%address, "the gateway serves");
     tokio::select! {
-        served = server.into_future() => served.context("the gateway's listener"),
+        () = served => Ok(()),
         () = projection.beats_are_gone() => {
             bail!("the broker has no BEATS stream any more: was its data removed? Restore it and start again")
         }

@@ -17,11 +17,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::answer::refuse;
+use super::answer::not_yet;
 use super::{Gateway, identify, page};
 use crate::access::{COOKIE, Caller, Via, digest};
 use crate::command::NewUserToken;
 use crate::fault::Fault;
+use crate::metrics::NotSignedIn;
 
 /// A name and a password.
 #[derive(Deserialize)]
@@ -98,20 +99,15 @@ async fn try_sign_in(
     let Credentials { name, password } = read(request).await?;
     let password = Plain::new(password);
     if let Err(wait) = gateway.access.throttle.admit(&name, client.ip(), Instant::now()) {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let fault = Fault::new(
-            Code::TooManyAttempts,
-            "there were too many attempts at signing in",
-            format!("Try again in {seconds} s."),
-        );
-        let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &fault);
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        return Err(response);
+        gateway.metrics.not_signed_in(NotSignedIn::Throttled);
+        let message = "there were too many attempts at signing in";
+        return Err(not_yet(Code::TooManyAttempts, message, wait));
     }
     // Until it is known to be right, a name is worth nothing.
     let commands = gateway.commands(Caller::signing_in(name.clone(), Role::Viewer));
     let signed_in = commands.sign_in(password).await.map_err(refused)?;
     let Some((token, role)) = signed_in else {
+        gateway.metrics.not_signed_in(NotSignedIn::Credentials);
         let fault = Fault::new(
             Code::Unauthenticated,
             "the name or the password is another one",

@@ -1,13 +1,14 @@
-//! The routes of the streams.
+//! The routes of the streams: events and logs.
 //!
-//! Owns what their paths and parameters mean.
+//! Owns what their paths and parameters mean, and how those of the other routes are read.
 
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderName, StatusCode, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use events::blob::{BlobKind, BlobRef};
-use events::id::{ActionId, ExecutionId, InvalidId, JobId, PlanId};
+use broker::SealedLog;
+use events::id::{ExecutionId, InvalidId, JobId};
+use events::job::LogSealed;
 use events::rejection::Code;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -16,16 +17,16 @@ use sqlx::{FromRow, Row as _};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
+use super::download::{Disposition, Download, Packable, TEXT, Wanted, file};
 use crate::fault::Fault;
-use crate::projection::{Bound, Statement};
-use crate::schema::{blob, files, malformed, no_revision};
-use crate::stream::{self, log};
+use crate::projection::Statement;
+use crate::schema::malformed;
+use crate::stream::{self, log, plain, sealed};
 
-const BYTES: &str = "application/octet-stream";
-const LINES: &str = "application/x-ndjson";
+pub(super) const LINES: &str = "application/x-ndjson";
 
 /// Which attempt a log or a patch is of.
-const ATTEMPT: HeaderName = HeaderName::from_static("patchwave-attempt");
+pub(super) const ATTEMPT: HeaderName = HeaderName::from_static("patchwave-attempt");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +49,15 @@ pub(super) async fn events(
     Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
 }
 
+/// What becomes of the sequences that colour a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Ansi {
+    #[default]
+    Keep,
+    Strip,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct LogQuery {
@@ -56,173 +66,81 @@ struct LogQuery {
     from_line: u64,
     #[serde(default)]
     follow: bool,
+    #[serde(default)]
+    ansi: Ansi,
 }
 
-/// `GET /jobs/{id}/log?attempt=N&fromLine=L&follow=true`
+/// `GET /jobs/{id}/log?attempt=N&fromLine=L&follow=true&ansi=strip`
 pub(super) async fn log(
     State(gateway): State<Gateway>,
     Path(id): Path<String>,
-    uri: Uri,
+    request: Parts,
 ) -> Result<Response, Fault> {
     let job: JobId = read_id(&id)?;
-    let LogQuery { attempt, from_line, follow } = read_query(&uri)?;
+    let LogQuery { attempt, from_line, follow, ansi } = read_query(&request.uri)?;
     let permit = permit(&gateway)?;
     let JobRow(execution) = job_row(&gateway, job).await?;
-    let request = log::Request { execution: read_id(&execution)?, job, attempt, from_line, follow };
-    let (attempt, bytes) = log::read(&gateway.broker, request).await?;
-    let headers = [(header::CONTENT_TYPE, BYTES.to_owned()), (ATTEMPT, attempt.to_string())];
-    Ok((headers, stream::body(bytes, gateway.stop, permit)).into_response())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PatchQuery {
-    attempt: Option<u32>,
-}
-
-/// `GET /jobs/{id}/patch?attempt=N`
-pub(super) async fn job_patch(
-    State(gateway): State<Gateway>,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, Fault> {
-    let job: JobId = read_id(&id)?;
-    let PatchQuery { attempt } = read_query(&uri)?;
-    job_row(&gateway, job).await?;
-    let mut row = attempt_row(&gateway, job, attempt).await?;
-    if row.as_ref().is_none_or(|row| !row.has_ended()) {
-        catch_up(&gateway).await?;
-        row = attempt_row(&gateway, job, attempt).await?;
-    }
-    let row = row.ok_or_else(|| no_attempt(job, attempt))?;
-    let headers = [(ATTEMPT, row.number.to_string())];
-    match row.patch {
-        Some(blob) => Ok((headers, patch_response(gateway, blob).await?).into_response()),
-        None if row.state == "succeeded" => Ok((headers, StatusCode::NO_CONTENT).into_response()),
-        None => Err(row.without_patch(job)),
-    }
-}
-
-/// What the projection knows of an attempt's patch.
-struct AttemptRow {
-    number: i64,
-    state: String,
-    patch: Option<BlobRef>,
-}
-
-impl FromRow<'_, AnyRow> for AttemptRow {
-    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
-        let PatchRow(patch) = PatchRow::from_row(row)?;
-        Ok(Self { number: row.try_get("number")?, state: row.try_get("state")?, patch })
-    }
-}
-
-impl AttemptRow {
-    fn has_ended(&self) -> bool {
-        !matches!(self.state.as_str(), "assigned" | "running")
-    }
-
-    fn without_patch(&self, job: JobId) -> Fault {
-        let (number, state) = (self.number, self.state.replace('_', " "));
-        let (why, hint) = if self.has_ended() {
-            ("has", "Only an attempt that succeeded has one: `patchwave job show` lists how each ended.")
-        } else {
-            ("has not ended yet and has", "Wait for its end, or name an earlier one.")
-        };
-        let message = format!("attempt {number} of {job} {why} no patch: it is {state}");
-        Fault::new(Code::NotFound, message, hint)
-    }
-}
-
-fn no_attempt(job: JobId, attempt: Option<u32>) -> Fault {
-    let (message, hint) = match attempt {
-        None => {
-            ("has not been given to a runner yet".to_owned(), "Its patch is there once it has succeeded.")
+    let log = log::Request { execution: read_id(&execution)?, job, attempt, from_line, follow };
+    let log = log::open(&gateway.broker, log).await?;
+    let attempt = log.attempt;
+    let mut response = match log.sealed() {
+        Some(sealed) if from_line <= 1 && ansi == Ansi::Keep => {
+            whole_log(&gateway, (job, attempt), sealed, &request, permit).await?
         }
-        Some(number) => (format!("has no attempt {number}"), "`patchwave job show` lists its attempts."),
+        sealed => {
+            // What is complete may be packed; what is not is wanted at once.
+            let is_complete = sealed.is_some();
+            let bytes = log.read();
+            let body = match ansi {
+                Ansi::Keep => stream::body(bytes, gateway.stop, permit),
+                Ansi::Strip => stream::body(plain::strip(bytes), gateway.stop, permit),
+            };
+            let mut response = body.into_response();
+            if is_complete {
+                response.extensions_mut().insert(Packable);
+            }
+            response.headers_mut().extend(file(TEXT, Disposition::Inline, &log_name(job, attempt)));
+            response
+        }
     };
-    Fault::new(Code::NotFound, format!("{job} {message}"), hint)
+    response.headers_mut().insert(ATTEMPT, attempt.into());
+    Ok(response)
 }
 
-/// An attempt; without a number: the newest.
-async fn attempt_row(
+/// A log that will not change any more, or a part of it.
+async fn whole_log(
     gateway: &Gateway,
-    job: JobId,
-    attempt: Option<u32>,
-) -> Result<Option<AttemptRow>, Fault> {
-    let select = "SELECT number, state, patch_sha256, patch_size FROM attempts WHERE job_id = ";
-    let of_job = Statement::new(select).text(job.to_string());
-    let statement = match attempt {
-        Some(number) => of_job.sql(" AND number = ").bind(Bound::Int(number.into())),
-        None => of_job.sql(" ORDER BY number DESC LIMIT 1"),
-    };
-    Ok(gateway.projection.select(statement).await?.pop())
-}
-
-/// `GET /actions/{id}/revisions/{revision}/files`
-pub(super) async fn revision_files(
-    State(gateway): State<Gateway>,
-    Path((id, revision)): Path<(String, String)>,
+    (job, attempt): (JobId, u32),
+    sealed: &LogSealed,
+    request: &Parts,
+    permit: OwnedSemaphorePermit,
 ) -> Result<Response, Fault> {
-    let action: ActionId = read_id(&id)?;
-    let number: i32 = revision.parse().map_err(|_| {
-        Fault::invalid(format!("`{revision}` is no revision"), "Revisions are numbered from 1.")
-    })?;
-    let statement = || {
-        Statement::new("SELECT files_sha256, files_size FROM action_revisions WHERE action_id = ")
-            .text(action.to_string())
-            .sql(" AND revision = ")
-            .bind(Bound::Int(number.into()))
+    let log = SealedLog::open(&gateway.broker, &sealed.blob).await?;
+    let download = Download {
+        content_type: TEXT,
+        name: log_name(job, attempt),
+        disposition: Disposition::Inline,
+        version: (sealed.log.sha256.clone(), log.bytes()),
+        in_parts: true,
     };
-    let row = newest::<FilesRow>(&gateway, statement).await?;
-    let FilesRow(blob) = row.ok_or_else(|| no_revision(&id, number))?;
-    let Some(blob) = blob else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let permit = permit(&gateway)?;
-    let lines = gateway.files.list(&blob).await?;
-    let body = stream::body(lines, gateway.stop, permit);
-    Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
+    let wanted = match download.wanted(request) {
+        Ok(wanted) => wanted,
+        Err(answer) => return Ok(*answer),
+    };
+    let range = match &wanted {
+        Wanted::All => 0..log.bytes(),
+        Wanted::Part(range) => range.clone(),
+    };
+    let body = stream::body(sealed::read(log, range), gateway.stop.clone(), permit);
+    Ok(download.response(&wanted, body))
 }
 
-struct FilesRow(Option<BlobRef>);
-
-impl FromRow<'_, AnyRow> for FilesRow {
-    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
-        Ok(Self(files(row)?))
-    }
-}
-
-/// `GET /plans/{id}/changesets/{position}/patch`
-pub(super) async fn changeset_patch(
-    State(gateway): State<Gateway>,
-    Path((id, position)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let plan: PlanId = read_id(&id)?;
-    let missing = || {
-        let hint = "`patchwave plan show` lists a plan's changesets.";
-        Fault::new(Code::NotFound, format!("{plan} has no changeset {position}"), hint)
-    };
-    let place: i64 = position.parse().map_err(|_| missing())?;
-    let statement = || {
-        Statement::new("SELECT patch_sha256, patch_size FROM changeset_specs WHERE plan_id = ")
-            .text(plan.to_string())
-            .sql(" AND position = ")
-            .bind(Bound::Int(place))
-    };
-    let row = newest::<PatchRow>(&gateway, statement).await?;
-    let blob = row.and_then(|PatchRow(blob)| blob).ok_or_else(missing)?;
-    patch_response(gateway, blob).await
-}
-
-async fn patch_response(gateway: Gateway, blob: BlobRef) -> Result<Response, Fault> {
-    let permit = permit(&gateway)?;
-    let size = blob.size.to_string();
-    let bytes = stream::patch::read(&gateway.broker, blob).await?;
-    let body: Body = stream::body(bytes, gateway.stop, permit);
-    Ok(([(header::CONTENT_TYPE, BYTES.to_owned()), (header::CONTENT_LENGTH, size)], body).into_response())
+fn log_name(job: JobId, attempt: u32) -> String {
+    format!("{job}-{attempt}.log")
 }
 
 /// The execution of a job.
-struct JobRow(String);
+pub(super) struct JobRow(String);
 
 impl FromRow<'_, AnyRow> for JobRow {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
@@ -230,15 +148,7 @@ impl FromRow<'_, AnyRow> for JobRow {
     }
 }
 
-struct PatchRow(Option<BlobRef>);
-
-impl FromRow<'_, AnyRow> for PatchRow {
-    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
-        Ok(Self(blob(row, BlobKind::Patch, ["patch_sha256", "patch_size"])?))
-    }
-}
-
-async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
+pub(super) async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
     let statement = || Statement::new("SELECT execution_id FROM jobs WHERE id = ").text(job.to_string());
     newest(gateway, statement).await?.ok_or_else(|| {
         let hint = "`patchwave execution show` lists an execution's jobs.";
@@ -247,7 +157,10 @@ async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
 }
 
 /// A row. What is not there may be on its way: whoever reads events knows of it before the projection does.
-async fn newest<T>(gateway: &Gateway, statement: impl Fn() -> Statement) -> Result<Option<T>, Fault>
+pub(super) async fn newest<T>(
+    gateway: &Gateway,
+    statement: impl Fn() -> Statement,
+) -> Result<Option<T>, Fault>
 where
     T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
 {
@@ -259,23 +172,23 @@ where
 }
 
 /// Waits until the projection is where the log is now.
-async fn catch_up(gateway: &Gateway) -> Result<(), Fault> {
+pub(super) async fn catch_up(gateway: &Gateway) -> Result<(), Fault> {
     let last = gateway.broker.last_sequence().await?;
     gateway.projection.reach(last).await
 }
 
-fn read_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Fault> {
+pub(super) fn read_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Fault> {
     text.parse().map_err(malformed)
 }
 
-fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Fault> {
+pub(super) fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Fault> {
     let query = Query::<T>::try_from_uri(uri);
     query
         .map(|Query(query)| query)
         .map_err(|rejection| Fault::invalid(rejection.body_text(), "Check the parameters behind the `?`."))
 }
 
-fn permit(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Fault> {
+pub(super) fn permit(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Fault> {
     gateway.streams.clone().try_acquire_owned().map_err(|_| {
         Fault::new(Code::Busy, "too many streams are open", "Close some, or try again in a moment.")
     })

@@ -76,7 +76,7 @@ impl Cursor {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct List {
     filters: Vec<(&'static str, Bound)>,
-    order: Order,
+    pub(crate) order: Order,
 }
 
 impl List {
@@ -89,11 +89,6 @@ impl List {
     pub(crate) fn with(mut self, column: &'static str, value: impl Into<Bound>) -> Self {
         self.filters.push((column, value.into()));
         self
-    }
-
-    /// Its order.
-    pub(crate) const fn order(&self) -> Order {
-        self.order
     }
 
     /// In another order.

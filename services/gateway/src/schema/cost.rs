@@ -35,7 +35,7 @@ fn reads_all(step: &str) -> bool {
 }
 
 async fn page_is_a_short_walk<T: Listed>(pool: &AnyPool, list: List) {
-    let order = list.order();
+    let order = list.order;
     let key = Cursor(
         order
             .columns

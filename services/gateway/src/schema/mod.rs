@@ -10,6 +10,7 @@ mod apply;
 mod connection;
 #[cfg(test)]
 mod cost;
+mod counted;
 mod execution;
 mod job;
 mod mutation;
@@ -23,6 +24,8 @@ mod runner;
 mod scalar;
 mod secret;
 
+use std::sync::Arc;
+
 use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, SchemaBuilder};
 
@@ -30,6 +33,7 @@ use crate::access::rules::RoleGuard;
 use crate::fault::Fault;
 use crate::files::Files;
 use crate::fleet::Fleet;
+use crate::metrics::Metrics;
 use crate::projection::{
     ById, Children, ChildrenOf, Identified, List, Listed, MAX_PAGE, PageKey, PagesOf, Projection,
 };
@@ -62,7 +66,7 @@ pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, Empty
 }
 
 /// The schema over a projection. Each request brings its caller, and the commands in that caller's name.
-pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Graph {
+pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files, metrics: Arc<Metrics>) -> Graph {
     fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
         DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
     }
@@ -73,6 +77,7 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Grap
         DataLoader::new(ById::new(projection.clone()), tokio::spawn)
     }
     builder()
+        .extension(counted::Counted(metrics))
         .data(projection.clone())
         .data(DataLoader::new(connection::Totals(projection.clone()), tokio::spawn))
         .data(things::<action::Action>(projection))

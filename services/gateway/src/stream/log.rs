@@ -24,8 +24,8 @@ use crate::fault::Fault;
 const SEAL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a sealed log is opened again when the broker was away.
-const REOPENINGS: u32 = 20;
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
+pub(super) const REOPENINGS: u32 = 20;
+pub(super) const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 /// What to read.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +42,34 @@ pub(crate) struct Request {
     pub(crate) follow: bool,
 }
 
-/// Opens an attempt's log; says which attempt it is.
-pub(crate) async fn read(
-    broker: &Broker,
-    request: Request,
-) -> Result<(u32, impl Stream<Item = Result<Bytes, Fault>> + Send + use<>), Fault> {
+/// An attempt's log, before its first byte.
+pub(crate) struct Log {
+    /// Which attempt it is.
+    pub(crate) attempt: u32,
+    reader: Reader,
+}
+
+impl Log {
+    /// The whole log, if it is complete and stored as such.
+    pub(crate) fn sealed(&self) -> Option<&LogSealed> {
+        match &self.reader.phase {
+            Phase::Live(live) => live.story.sealed.as_ref(),
+            Phase::Sealed { log, .. } => Some(log),
+            Phase::Ended => None,
+        }
+    }
+
+    /// Its bytes.
+    pub(crate) fn read(self) -> impl Stream<Item = Result<Bytes, Fault>> + Send + use<> {
+        stream::try_unfold(self.reader, |mut reader| async move {
+            let part = reader.next().await?;
+            Ok(part.map(|part| (part, reader)))
+        })
+    }
+}
+
+/// Opens an attempt's log.
+pub(crate) async fn open(broker: &Broker, request: Request) -> Result<Log, Fault> {
     let aggregate = Aggregate::Job(request.execution, request.job);
     let history = broker.history(&aggregate).await?;
     let newest = Story::of(u32::MAX, &history).newest;
@@ -76,11 +99,7 @@ pub(crate) async fn read(
         aggregate,
         follow: request.follow,
     };
-    let bytes = stream::try_unfold(reader, |mut reader| async move {
-        let part = reader.next().await?;
-        Ok(part.map(|part| (part, reader)))
-    });
-    Ok((attempt, bytes))
+    Ok(Log { attempt, reader })
 }
 
 /// What a job's events say of one attempt's log.
@@ -300,7 +319,7 @@ impl Reader {
 }
 
 /// Whether the broker was only away.
-fn is_passing(error: &SealedLogError) -> bool {
+pub(super) fn is_passing(error: &SealedLogError) -> bool {
     matches!(error, SealedLogError::Blob(broker::BlobError::Read(_)))
 }
 

@@ -4,9 +4,12 @@
 //! something fails, ends as a broken transfer, so that its reader knows and can go on from where it was. Invariant: memory
 //! is bounded, however long the stream and however slow its reader.
 
+pub(crate) mod archive;
+pub(crate) mod blob;
 pub(crate) mod events;
 pub(crate) mod log;
-pub(crate) mod patch;
+pub(crate) mod plain;
+pub(crate) mod sealed;
 
 use std::io;
 
@@ -36,5 +39,6 @@ pub(crate) fn body(
             Err(error) => Some((Err(error), None)),
         }
     });
-    Body::from_stream(cut)
+    // Whoever packs it asks once more at the end.
+    Body::from_stream(cut.fuse())
 }

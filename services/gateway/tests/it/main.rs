@@ -11,12 +11,15 @@
 mod access;
 mod action_settings;
 mod commands;
+mod downloads;
 mod files;
 mod http;
 mod lists;
+mod metrics;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;
 mod previews;
+mod protection;
 mod roles;
 mod runners;
 mod secrets;

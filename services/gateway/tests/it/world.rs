@@ -10,7 +10,7 @@ use events::envelope::{Actor, NewEvent, Origin};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job};
-use gateway::{Auth, Token};
+use gateway::{Auth, Limits, Token};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
@@ -81,7 +81,8 @@ impl World {
         let projector = project(&server, &database_url).await;
 
         let token = Token::random().unwrap();
-        let (gateway, url) = serve(&server, &database_url, Auth::Users { local: token.clone() }).await;
+        let (gateway, url) =
+            serve(&server, &database_url, Auth::Users { local: token.clone() }, Limits::default()).await;
         let client = showing(Some(token.reveal()));
         let (server, projector) = (Some(server), Some(projector));
         Self { server, folder, database_url, url, token, client, gateway, projector }
@@ -109,7 +110,8 @@ impl World {
     /// Why a second gateway does not start.
     pub(crate) async fn refusal(&self) -> String {
         let auth = Auth::Users { local: self.token.clone() };
-        let (gateway, _) = serve(self.server.as_ref().unwrap(), &self.database_url, auth).await;
+        let (gateway, _) =
+            serve(self.server.as_ref().unwrap(), &self.database_url, auth, Limits::default()).await;
         let ended = tokio::time::timeout(PATIENCE, gateway.task).await.expect("it gives up");
         ended.unwrap().unwrap_err().to_string()
     }
@@ -149,7 +151,12 @@ impl World {
 
     /// A second gateway beside the first, where everybody may do everything.
     pub(crate) async fn open_gateway(&self) -> String {
-        serve(self.server.as_ref().unwrap(), &self.database_url, Auth::None).await.1
+        self.gateway_beside(Auth::None, Limits::default()).await
+    }
+
+    /// A second gateway beside the first, of its own kind.
+    pub(crate) async fn gateway_beside(&self, auth: Auth, limits: Limits) -> String {
+        serve(self.server.as_ref().unwrap(), &self.database_url, auth, limits).await.1
     }
 
     /// Where the broker keeps its streams.
@@ -265,11 +272,11 @@ pub(crate) fn showing(token: Option<&str>) -> reqwest::Client {
     reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 
-async fn serve(server: &Server, database_url: &str, auth: Auth) -> (Role, String) {
+async fn serve(server: &Server, database_url: &str, auth: Auth, limits: Limits) -> (Role, String) {
     let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let settings =
-        gateway::Config { database_url: database_url.to_owned(), files_limit_bytes: FILES_LIMIT, auth };
+    let database_url = database_url.to_owned();
+    let settings = gateway::Config { database_url, files_limit_bytes: FILES_LIMIT, auth, limits };
     let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
     (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
 }

@@ -7,13 +7,13 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use ::gateway::patch_names;
 use anyhow::Context as _;
 use clap::Args;
 use events::id::PlanId;
 use serde_json::json;
 
 use super::Plan;
-use super::file_names::file_names;
 use crate::client::{Client, ServerOption};
 use crate::data_dir::DataDirOption;
 use crate::failure::Complaint;
@@ -49,7 +49,7 @@ pub(super) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let client = Client::new(&options.server, data)?;
     let plan = Plan::read(&client, options.plan, None).await?;
     let specs = &plan.changeset_specs.nodes;
-    let names = file_names(specs.iter().map(|spec| (spec.repository.as_str(), spec.branch())));
+    let names = patch_names(specs.iter().map(|spec| (spec.repository.as_str(), spec.branch())));
     prepare(&options.folder, &names, options.force)?;
     for (spec, name) in specs.iter().zip(&names) {
         let patch = spec.patch(&client, options.plan).await?;

@@ -3,7 +3,6 @@
 mod create;
 mod diff;
 mod export;
-mod file_names;
 mod show;
 mod spec;
 

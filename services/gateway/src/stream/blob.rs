@@ -1,4 +1,4 @@
-//! Patches: blobs as `git apply` reads them.
+//! Blobs: patches as `git apply` reads them, and archives as they were sent.
 
 use std::pin::Pin;
 
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::fault::Fault;
 
-/// How much of a patch waits for a slow reader.
+/// How much of one waits for a slow reader.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// The bytes of a blob. What comes after a fault, such as a wrong digest at the end, is an error, never an early end.

@@ -1,4 +1,4 @@
-//! Names for the files of an export.
+//! Names for the patches of a plan, where each becomes a file: in an export, in an archive, in a download.
 //!
 //! Owns their safety: whatever repositories and branches are called, a name is one plain part of a path, the same at
 //! each export, and no two are the same on any file system.
@@ -8,8 +8,10 @@ use std::collections::HashSet;
 /// How long each half of a name may be.
 const MAX_CHARACTERS: usize = 80;
 
-/// A name for each pair of repository and branch, in their order.
-pub(super) fn file_names<'a>(changesets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+/// A name for each pair of repository and branch, in their order: `REPOSITORY--BRANCH.patch`.
+///
+/// The same pairs have the same names, whoever asks.
+pub fn patch_names<'a>(changesets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
     let mut taken = HashSet::new();
     changesets
         .into_iter()
@@ -52,7 +54,7 @@ mod tests {
 
     #[test]
     fn names_say_what_they_hold() {
-        let names = file_names([
+        let names = patch_names([
             ("github.com/acme/north", "fix/links"),
             ("github.com/acme/north", "fix-links"),
             ("../../etc/passwd", "-rf"),
@@ -72,7 +74,7 @@ mod tests {
     proptest! {
         #[test]
         fn names_are_safe_and_unique(changesets in proptest::collection::vec(("[aA./-]{0,4}|.*", "[aA2-]{0,3}|.*"), 0..20)) {
-            let names = file_names(changesets.iter().map(|(a, b)| (a.as_str(), b.as_str())));
+            let names = patch_names(changesets.iter().map(|(a, b)| (a.as_str(), b.as_str())));
             prop_assert_eq!(names.len(), changesets.len());
             let mut seen = HashSet::new();
             for name in &names {
