@@ -5,9 +5,9 @@ use std::time::Duration;
 use broker::{Credentials, Start, Subscribe, SubscriptionError, SubscriptionName};
 use clap::Args;
 use events::Timestamp;
+use events::filter::{self, Filter};
 use serde::Serialize;
 
-use super::filter::{self, Filter};
 use super::since;
 use crate::data_dir::DataDirOption;
 use crate::failure::Complaint;
