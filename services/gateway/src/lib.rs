@@ -1,4 +1,4 @@
-//! The gateway: GraphQL over HTTP, and the streams that GraphQL cannot carry.
+//! The gateway: GraphQL over HTTP, WebSockets and server-sent events, and the streams that GraphQL cannot carry.
 //!
 //! Owns the commands of people and what they are shown. Stateless: what it decides stands in the log, what it shows comes
 //! from the projection, from blobs and from live streams. Never writes to the projection. Invariant: whoever gets an
@@ -10,6 +10,7 @@ mod fault;
 mod files;
 mod fleet;
 mod http;
+mod pace;
 mod projection;
 mod schema;
 mod stream;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use access::{Auth, Token};
+pub use pace::Pace;
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub files_limit_bytes: u64,
     /// Who may use it.
     pub auth: Auth,
+    /// How connections that stand are looked after.
+    pub pace: Pace,
 }
 
 /// How many bytes an action's files may have, packed, unless it is set otherwise: 100 MB.
@@ -74,5 +78,6 @@ pub async fn run(
     let files = files::Files::new(broker.clone(), config.files_limit_bytes);
     let setup = Token::random()?;
     let access = access::Access::new(&config.auth, &projection, &broker, &setup);
-    http::serve(listener, http::Gateway::new((projection, broker), files, access, stop), &setup).await
+    let gateway = http::Gateway::new((projection, broker), (files, config.pace), access, stop);
+    http::serve(listener, gateway, &setup).await
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Token};
+use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Pace, Token};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
@@ -101,6 +101,7 @@ pub(crate) fn config(database_url: &str, intake: &IntakeOptions, auth: &Auth) ->
         database_url: database_url.to_owned(),
         files_limit_bytes: intake.files_limit,
         auth: auth.clone(),
+        pace: Pace::default(),
     }
 }
 

@@ -35,7 +35,7 @@ impl IntoResponse for Fault {
     }
 }
 
-const HINT: &str = "POST /graphql, PUT /files/{sha256}, or GET /files, /actions/{id}/revisions/{revision}/files, \
+const HINT: &str = "POST /graphql, GET /graphql as a WebSocket, PUT /files/{sha256}, or GET /files, /actions/{id}/revisions/{revision}/files, \
                     /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, /plans/{id}/changesets/{position}/patch, /healthz, /readyz; \
                     /signin and /signout.";
 

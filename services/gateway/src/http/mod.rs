@@ -7,9 +7,13 @@ mod files;
 mod graphql;
 mod guard;
 mod identify;
+mod operation;
 mod page;
 mod ready;
+mod recheck;
+mod server_sent;
 mod signing;
+mod socket;
 mod streams;
 mod unread;
 
@@ -27,19 +31,22 @@ use broker::Broker;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Caller, Token};
 use crate::command::Commands;
 use crate::files::Files;
 use crate::fleet::Fleet;
+use crate::pace::Pace;
 use crate::projection::Projection;
-use crate::schema::{Graph, graph};
+use crate::schema::{Graph, Sources, graph};
+use crate::stream::Permits;
 
 /// The largest request: a definition or ten thousand addresses, as JSON.
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many streams may be open at once; each has a consumer at the broker.
-const STREAMS: usize = 1_000;
+/// How many WebSockets may stand at once.
+const SOCKETS: usize = 1_000;
 
 /// How long requests may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -54,7 +61,12 @@ pub(crate) struct Gateway {
     pub(crate) access: Access,
     /// Whether only this machine reaches it.
     pub(crate) loopback: bool,
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Permits,
+    /// How many more WebSockets may stand.
+    pub(crate) sockets: Arc<Semaphore>,
+    /// The WebSockets that stand: whoever stops waits for them to end in order.
+    pub(crate) standing: TaskTracker,
+    pub(crate) pace: Pace,
     pub(crate) stop: CancellationToken,
 }
 
@@ -62,13 +74,33 @@ impl Gateway {
     /// Over a projection and a log.
     pub(crate) fn new(
         (projection, broker): (Projection, Broker),
-        files: Files,
+        (files, pace): (Files, Pace),
         access: Access,
         stop: CancellationToken,
     ) -> Self {
-        let graph = graph(&projection, Fleet::follow(&broker), files.clone());
-        let streams = Arc::new(Semaphore::new(STREAMS));
-        Self { graph, projection, broker, files, access, loopback: true, streams, stop }
+        let streams = Permits::default();
+        let fleet = Fleet::follow(&broker, &projection);
+        let graph = graph(Sources {
+            projection: projection.clone(),
+            broker: broker.clone(),
+            fleet,
+            files: files.clone(),
+            streams: streams.clone(),
+        });
+        let (sockets, standing) = (Arc::new(Semaphore::new(SOCKETS)), TaskTracker::new());
+        Self {
+            graph,
+            projection,
+            broker,
+            files,
+            access,
+            loopback: true,
+            streams,
+            sockets,
+            standing,
+            pace,
+            stop,
+        }
     }
 
     /// The commands in somebody's name.
@@ -97,6 +129,8 @@ fn router(gateway: Gateway) -> Router {
         .route("/jobs/{id}/patch", get(streams::job_patch))
         .route("/plans/{id}/changesets/{position}/patch", get(streams::changeset_patch))
         .route_layer(middleware::from_fn_with_state(gateway.clone(), identify::check))
+        // Whoever opens a WebSocket may say on it who they are.
+        .route("/graphql", get(socket::upgrade))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready::ready))
         .route("/signin", get(signing::form).post(signing::sign_in))
@@ -124,6 +158,7 @@ pub(crate) async fn serve(listener: TcpListener, mut gateway: Gateway, setup: &T
         tracing::info!(link, "there are no users yet: whoever opens this link makes the first administrator");
     }
     let (stop, projection) = (gateway.stop.clone(), gateway.projection.clone());
+    let standing = gateway.standing.clone();
     // Small parts of a live log go out at once.
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
@@ -132,13 +167,20 @@ pub(crate) async fn serve(listener: TcpListener, mut gateway: Gateway, setup: &T
     });
     let server = axum::serve(listener, router(gateway).into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(stop.clone().cancelled_owned());
+    // The server forgets a connection that became a WebSocket.
+    let serving = async {
+        let served = server.await;
+        standing.close();
+        standing.wait().await;
+        served
+    };
     let cut_off = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tracing::info!(%address, "the gateway serves");
     tokio::select! {
-        served = server.into_future() => served.context("the gateway's listener"),
+        served = serving => served.context("the gateway's listener"),
         () = projection.beats_are_gone() => {
             bail!("the broker has no BEATS stream any more: was its data removed? Restore it and start again")
         }

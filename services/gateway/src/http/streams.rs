@@ -13,13 +13,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
 use crate::fault::Fault;
 use crate::projection::{Bound, Statement};
 use crate::schema::{blob, files, malformed, no_revision};
-use crate::stream::{self, log};
+use crate::stream::{self, find, log};
 
 const BYTES: &str = "application/octet-stream";
 const LINES: &str = "application/x-ndjson";
@@ -42,7 +41,7 @@ pub(super) async fn events(
 ) -> Result<Response, Fault> {
     let execution: ExecutionId = read_id(&id)?;
     let EventsQuery { after } = read_query(&uri)?;
-    let permit = permit(&gateway)?;
+    let permit = gateway.streams.take()?;
     let events = stream::events::read(&gateway.broker, execution, after).await?;
     let body = stream::body(events, gateway.stop, permit);
     Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
@@ -66,9 +65,9 @@ pub(super) async fn log(
 ) -> Result<Response, Fault> {
     let job: JobId = read_id(&id)?;
     let LogQuery { attempt, from_line, follow } = read_query(&uri)?;
-    let permit = permit(&gateway)?;
-    let JobRow(execution) = job_row(&gateway, job).await?;
-    let request = log::Request { execution: read_id(&execution)?, job, attempt, from_line, follow };
+    let permit = gateway.streams.take()?;
+    let execution = find::execution_of(&gateway.broker, &gateway.projection, job).await?;
+    let request = log::Request { execution, job, attempt, from_line, follow };
     let (attempt, bytes) = log::read(&gateway.broker, request).await?;
     let headers = [(header::CONTENT_TYPE, BYTES.to_owned()), (ATTEMPT, attempt.to_string())];
     Ok((headers, stream::body(bytes, gateway.stop, permit)).into_response())
@@ -88,10 +87,10 @@ pub(super) async fn job_patch(
 ) -> Result<Response, Fault> {
     let job: JobId = read_id(&id)?;
     let PatchQuery { attempt } = read_query(&uri)?;
-    job_row(&gateway, job).await?;
+    find::execution_of(&gateway.broker, &gateway.projection, job).await?;
     let mut row = attempt_row(&gateway, job, attempt).await?;
     if row.as_ref().is_none_or(|row| !row.has_ended()) {
-        catch_up(&gateway).await?;
+        find::catch_up(&gateway.broker, &gateway.projection).await?;
         row = attempt_row(&gateway, job, attempt).await?;
     }
     let row = row.ok_or_else(|| no_attempt(job, attempt))?;
@@ -174,10 +173,10 @@ pub(super) async fn revision_files(
             .sql(" AND revision = ")
             .bind(Bound::Int(number.into()))
     };
-    let row = newest::<FilesRow>(&gateway, statement).await?;
+    let row = find::newest::<FilesRow>(&gateway.broker, &gateway.projection, statement).await?;
     let FilesRow(blob) = row.ok_or_else(|| no_revision(&id, number))?;
     let Some(blob) = blob else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let permit = permit(&gateway)?;
+    let permit = gateway.streams.take()?;
     let lines = gateway.files.list(&blob).await?;
     let body = stream::body(lines, gateway.stop, permit);
     Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
@@ -208,26 +207,17 @@ pub(super) async fn changeset_patch(
             .sql(" AND position = ")
             .bind(Bound::Int(place))
     };
-    let row = newest::<PatchRow>(&gateway, statement).await?;
+    let row = find::newest::<PatchRow>(&gateway.broker, &gateway.projection, statement).await?;
     let blob = row.and_then(|PatchRow(blob)| blob).ok_or_else(missing)?;
     patch_response(gateway, blob).await
 }
 
 async fn patch_response(gateway: Gateway, blob: BlobRef) -> Result<Response, Fault> {
-    let permit = permit(&gateway)?;
+    let permit = gateway.streams.take()?;
     let size = blob.size.to_string();
     let bytes = stream::patch::read(&gateway.broker, blob).await?;
     let body: Body = stream::body(bytes, gateway.stop, permit);
     Ok(([(header::CONTENT_TYPE, BYTES.to_owned()), (header::CONTENT_LENGTH, size)], body).into_response())
-}
-
-/// The execution of a job.
-struct JobRow(String);
-
-impl FromRow<'_, AnyRow> for JobRow {
-    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
-        Ok(Self(row.try_get("execution_id")?))
-    }
 }
 
 struct PatchRow(Option<BlobRef>);
@@ -236,32 +226,6 @@ impl FromRow<'_, AnyRow> for PatchRow {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         Ok(Self(blob(row, BlobKind::Patch, ["patch_sha256", "patch_size"])?))
     }
-}
-
-async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
-    let statement = || Statement::new("SELECT execution_id FROM jobs WHERE id = ").text(job.to_string());
-    newest(gateway, statement).await?.ok_or_else(|| {
-        let hint = "`patchwave execution show` lists an execution's jobs.";
-        Fault::new(Code::NotFound, format!("there is no job {job}"), hint)
-    })
-}
-
-/// A row. What is not there may be on its way: whoever reads events knows of it before the projection does.
-async fn newest<T>(gateway: &Gateway, statement: impl Fn() -> Statement) -> Result<Option<T>, Fault>
-where
-    T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
-{
-    if let Some(row) = gateway.projection.select(statement()).await?.pop() {
-        return Ok(Some(row));
-    }
-    catch_up(gateway).await?;
-    Ok(gateway.projection.select(statement()).await?.pop())
-}
-
-/// Waits until the projection is where the log is now.
-async fn catch_up(gateway: &Gateway) -> Result<(), Fault> {
-    let last = gateway.broker.last_sequence().await?;
-    gateway.projection.reach(last).await
 }
 
 fn read_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Fault> {
@@ -273,10 +237,4 @@ fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Fault> {
     query
         .map(|Query(query)| query)
         .map_err(|rejection| Fault::invalid(rejection.body_text(), "Check the parameters behind the `?`."))
-}
-
-fn permit(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Fault> {
-    gateway.streams.clone().try_acquire_owned().map_err(|_| {
-        Fault::new(Code::Busy, "too many streams are open", "Close some, or try again in a moment.")
-    })
 }

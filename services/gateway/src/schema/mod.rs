@@ -5,8 +5,10 @@
 
 mod action;
 mod alias;
+mod event;
 mod execution;
 mod job;
+mod log;
 mod mutation;
 mod people;
 mod plan;
@@ -15,9 +17,12 @@ mod query;
 mod runner;
 mod scalar;
 mod secret;
+mod subscription;
+mod top;
 
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, OutputType, Result, Schema, SchemaBuilder};
+use broker::Broker;
 use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
@@ -26,13 +31,14 @@ use crate::fault::Fault;
 use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::projection::{Children, ChildrenOf, Listed, MAX_PAGE, PageKey, PagesOf, Projection, Statement};
+use crate::stream::Permits;
 pub(crate) use action::{files, no_revision};
 pub(crate) use query::malformed;
 pub(crate) use scalar::blob;
 use scalar::{Connection, Sequence};
 
 /// The schema with its resolvers.
-pub(crate) type Graph = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+pub(crate) type Graph = Schema<query::Query, mutation::Mutation, subscription::Root>;
 
 /// How many fields one answer may have, roughly.
 const MAX_COMPLEXITY: usize = 100_000;
@@ -44,17 +50,30 @@ const DEFAULT_PAGE: i32 = 50;
 const MAX_DEPTH: usize = 16;
 
 /// The schema before anything stands behind it.
-pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
-    Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Root> {
+    Schema::build(query::Query, mutation::Mutation, subscription::Root)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_depth(MAX_DEPTH)
         .limit_directives(20)
         .extension(alias::AliasLimit)
+        .extension(top::OneAtTheTop)
         .extension(RoleGuard)
 }
 
-/// The schema over a projection. Each request brings its caller, and the commands in that caller's name.
-pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Graph {
+/// What stands behind the schema.
+pub(crate) struct Sources {
+    pub(crate) projection: Projection,
+    pub(crate) broker: Broker,
+    pub(crate) fleet: Fleet,
+    pub(crate) files: Files,
+    /// What every subscription takes one of.
+    pub(crate) streams: Permits,
+}
+
+/// The schema over its sources. Each request brings its caller, and the commands in that caller's name.
+pub(crate) fn graph(sources: Sources) -> Graph {
+    let Sources { projection, broker, fleet, files, streams } = sources;
+    let projection = &projection;
     fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
         DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
     }
@@ -63,8 +82,10 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files) -> Grap
     }
     builder()
         .data(projection.clone())
+        .data(broker)
         .data(fleet)
         .data(files)
+        .data(streams)
         .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
         .data(pages::<action::Action>(projection))
         .data(pages::<execution::Execution>(projection))
@@ -107,15 +128,21 @@ async fn children<T: Children>(ctx: &Context<'_>, parent: &str) -> Result<Vec<T>
     Ok(list.unwrap_or_default())
 }
 
+/// Waits until the projection is at least as far as was asked.
+async fn reach(ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<()> {
+    if let Some(Sequence(sequence)) = at_least {
+        ctx.data::<Projection>()?.reach(sequence).await?;
+    }
+    Ok(())
+}
+
 /// One thing, once the projection is at least as far as was asked.
 async fn by_id<T>(ctx: &Context<'_>, view: &str, id: String, at_least: Option<Sequence>) -> Result<Option<T>>
 where
     T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
 {
+    reach(ctx, at_least).await?;
     let projection = ctx.data::<Projection>()?;
-    if let Some(Sequence(sequence)) = at_least {
-        projection.reach(sequence).await?;
-    }
     let statement = Statement::new(&format!("SELECT * FROM {view} WHERE id = ")).text(id);
     Ok(projection.select(statement).await?.pop())
 }

@@ -12,7 +12,7 @@ use super::preview::ActionPreview;
 use super::runner::{self, Runner};
 use super::scalar::{Connection, Sequence};
 use super::secret::Secret;
-use super::{by_id, page, page_cost};
+use super::{by_id, page, page_cost, reach};
 use crate::access::Caller;
 use crate::command::Commands;
 use crate::fault::Fault;
@@ -30,7 +30,9 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(default_with = "Some(50)")] first: Option<i32>,
         after: Option<String>,
+        at_least: Option<Sequence>,
     ) -> Result<Connection<Action>> {
+        reach(ctx, at_least).await?;
         page(ctx, None, first, after).await
     }
 
@@ -64,7 +66,9 @@ impl Query {
         #[graphql(default_with = "Some(50)")] first: Option<i32>,
         after: Option<String>,
         action_id: Option<ID>,
+        at_least: Option<Sequence>,
     ) -> Result<Connection<Execution>> {
+        reach(ctx, at_least).await?;
         let action = action_id.map(|id| id.parse::<ActionId>().map_err(malformed)).transpose()?;
         let action = action.map(|action| action.to_string());
         page(ctx, action.as_deref(), first, after).await
@@ -101,15 +105,15 @@ impl Query {
     }
 
     /// The runner with this name.
-    async fn runner(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Runner>> {
-        by_id(ctx, runner::KNOWN, id.to_string(), None).await
+    async fn runner(&self, ctx: &Context<'_>, id: ID, at_least: Option<Sequence>) -> Result<Option<Runner>> {
+        by_id(ctx, runner::KNOWN, id.to_string(), at_least).await
     }
 
     /// The runners by name: those that are or were there, and those that were invited or enrolled or revoked.
     #[graphql(complexity = "10 * child_complexity")]
-    async fn runners(&self, ctx: &Context<'_>) -> Result<Vec<Runner>> {
-        let statement = Statement::new(&format!("SELECT * FROM {} ORDER BY id", runner::KNOWN));
-        Ok(ctx.data::<Projection>()?.select(statement).await?)
+    async fn runners(&self, ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<Vec<Runner>> {
+        reach(ctx, at_least).await?;
+        Ok(runner::all(ctx.data::<Projection>()?).await?)
     }
 
     /// The secrets by name, without their values; of an action: those that its steps may ask for.

@@ -1,21 +1,50 @@
-//! Streams: what GraphQL cannot carry byte-exact.
+//! Streams: what GraphQL cannot carry byte-exact, and what its subscriptions carry.
 //!
 //! Owns how a stream ends. One that came to its end ends in order; one that is cut off, because the gateway stops or
 //! something fails, ends as a broken transfer, so that its reader knows and can go on from where it was. Invariant: memory
 //! is bounded, however long the stream and however slow its reader.
 
 pub(crate) mod events;
+pub(crate) mod find;
+pub(crate) mod lines;
 pub(crate) mod log;
 pub(crate) mod patch;
 
 use std::io;
+use std::sync::Arc;
 
+use ::events::rejection::Code;
 use axum::body::{Body, Bytes};
 use futures::stream::{self, Stream, StreamExt as _};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
+
+/// How many streams may be open at once; each has a consumer at the broker.
+const STREAMS: usize = 1_000;
+
+/// How many more streams may be opened. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Permits(Arc<Semaphore>);
+
+impl Default for Permits {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS)))
+    }
+}
+
+impl Permits {
+    /// Takes one, for as long as a stream is open.
+    ///
+    /// # Errors
+    /// A rejection [`Code::Busy`] when there are none.
+    pub(crate) fn take(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        self.0.clone().try_acquire_owned().map_err(|_| {
+            Fault::new(Code::Busy, "too many streams are open", "Close some, or try again in a moment.")
+        })
+    }
+}
 
 /// A response's body that is cut off when the gateway stops. Holds the permit as long as it is read.
 pub(crate) fn body(

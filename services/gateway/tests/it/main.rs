@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod access;
+mod clients;
 mod commands;
 mod files;
 mod http;
@@ -19,5 +20,7 @@ mod previews;
 mod roles;
 mod runners;
 mod secrets;
+mod sockets;
 mod streams;
+mod subscriptions;
 mod world;

@@ -10,7 +10,7 @@ use events::envelope::{Actor, NewEvent, Origin};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job};
-use gateway::{Auth, Token};
+use gateway::{Auth, Pace, Token};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
@@ -81,7 +81,8 @@ impl World {
         let projector = project(&server, &database_url).await;
 
         let token = Token::random().unwrap();
-        let (gateway, url) = serve(&server, &database_url, Auth::Users { local: token.clone() }).await;
+        let auth = Auth::Users { local: token.clone() };
+        let (gateway, url) = serve(&server, &database_url, (auth, Pace::default())).await;
         let client = showing(Some(token.reveal()));
         let (server, projector) = (Some(server), Some(projector));
         Self { server, folder, database_url, url, token, client, gateway, projector }
@@ -109,7 +110,8 @@ impl World {
     /// Why a second gateway does not start.
     pub(crate) async fn refusal(&self) -> String {
         let auth = Auth::Users { local: self.token.clone() };
-        let (gateway, _) = serve(self.server.as_ref().unwrap(), &self.database_url, auth).await;
+        let how = (auth, Pace::default());
+        let (gateway, _) = serve(self.server.as_ref().unwrap(), &self.database_url, how).await;
         let ended = tokio::time::timeout(PATIENCE, gateway.task).await.expect("it gives up");
         ended.unwrap().unwrap_err().to_string()
     }
@@ -149,7 +151,16 @@ impl World {
 
     /// A second gateway beside the first, where everybody may do everything.
     pub(crate) async fn open_gateway(&self) -> String {
-        serve(self.server.as_ref().unwrap(), &self.database_url, Auth::None).await.1
+        self.another_gateway(Auth::None, Pace::default()).await
+    }
+
+    /// Another gateway that knows the same users, and looks after connections at a pace of its own.
+    pub(crate) async fn gateway_at(&self, pace: Pace) -> String {
+        self.another_gateway(Auth::Users { local: self.token.clone() }, pace).await
+    }
+
+    async fn another_gateway(&self, auth: Auth, pace: Pace) -> String {
+        serve(self.server.as_ref().unwrap(), &self.database_url, (auth, pace)).await.1
     }
 
     /// Where the broker keeps its streams.
@@ -263,11 +274,11 @@ pub(crate) fn showing(token: Option<&str>) -> reqwest::Client {
     reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 
-async fn serve(server: &Server, database_url: &str, auth: Auth) -> (Role, String) {
+async fn serve(server: &Server, database_url: &str, (auth, pace): (Auth, Pace)) -> (Role, String) {
     let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let settings =
-        gateway::Config { database_url: database_url.to_owned(), files_limit_bytes: FILES_LIMIT, auth };
+    let (database_url, files_limit_bytes) = (database_url.to_owned(), FILES_LIMIT);
+    let settings = gateway::Config { database_url, files_limit_bytes, auth, pace };
     let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
     (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
 }
