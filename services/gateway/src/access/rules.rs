@@ -200,7 +200,8 @@ mod tests {
 This page is made from the rules of the gateway; a test calls each of these operations as each role and compares. Who has which role, and how
 to sign in: [access control](access-control.md).
 
-`own`: for oneself; for others it takes an administrator. `/healthz`, `/readyz`, `/signin` and `/setup` are open to everybody; the schema of GraphQL to
+`own`: for oneself; for others it takes an administrator. `Subscription.events` leaves out what is about users, tokens and
+secrets for all but administrators. `/healthz`, `/readyz`, `/signin` and `/setup` are open to everybody; the schema of GraphQL to
 everybody who is signed in.
 
 | operation | viewer | operator | admin |

@@ -26,7 +26,7 @@ use self::running::Running;
 use super::answer::refuse;
 use super::identify::unknown;
 use super::recheck::{Recheck, every, shown};
-use super::{Gateway, REQUEST_BYTES, operation};
+use super::{Gateway, operation};
 use crate::fault::Fault;
 
 /// The one subprotocol that is spoken.
@@ -34,6 +34,9 @@ const PROTOCOL: &str = "graphql-transport-ws";
 
 /// What a connection needs.
 const OPERATION: &str = "GET /graphql";
+
+/// The largest message: it is held before it is known who sends it. What is larger can be posted.
+const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// How long the end of a connection may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -67,7 +70,7 @@ pub(super) async fn upgrade(
     };
     let standing = gateway.standing.token();
     let shown = shown(&headers);
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(REQUEST_BYTES).max_frame_size(REQUEST_BYTES);
+    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MESSAGE_BYTES).max_frame_size(MESSAGE_BYTES);
     let upgrade = upgrade.read_buffer_size(8 * 1024).write_buffer_size(8 * 1024);
     upgrade.on_upgrade(move |socket| async move {
         let _held = (place, standing);
@@ -204,7 +207,11 @@ impl Connection {
                 self.heard = Instant::now();
                 return Ok(None);
             }
-            Ok(Message::Close(_)) => return Err(None),
+            // The peer waits for the same word from here, which the next look for more sends.
+            Ok(Message::Close(_)) => {
+                self.running = Running::default();
+                return Ok(None);
+            }
             // It may be too large, or broken, or the connection is: then nobody hears of it.
             Err(error) => return Err(Some(bad_request(&error.to_string()))),
         };

@@ -6,9 +6,11 @@
 
 use async_graphql::{Context, ID, Result, Subscription};
 use broker::{Broker, Message};
-use events::Timestamp;
 use events::filter::{self, Filter};
 use events::id::{ExecutionId, JobId};
+use events::rejection::Code;
+use events::user::Role;
+use events::{AggregateKind, Timestamp, subject};
 use futures::stream::{self, BoxStream, Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -74,7 +76,8 @@ impl Root {
 
     /// The event log. A filter is a subject, as in `ev.execution.*.completed` or `ev.runner.>`, or the id of what the events
     /// are about; without one all events come. Begins with what happens next, behind the event at the sequence `after` (0:
-    /// with the first), or with what was stored at the time `since`.
+    /// with the first), or with what was stored at the time `since`. Events of users, tokens and secrets come to administrators
+    /// alone.
     async fn events(
         &self,
         ctx: &Context<'_>,
@@ -84,8 +87,13 @@ impl Root {
     ) -> Result<Items<Event>> {
         let permit = begin(ctx)?;
         let subjects = subjects(&filters.unwrap_or_default())?;
+        let kept_back = kept_back(ctx.data::<Caller>()?, &subjects)?;
         let log = log(ctx.data::<Broker>()?, &subjects, beginning(after, since)?).await?;
-        Ok(shown(log, permit))
+        let let_through = log.map_ok(move |mut part| {
+            part.retain(|message| !kept_back.iter().any(|prefix| message.subject.starts_with(prefix)));
+            part
+        });
+        Ok(shown(let_through, permit))
     }
 
     /// The runners: first each that there is or was, then each that changed, as it is by then. One that changed many times
@@ -152,6 +160,23 @@ fn subjects(filters: &[String]) -> Result<Vec<String>, Fault> {
     };
     let filters: Vec<Filter> = filters.iter().map(read).collect::<Result<_, _>>()?;
     Ok(filter::subjects(&filters))
+}
+
+/// How the subjects begin of which a caller learns nothing. Who the users are and which tokens they have is for
+/// administrators, here as in queries; and a secret, though sealed, is nobody's to collect.
+fn kept_back(caller: &Caller, subjects: &[String]) -> Result<Vec<String>, Fault> {
+    if caller.role >= Role::Admin {
+        return Ok(Vec::new());
+    }
+    let kinds = [AggregateKind::User, AggregateKind::Token, AggregateKind::Secret];
+    let prefixes = kinds.map(|kind| subject::every(kind, "*").trim_end_matches("*.*").to_owned());
+    match subjects.iter().find(|subject| prefixes.iter().any(|prefix| subject.starts_with(prefix))) {
+        Some(subject) => {
+            let message = format!("the events of `{subject}` are for administrators");
+            Err(Fault::new(Code::Forbidden, message, "Leave that filter out."))
+        }
+        None => Ok(prefixes.into()),
+    }
 }
 
 fn beginning(after: Option<Sequence>, since: Option<DateTime>) -> Result<Begin, Fault> {

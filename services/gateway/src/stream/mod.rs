@@ -67,3 +67,20 @@ pub(crate) fn body(
     });
     Body::from_stream(cut)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_was_closed_makes_room_for_another() {
+        let permits = Permits::default();
+        let mut open: Vec<_> = (0..STREAMS).map_while(|_| permits.take().ok()).collect();
+        assert_eq!(open.len(), STREAMS);
+        assert!(
+            matches!(permits.take(), Err(Fault::Rejected { rejection, .. }) if rejection.code == Code::Busy)
+        );
+        open.pop();
+        assert!(permits.take().is_ok());
+    }
+}

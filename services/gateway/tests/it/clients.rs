@@ -59,15 +59,18 @@ impl Socket {
 
     /// What comes next: a text, or the code and the reason of the end.
     async fn next(&mut self) -> Result<Value, (u16, String)> {
-        loop {
-            let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("something comes");
-            match message.expect("the connection stands").expect("it is whole") {
-                Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
-                Message::Close(Some(frame)) => return Err((frame.code.into(), frame.reason.to_string())),
-                Message::Ping(_) => {}
-                other => panic!("{other:?}"),
+        // A sign of life is not what is waited for.
+        let next = async {
+            loop {
+                match self.0.next().await.expect("the connection stands").expect("it is whole") {
+                    Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
+                    Message::Close(Some(frame)) => return Err((frame.code.into(), frame.reason.to_string())),
+                    Message::Ping(_) => {}
+                    other => panic!("{other:?}"),
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("something comes")
     }
 
     /// The next message.
@@ -122,6 +125,10 @@ impl Events {
 
     /// The next event and its data; nothing at the end of the response.
     pub(crate) async fn next(&mut self) -> Option<(String, Value)> {
+        tokio::time::timeout(PATIENCE, self.read()).await.expect("an event or an end")
+    }
+
+    async fn read(&mut self) -> Option<(String, Value)> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
@@ -136,8 +143,8 @@ impl Events {
                 let data = data.strip_prefix("data:").expect("data").trim();
                 return Some((kind, serde_json::from_str(data).unwrap_or_default()));
             }
-            let part = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("more or an end");
-            self.text.push_str(std::str::from_utf8(&part.expect("an end in order")?).unwrap());
+            let part = self.response.chunk().await.expect("an end in order")?;
+            self.text.push_str(std::str::from_utf8(&part).unwrap());
         }
     }
 

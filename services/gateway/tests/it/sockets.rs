@@ -10,6 +10,7 @@ use gateway::Pace;
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::access::{create_user, token_for};
 use crate::clients::{Events, PROTOCOL, Socket};
@@ -72,6 +73,10 @@ async fn operations_of_every_kind_run_over_one_connection() {
         json!({ "name": "local", "via": "DATA_DIRECTORY" })
     );
     assert_eq!(socket.hear().await, json!({ "type": "complete", "id": "all" }));
+    socket.subscribe("all", EVERYTHING, json!({})).await;
+    let close = CloseFrame { code: 1000.into(), reason: "enough".into() };
+    socket.send(Message::Close(Some(close))).await.unwrap();
+    assert_eq!(socket.end().await, (1000, "enough".to_owned()), "it ends in order");
     world.end().await;
 }
 
@@ -209,6 +214,7 @@ async fn whoever_is_not_known_any_more_is_cut_off() {
     let demote = "mutation { setUserRole(input: { name: \"olga\", role: VIEWER }) { user { role } } }";
     let remove = "mutation { removeUser(input: { name: \"olga\" }) { user { removed } } }";
     create_user(&world, "olga", "operator", None).await;
+    world.apply(DEFINITION, None).await;
     for (query, why) in [
         (revoke, "the token was revoked"),
         (demote, "the role is another one now"),

@@ -7,10 +7,11 @@ use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job, runner as gone};
 use serde_json::{Value, json};
 
+use crate::access::{create_user, token_for};
 use crate::clients::{Events, Socket};
 use crate::runners::registered;
 use crate::streams::{PIECES, seal, seal_of, succeed};
-use crate::world::{World, execution, runner};
+use crate::world::{DEFINITION, World, execution, runner, showing};
 
 const LOG: &str = "subscription($job: ID!, $from: Sequence, $attempt: Int) {
     jobLog(jobId: $job, fromLine: $from, attempt: $attempt) { attempt firstLine lines nextLine ended } }";
@@ -163,6 +164,34 @@ async fn the_event_log_is_followed_by_filter_from_a_sequence_or_a_time() {
     world.restart_broker().await;
     world.append_job(job, job::CancelRequested {}).await;
     assert_eq!(now.answer().await["events"]["type"], "job.cancel_requested");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_the_users_are_and_what_is_sealed_is_told_to_administrators_alone() {
+    const QUERY: &str = "subscription($filters: [String!]) { events(after: 0, filters: $filters) { type } }";
+    let world = World::new().await;
+    create_user(&world, "olga", "operator", None).await;
+    let olga = showing(Some(&token_for(&world, "olga", "operator").await));
+    world.apply(DEFINITION, None).await;
+    let first = async |client: &reqwest::Client, filters: Value| {
+        let request = json!({ "query": QUERY, "variables": { "filters": filters } });
+        let (kind, answer) = Events::of(client, &world.url, &request).await.next().await.unwrap();
+        assert_eq!(kind, "next");
+        answer
+    };
+    let told = |answer: Value| answer["data"]["events"]["type"].as_str().unwrap().to_owned();
+    assert_eq!(told(first(world.client(), Value::Null).await), "user.created");
+    assert_eq!(told(first(world.client(), json!(["ev.token.>"])).await), "token.issued");
+    for filters in [Value::Null, json!(["ev.*.*.created"]), json!(["ev.>", "ev.user.*.created"])] {
+        assert_eq!(told(first(&olga, filters).await), "action.created");
+    }
+    for filters in
+        [json!(["ev.user.>"]), json!(["ev.plan.>", "ev.token.*.issued"]), json!(["ev.secret.*.set"])]
+    {
+        let refused = first(&olga, filters).await;
+        assert_eq!(refused["errors"][0]["extensions"]["code"], "forbidden", "{refused}");
+    }
     world.end().await;
 }
 
