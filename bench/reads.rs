@@ -52,6 +52,7 @@ async fn measured(name: &'static str, stage: Stage, url: &str) -> Vec<Figure> {
         auth: gateway::Auth::None,
         // One client asks without a pause.
         limits: gateway::Limits { requests_per_second: None, ..Default::default() },
+        pace: gateway::Pace::default(),
     };
     let broker = stage.connect("gateway").await;
     let gateway = tokio::spawn(gateway::run(config, listener, broker, stop.clone()));

@@ -21,7 +21,7 @@ open_world() {
   world=$(mktemp -d)
   mkdir -p "$world"/{bin,given,tools}
   local program
-  for program in awk bash basename cat cc dirname docker env flock grep id install kill ldd mkdir mktemp mv \
+  for program in awk bash basename cat cc cp dirname docker env flock grep id install kill ldd mkdir mktemp mv \
     printf realpath rm sed setsid sh sha256sum sleep sort tail timeout tr uname python3; do
     ln -s "$(command -v "$program")" "$world/bin/$program"
   done
@@ -201,6 +201,64 @@ a_package_with_another_checksum_is_refused() {
   ! install_from_wheels && says "DO NOT MATCH THE HASHES" && [[ ! -e $world/tools/python ]]
 }
 
+# --- npm packages ---
+
+# npm_package INTEGRITY: an example that needs the package `polite`; `given` stands in for the real checksum.
+npm_package() {
+  python3 - "$world" "$1" <<'PYTHON'
+import base64, hashlib, io, json, pathlib, sys, tarfile
+world = pathlib.Path(sys.argv[1])
+archive = world / "polite.tgz"
+with tarfile.open(archive, "w:gz") as packed:
+    for name, text in [("package.json", '{"name": "polite", "version": "1.0.0"}'), ("index.js", "console.log('good day')\n")]:
+        info = tarfile.TarInfo(f"package/{name}")
+        info.size = len(text)
+        packed.addfile(info, io.BytesIO(text.encode()))
+digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+integrity = f"sha512-{digest}" if sys.argv[2] == "given" else sys.argv[2]
+example = world / "example"
+example.mkdir()
+root = {"name": "example", "dependencies": {"polite": f"file:{archive}"}}
+lock = {"polite": {"version": "1.0.0", "resolved": f"file:{archive}", "integrity": integrity}}
+packages = {"": root} | {f"node_modules/{name}": entry for name, entry in lock.items()}
+(example / "package.json").write_text(json.dumps(root))
+(example / "package-lock.json").write_text(json.dumps({"name": "example", "lockfileVersion": 3, "packages": packages}))
+PYTHON
+  ln -s "$(command -v node)" "$world/bin/node"
+  ln -s "$(command -v npm)" "$world/bin/npm"
+}
+
+install_from_npm() {
+  run npm_config_offline=true PATCHWAVE_NODE_EXAMPLE="$world/example" "$scripts/node.sh"
+}
+
+an_npm_package_is_installed_once() {
+  npm_package given
+  install_from_npm && says "installed  npm packages" || return 1
+  [[ $(node "$world/tools/node/node_modules/polite/index.js") == "good day" ]] || return 1
+  rm "$world/polite.tgz"
+  install_from_npm && says "found      node v" && [[ $(find "$world/tools" -mindepth 1 -maxdepth 1 | wc -l) == 1 ]]
+}
+
+another_lock_file_is_installed_anew() {
+  npm_package given
+  install_from_npm || return 1
+  printf '\n' >"$world/tools/node/package-lock.json"
+  install_from_npm && says "installed  npm packages"
+}
+
+an_npm_package_with_another_checksum_is_refused() {
+  npm_package "sha512-$(printf 'A%.0s' {1..86})=="
+  ! install_from_npm && says "EINTEGRITY" && [[ ! -e $world/tools/node ]]
+}
+
+a_node_that_is_too_old_is_refused() {
+  npm_package given
+  fake_apt
+  fake node 'echo v16.20.2'
+  ! install_from_npm && says "node v16.20.2 is too old: 18 or newer is needed"
+}
+
 # --- Debian packages ---
 
 fake_apt() {
@@ -304,7 +362,7 @@ a_stale_pid_file_stops_nothing() {
 all() {
   # Every function between the stage and here that is not one of the stage's own is a test.
   sed -n 's/^\([a-z]*_[a-z_]*\)() {$/\1/p' "$scripts/tests.sh" \
-    | grep -v -x -e open_world -e close_world -e nats_server -e fetch_from_wheels -e install_from_wheels -e fake_apt -e own_socket -e isolated_dockerd
+    | grep -v -x -e open_world -e close_world -e nats_server -e fetch_from_wheels -e install_from_wheels -e npm_package -e install_from_npm -e fake_apt -e own_socket -e isolated_dockerd
 }
 
 passed=0

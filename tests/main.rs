@@ -20,6 +20,7 @@ mod documents;
 mod enrollment;
 mod faults;
 mod fleet;
+mod followers;
 mod images;
 mod lifecycle;
 mod limits;

@@ -12,6 +12,7 @@ pub mod document;
 pub mod enrollment;
 pub mod envelope;
 pub mod execution;
+pub mod filter;
 pub mod git;
 pub mod id;
 pub mod image;

@@ -82,6 +82,12 @@ impl Broker {
         self.follow(Follow { stream: EVENTS, filters: filters.to_vec(), start, batch: 2_000 })
     }
 
+    /// Follows the events under any of these filters in order to hand them on. Its reader may be one of many, and slow: few
+    /// messages wait in memory for each.
+    pub fn relay_events(&self, filters: &[String], start: Start) -> Follower {
+        self.follow(Follow { stream: EVENTS, filters: filters.to_vec(), start, batch: 100 })
+    }
+
     pub(crate) fn follow(&self, follow: Follow) -> Follower {
         let seen = match follow.start {
             Start::After(sequence) => sequence,

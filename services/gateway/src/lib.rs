@@ -1,4 +1,4 @@
-//! The gateway: GraphQL over HTTP, and the streams that GraphQL cannot carry.
+//! The gateway: GraphQL over HTTP, WebSockets and server-sent events, and the streams that GraphQL cannot carry.
 //!
 //! Owns the commands of people and what they are shown. Stateless: what it decides stands in the log, what it shows comes
 //! from the projection, from blobs and from live streams. Never writes to the projection. Invariant: whoever gets an
@@ -12,6 +12,7 @@ mod fleet;
 mod http;
 mod limits;
 mod metrics;
+mod pace;
 mod patch_names;
 mod projection;
 mod schema;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::{Auth, Token};
 pub use limits::Limits;
+pub use pace::Pace;
 pub use patch_names::patch_names;
 
 /// What can be set.
@@ -39,6 +41,8 @@ pub struct Config {
     pub auth: Auth,
     /// How much it takes at once, and of whom.
     pub limits: Limits,
+    /// How connections that stand are looked after.
+    pub pace: Pace,
 }
 
 /// How many bytes an action's files may have, packed, unless it is set otherwise: 100 MB.
@@ -81,6 +85,7 @@ pub async fn run(
     let files = files::Files::new(broker.clone(), config.files_limit_bytes);
     let setup = Token::random()?;
     let access = access::Access::new(&config.auth, &projection, &broker, &setup);
-    let gateway = http::Gateway::new((projection, broker), files, access, &config.limits, stop);
+    let served = (files, config.pace);
+    let gateway = http::Gateway::new((projection, broker), served, access, &config.limits, stop);
     http::serve(listener, gateway, &config.limits, &setup).await
 }

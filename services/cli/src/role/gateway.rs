@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Limits, Token};
+use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Limits, Pace, Token};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -148,6 +148,7 @@ pub(crate) fn config(database_url: &str, intake: &IntakeOptions, auth: &Auth) ->
         files_limit_bytes: intake.files_limit,
         auth: auth.clone(),
         limits: intake.limits(),
+        pace: Pace::default(),
     }
 }
 

@@ -26,7 +26,7 @@ const VIEWER: Need = Need::Role(Role::Viewer);
 const OPERATOR: Need = Need::Role(Role::Operator);
 const ADMIN: Need = Need::Role(Role::Admin);
 
-/// Every operation: a field of `Query` or `Mutation`, or a method and a path.
+/// Every operation: a field of `Query`, `Mutation` or `Subscription`, or a method and a path.
 pub(crate) const RULES: &[(&str, Need)] = &[
     ("Query.actions", VIEWER),
     ("Query.action", VIEWER),
@@ -45,7 +45,12 @@ pub(crate) const RULES: &[(&str, Need)] = &[
     ("Query.viewer", VIEWER),
     ("Query.tokens", Need::Own),
     ("Query.users", ADMIN),
+    ("Subscription.executionEvents", VIEWER),
+    ("Subscription.jobLog", VIEWER),
+    ("Subscription.events", VIEWER),
+    ("Subscription.runners", VIEWER),
     ("POST /graphql", VIEWER),
+    ("GET /graphql", VIEWER),
     ("GET /files", VIEWER),
     ("GET /metrics", VIEWER),
     ("GET /actions/{id}/revisions/{revision}/files", VIEWER),
@@ -125,7 +130,8 @@ impl Caller {
     }
 }
 
-/// Checks each field of `Query` and `Mutation` before it is resolved.
+/// Checks each field of `Query` and `Mutation` before it is resolved, and what a subscription yields before it is shown;
+/// whether it may begin is checked by the subscription itself.
 pub(crate) struct RoleGuard;
 
 impl ExtensionFactory for RoleGuard {
@@ -143,7 +149,7 @@ impl Extension for RoleGuard {
         next: NextResolve<'_>,
     ) -> ServerResult<Option<Value>> {
         // What is below was let through above; and the schema is no secret.
-        if !matches!(info.parent_type, "Query" | "Mutation") || info.name.starts_with("__") {
+        if !matches!(info.parent_type, "Query" | "Mutation" | "Subscription") || info.name.starts_with("__") {
             return next.run(ctx, info).await;
         }
         let operation = format!("{}.{}", info.parent_type, info.name);
@@ -175,13 +181,13 @@ mod tests {
 
     #[tokio::test]
     async fn every_field_at_the_top_has_a_rule_and_every_rule_a_field() {
-        let query =
-            "{ __schema { queryType { name fields { name } } mutationType { name fields { name } } } }";
+        let query = "{ __schema { queryType { ...F } mutationType { ...F } subscriptionType { ...F } } }
+            fragment F on __Type { name fields { name } }";
         let answer = builder().finish().execute(query).await;
         assert!(answer.errors.is_empty(), "{:?}", answer.errors);
         let schema = answer.data.into_json().unwrap();
         let mut fields = BTreeSet::new();
-        for kind in ["queryType", "mutationType"] {
+        for kind in ["queryType", "mutationType", "subscriptionType"] {
             let kind = &schema["__schema"][kind];
             let name = kind["name"].as_str().unwrap();
             for field in kind["fields"].as_array().unwrap() {
@@ -218,7 +224,8 @@ mod tests {
 This page is made from the rules of the gateway; a test calls each of these operations as each role and compares. Who has which role, and how
 to sign in: [access control](access-control.md).
 
-`own`: for oneself; for others it takes an administrator. `/healthz`, `/readyz`, `/signin` and `/setup` are open to everybody; the schema of GraphQL to
+`own`: for oneself; for others it takes an administrator. `Subscription.events` leaves out what is about users, tokens and
+secrets for all but administrators. `/healthz`, `/readyz`, `/signin` and `/setup` are open to everybody; the schema of GraphQL to
 everybody who is signed in.
 
 | operation | viewer | operator | admin |

@@ -16,11 +16,11 @@ use sqlx::any::AnyRow;
 
 use super::Gateway;
 use super::download::{Disposition, Download, TAR_ZSTD};
-use super::streams::{LINES, newest, permit, read_id};
+use super::streams::{LINES, read_id};
 use crate::fault::Fault;
 use crate::projection::{Bound, Statement};
 use crate::schema::{files, no_revision};
-use crate::stream;
+use crate::stream::{self, find};
 
 /// How much may be sent.
 pub(super) async fn limits(State(gateway): State<Gateway>) -> Json<Value> {
@@ -54,7 +54,7 @@ pub(super) async fn list(
 ) -> Result<Response, Fault> {
     let (_, blob) = of_revision(&gateway, &id, &revision).await?;
     let Some(blob) = blob else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let permit = permit(&gateway)?;
+    let permit = gateway.streams.take()?;
     let lines = gateway.files.list(&blob).await?;
     let body = stream::body(lines, gateway.stop, permit);
     Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
@@ -79,7 +79,7 @@ pub(super) async fn archive(
         Ok(wanted) => wanted,
         Err(answer) => return Ok(*answer),
     };
-    let permit = permit(&gateway)?;
+    let permit = gateway.streams.take()?;
     let bytes = stream::blob::read(&gateway.broker, blob).await?;
     Ok(download.response(&wanted, stream::body(bytes, gateway.stop, permit)))
 }
@@ -96,7 +96,7 @@ async fn of_revision(gateway: &Gateway, id: &str, revision: &str) -> Result<(i32
             .sql(" AND revision = ")
             .bind(Bound::Int(number.into()))
     };
-    let row = newest::<FilesRow>(gateway, statement).await?;
+    let row = find::newest::<FilesRow>(&gateway.broker, &gateway.projection, statement).await?;
     let FilesRow(blob) = row.ok_or_else(|| no_revision(id, number))?;
     Ok((number, blob))
 }

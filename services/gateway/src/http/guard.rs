@@ -55,7 +55,8 @@ fn admit(loopback: bool, method: &Method, headers: &HeaderMap) -> Result<(), Fau
             "Web pages of other sites may not use this server.",
         ));
     }
-    if method.is_safe() {
+    // What is said on a WebSocket can do everything, whatever the method that opened it.
+    if method.is_safe() && !headers.contains_key(header::UPGRADE) {
         return Ok(());
     }
     match text(FETCH_SITE) {
@@ -140,6 +141,22 @@ mod tests {
             headers.append(name, value.parse().unwrap());
             assert!(admit(true, &Method::GET, &headers).is_err());
         }
+    }
+
+    #[test]
+    fn a_web_socket_is_for_pages_of_ours() {
+        let opened = |name: &'static str, value: &str| {
+            let pairs =
+                [("host", "localhost:7300"), ("upgrade", "websocket"), ("cookie", "patchwave_session=pw_x")];
+            let pairs = pairs.into_iter().chain([(name, value)]);
+            let headers = pairs
+                .map(|(name, value)| (axum::http::HeaderName::from_static(name), value.parse().unwrap()));
+            admit(true, &Method::GET, &headers.collect()).is_ok()
+        };
+        assert!(opened("origin", "http://localhost:7300"));
+        assert!(!opened("origin", "https://example.org") && !opened("origin", "null"));
+        assert!(!opened("sec-fetch-site", "cross-site"));
+        assert!(!opened("accept", "*/*"), "it has a cookie and does not say from where");
     }
 
     #[test]

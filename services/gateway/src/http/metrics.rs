@@ -10,14 +10,14 @@ use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::{Gateway, STREAMS, ready};
+use super::{Gateway, ready};
 use crate::fault::Fault;
 use crate::metrics::{CONTENT_TYPE, Levels, Metrics};
 
 /// `GET /metrics`
 pub(super) async fn show(State(gateway): State<Gateway>) -> Result<Response, Fault> {
     let ready::Health { lag, database, reached } = ready::look(&gateway).await;
-    let streams = STREAMS.saturating_sub(gateway.streams.available_permits());
+    let streams = gateway.streams.taken();
     let text = gateway.metrics.text(Levels { streams, database, reached, lag }).map_err(Fault::ours)?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }

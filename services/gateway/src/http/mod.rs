@@ -10,10 +10,14 @@ mod graphql;
 mod guard;
 mod identify;
 mod metrics;
+mod operation;
 mod page;
 mod patches;
 mod ready;
+mod recheck;
+mod server_sent;
 mod signing;
+mod socket;
 mod streams;
 mod unread;
 
@@ -31,6 +35,7 @@ use broker::Broker;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -41,14 +46,16 @@ use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::projection::Projection;
-use crate::schema::{Graph, graph};
+use crate::schema::{Graph, Sources, graph};
+use crate::stream::Permits;
 
 /// The largest request: a definition or ten thousand addresses, as JSON.
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many streams may be open at once; each has a consumer at the broker.
-const STREAMS: usize = 1_000;
+/// How many WebSockets may stand at once.
+const SOCKETS: usize = 1_000;
 
 /// How long the body of a request may stand still.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -66,7 +73,12 @@ pub(crate) struct Gateway {
     pub(crate) access: Access,
     /// Whether only this machine reaches it.
     pub(crate) loopback: bool,
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Permits,
+    /// How many more WebSockets may stand.
+    pub(crate) sockets: Arc<Semaphore>,
+    /// The WebSockets that stand: whoever stops waits for them to end in order.
+    pub(crate) standing: TaskTracker,
+    pub(crate) pace: Pace,
     pub(crate) rates: Arc<Rates>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
@@ -76,16 +88,36 @@ impl Gateway {
     /// Over a projection and a log.
     pub(crate) fn new(
         (projection, broker): (Projection, Broker),
-        files: Files,
+        (files, pace): (Files, Pace),
         access: Access,
         limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
-        let metrics = Arc::new(Metrics::new());
-        let graph = graph(&projection, Fleet::follow(&broker), files.clone(), metrics.clone());
-        let streams = Arc::new(Semaphore::new(STREAMS));
-        let rates = Arc::new(Rates::new(limits.requests_per_second));
-        Self { graph, projection, broker, files, access, loopback: true, streams, rates, metrics, stop }
+        let (streams, metrics) = (Permits::default(), Arc::new(Metrics::new()));
+        let fleet = Fleet::follow(&broker, &projection);
+        let graph = graph(Sources {
+            projection: projection.clone(),
+            broker: broker.clone(),
+            fleet,
+            files: files.clone(),
+            streams: streams.clone(),
+            metrics: metrics.clone(),
+        });
+        Self {
+            graph,
+            projection,
+            broker,
+            files,
+            access,
+            loopback: true,
+            streams,
+            sockets: Arc::new(Semaphore::new(SOCKETS)),
+            standing: TaskTracker::new(),
+            pace,
+            rates: Arc::new(Rates::new(limits.requests_per_second)),
+            metrics,
+            stop,
+        }
     }
 
     /// The commands in somebody's name.
@@ -119,6 +151,8 @@ fn router(gateway: Gateway) -> Router {
         .route_layer(CompressionLayer::new().compress_when(is_packable))
         .route_layer(middleware::map_response(download::weaken))
         .route_layer(middleware::from_fn_with_state(gateway.clone(), identify::check))
+        // Whoever opens a WebSocket may say on it who they are.
+        .route("/graphql", get(socket::upgrade))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready::ready))
         .route("/signin", get(signing::form).post(signing::sign_in))
@@ -158,8 +192,14 @@ pub(crate) async fn serve(
         tracing::info!(link, "there are no users yet: whoever opens this link makes the first administrator");
     }
     let (stop, projection) = (gateway.stop.clone(), gateway.projection.clone());
-    let metrics = gateway.metrics.clone();
-    let served = connections::serve(listener, router(gateway), limits, metrics, stop.clone());
+    let (metrics, standing) = (gateway.metrics.clone(), gateway.standing.clone());
+    let connections = connections::serve(listener, router(gateway), limits, metrics, stop.clone());
+    let served = async {
+        connections.await;
+        // A connection that became a WebSocket is not the server's any more.
+        standing.close();
+        standing.wait().await;
+    };
     let cut_off = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;

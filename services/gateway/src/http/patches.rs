@@ -15,12 +15,12 @@ use sqlx::{FromRow, Row as _};
 
 use super::Gateway;
 use super::download::{DIFF, Disposition, Download, TAR_GZIP, file};
-use super::streams::{ATTEMPT, catch_up, job_row, newest, permit, read_id, read_query};
+use super::streams::{ATTEMPT, read_id, read_query};
 use crate::fault::Fault;
 use crate::patch_names::patch_names;
 use crate::projection::{Bound, Statement};
 use crate::schema::blob;
-use crate::stream;
+use crate::stream::{self, find};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,10 +36,10 @@ pub(super) async fn of_job(
 ) -> Result<Response, Fault> {
     let job: JobId = read_id(&id)?;
     let PatchQuery { attempt } = read_query(&request.uri)?;
-    job_row(&gateway, job).await?;
+    find::execution_of(&gateway.broker, &gateway.projection, job).await?;
     let mut row = attempt_row(&gateway, job, attempt).await?;
     if row.as_ref().is_none_or(|row| !row.has_ended()) {
-        catch_up(&gateway).await?;
+        find::catch_up(&gateway.broker, &gateway.projection).await?;
         row = attempt_row(&gateway, job, attempt).await?;
     }
     let row = row.ok_or_else(|| no_attempt(job, attempt))?;
@@ -123,7 +123,9 @@ pub(super) async fn of_changeset(
     };
     let place: i64 = position.parse().map_err(|_| missing())?;
     let statement = || changesets_of(plan).sql(" AND position = ").bind(Bound::Int(place));
-    let row = newest::<ChangesetRow>(&gateway, statement).await?.ok_or_else(missing)?;
+    let row = find::newest::<ChangesetRow>(&gateway.broker, &gateway.projection, statement)
+        .await?
+        .ok_or_else(missing)?;
     let name = patch_names([row.names()]).pop().unwrap_or_default();
     patch_response(&gateway, name, row.patch, &request).await
 }
@@ -141,7 +143,7 @@ async fn patch_response(
         Ok(wanted) => wanted,
         Err(answer) => return Ok(*answer),
     };
-    let permit = permit(gateway)?;
+    let permit = gateway.streams.take()?;
     let bytes = stream::blob::read(&gateway.broker, blob).await?;
     Ok(download.response(&wanted, stream::body(bytes, gateway.stop.clone(), permit)))
 }
@@ -153,12 +155,12 @@ pub(super) async fn archive(
 ) -> Result<Response, Fault> {
     let plan: PlanId = read_id(&id)?;
     let known = || Statement::new("SELECT id FROM plans WHERE id = ").text(plan.to_string());
-    let known: Option<(String,)> = newest(&gateway, known).await?;
+    let known: Option<(String,)> = find::newest(&gateway.broker, &gateway.projection, known).await?;
     known.ok_or_else(|| {
         let hint = "`patchwave execution show` lists an execution's plans.";
         Fault::new(Code::NotFound, format!("there is no plan {plan}"), hint)
     })?;
-    let permit = permit(&gateway)?;
+    let permit = gateway.streams.take()?;
     let changesets = changesets_of(plan).sql(" ORDER BY position");
     let rows: Vec<ChangesetRow> = gateway.projection.select(changesets).await?;
     let names = patch_names(rows.iter().map(ChangesetRow::names));

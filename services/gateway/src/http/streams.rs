@@ -9,19 +9,15 @@ use axum::response::{IntoResponse as _, Response};
 use broker::SealedLog;
 use events::id::{ExecutionId, InvalidId, JobId};
 use events::job::LogSealed;
-use events::rejection::Code;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sqlx::any::AnyRow;
-use sqlx::{FromRow, Row as _};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
 use super::download::{Disposition, Download, Packable, TEXT, Wanted, file};
 use crate::fault::Fault;
-use crate::projection::Statement;
 use crate::schema::malformed;
-use crate::stream::{self, log, plain, sealed};
+use crate::stream::{self, find, log, plain, sealed};
 
 pub(super) const LINES: &str = "application/x-ndjson";
 
@@ -43,7 +39,7 @@ pub(super) async fn events(
 ) -> Result<Response, Fault> {
     let execution: ExecutionId = read_id(&id)?;
     let EventsQuery { after } = read_query(&uri)?;
-    let permit = permit(&gateway)?;
+    let permit = gateway.streams.take()?;
     let events = stream::events::read(&gateway.broker, execution, after).await?;
     let body = stream::body(events, gateway.stop, permit);
     Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
@@ -78,9 +74,9 @@ pub(super) async fn log(
 ) -> Result<Response, Fault> {
     let job: JobId = read_id(&id)?;
     let LogQuery { attempt, from_line, follow, ansi } = read_query(&request.uri)?;
-    let permit = permit(&gateway)?;
-    let JobRow(execution) = job_row(&gateway, job).await?;
-    let log = log::Request { execution: read_id(&execution)?, job, attempt, from_line, follow };
+    let permit = gateway.streams.take()?;
+    let execution = find::execution_of(&gateway.broker, &gateway.projection, job).await?;
+    let log = log::Request { execution, job, attempt, from_line, follow };
     let log = log::open(&gateway.broker, log).await?;
     let attempt = log.attempt;
     let mut response = match log.sealed() {
@@ -139,44 +135,6 @@ fn log_name(job: JobId, attempt: u32) -> String {
     format!("{job}-{attempt}.log")
 }
 
-/// The execution of a job.
-pub(super) struct JobRow(String);
-
-impl FromRow<'_, AnyRow> for JobRow {
-    fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
-        Ok(Self(row.try_get("execution_id")?))
-    }
-}
-
-pub(super) async fn job_row(gateway: &Gateway, job: JobId) -> Result<JobRow, Fault> {
-    let statement = || Statement::new("SELECT execution_id FROM jobs WHERE id = ").text(job.to_string());
-    newest(gateway, statement).await?.ok_or_else(|| {
-        let hint = "`patchwave execution show` lists an execution's jobs.";
-        Fault::new(Code::NotFound, format!("there is no job {job}"), hint)
-    })
-}
-
-/// A row. What is not there may be on its way: whoever reads events knows of it before the projection does.
-pub(super) async fn newest<T>(
-    gateway: &Gateway,
-    statement: impl Fn() -> Statement,
-) -> Result<Option<T>, Fault>
-where
-    T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
-{
-    if let Some(row) = gateway.projection.select(statement()).await?.pop() {
-        return Ok(Some(row));
-    }
-    catch_up(gateway).await?;
-    Ok(gateway.projection.select(statement()).await?.pop())
-}
-
-/// Waits until the projection is where the log is now.
-pub(super) async fn catch_up(gateway: &Gateway) -> Result<(), Fault> {
-    let last = gateway.broker.last_sequence().await?;
-    gateway.projection.reach(last).await
-}
-
 pub(super) fn read_id<T: std::str::FromStr<Err = InvalidId>>(text: &str) -> Result<T, Fault> {
     text.parse().map_err(malformed)
 }
@@ -186,10 +144,4 @@ pub(super) fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Fault> {
     query
         .map(|Query(query)| query)
         .map_err(|rejection| Fault::invalid(rejection.body_text(), "Check the parameters behind the `?`."))
-}
-
-pub(super) fn permit(gateway: &Gateway) -> Result<OwnedSemaphorePermit, Fault> {
-    gateway.streams.clone().try_acquire_owned().map_err(|_| {
-        Fault::new(Code::Busy, "too many streams are open", "Close some, or try again in a moment.")
-    })
 }

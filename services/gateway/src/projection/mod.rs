@@ -116,6 +116,13 @@ impl Projection {
         }
     }
 
+    /// Waits, however long it takes, until the projection has taken in the event at a sequence. False: it is not known any
+    /// more how far it is.
+    pub(crate) async fn shows(&self, sequence: u64) -> bool {
+        let mut reached = self.reached.clone();
+        reached.wait_for(|reached| *reached >= sequence).await.is_ok()
+    }
+
     /// Ends when the broker no longer has the stream in which the projector says how far it is.
     pub(crate) async fn beats_are_gone(&self) {
         let mut reached = self.reached.clone();

@@ -11,8 +11,10 @@ mod connection;
 #[cfg(test)]
 mod cost;
 mod counted;
+mod event;
 mod execution;
 mod job;
+mod log;
 mod mutation;
 mod node;
 mod people;
@@ -23,11 +25,14 @@ mod repository;
 mod runner;
 mod scalar;
 mod secret;
+mod subscription;
+mod top;
 
 use std::sync::Arc;
 
 use async_graphql::dataloader::DataLoader;
-use async_graphql::{Context, EmptySubscription, OutputType, Result, Schema, SchemaBuilder};
+use async_graphql::{Context, OutputType, Result, Schema, SchemaBuilder};
+use broker::Broker;
 
 use crate::access::rules::RoleGuard;
 use crate::fault::Fault;
@@ -37,6 +42,7 @@ use crate::metrics::Metrics;
 use crate::projection::{
     ById, Children, ChildrenOf, Identified, List, Listed, MAX_PAGE, PageKey, PagesOf, Projection,
 };
+use crate::stream::Permits;
 pub(crate) use action::{files, no_revision};
 use connection::{Connection, Total};
 pub(crate) use query::malformed;
@@ -44,7 +50,7 @@ use scalar::Sequence;
 pub(crate) use scalar::blob;
 
 /// The schema with its resolvers.
-pub(crate) type Graph = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+pub(crate) type Graph = Schema<query::Query, mutation::Mutation, subscription::Root>;
 
 /// How many fields one answer may have, roughly.
 const MAX_COMPLEXITY: usize = 100_000;
@@ -56,17 +62,31 @@ const DEFAULT_PAGE: i32 = 50;
 const MAX_DEPTH: usize = 16;
 
 /// The schema before anything stands behind it.
-pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
-    Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Root> {
+    Schema::build(query::Query, mutation::Mutation, subscription::Root)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_depth(MAX_DEPTH)
         .limit_directives(20)
         .extension(alias::AliasLimit)
+        .extension(top::OneAtTheTop)
         .extension(RoleGuard)
 }
 
-/// The schema over a projection. Each request brings its caller, and the commands in that caller's name.
-pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files, metrics: Arc<Metrics>) -> Graph {
+/// What stands behind the schema.
+pub(crate) struct Sources {
+    pub(crate) projection: Projection,
+    pub(crate) broker: Broker,
+    pub(crate) fleet: Fleet,
+    pub(crate) files: Files,
+    /// What every subscription takes one of.
+    pub(crate) streams: Permits,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The schema over its sources. Each request brings its caller, and the commands in that caller's name.
+pub(crate) fn graph(sources: Sources) -> Graph {
+    let Sources { projection, broker, fleet, files, streams, metrics } = sources;
+    let projection = &projection;
     fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
         DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
     }
@@ -89,8 +109,10 @@ pub(crate) fn graph(projection: &Projection, fleet: Fleet, files: Files, metrics
         .data(things::<secret::Secret>(projection))
         .data(things::<people::User>(projection))
         .data(things::<people::UserToken>(projection))
+        .data(broker)
         .data(fleet)
         .data(files)
+        .data(streams)
         .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
         .data(pages::<action::Action>(projection))
         .data(pages::<execution::Execution>(projection))

@@ -210,8 +210,7 @@ impl Query {
     #[graphql(complexity = "10 * child_complexity")]
     async fn runners(&self, ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<Vec<Runner>> {
         reach(ctx, at_least).await?;
-        let statement = Statement::new(&format!("SELECT * FROM {} ORDER BY id", runner::KNOWN));
-        Ok(ctx.data::<Projection>()?.select(statement).await?)
+        Ok(runner::all(ctx.data::<Projection>()?).await?)
     }
 
     /// The secrets by name, without their values; of an action: those that its steps may ask for.

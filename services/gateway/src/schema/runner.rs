@@ -6,8 +6,9 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use super::scalar::{DateTime, Named, int, states};
+use crate::fault::Fault;
 use crate::fleet::Fleet;
-use crate::projection::Identified;
+use crate::projection::{Identified, Projection, Statement};
 
 states! {
     /// How a runner stands: to jobs, once it was there; to the broker's door, before it ever was.
@@ -44,6 +45,17 @@ pub(super) const KNOWN: &str = "(SELECT known.id AS id, runners.state AS state, 
     runners.since AS since, reason, enrollments.state AS enrollment, enrollments.since AS enrollment_since, token_expires_at
     FROM (SELECT id FROM runners UNION SELECT id FROM enrollments) AS known
     LEFT JOIN runners ON runners.id = known.id LEFT JOIN enrollments ON enrollments.id = known.id) AS known_runners";
+
+/// All of them, by name.
+pub(super) async fn all(projection: &Projection) -> Result<Vec<Runner>, Fault> {
+    projection.select(Statement::new(&format!("SELECT * FROM {KNOWN} ORDER BY id"))).await
+}
+
+/// The one of this name.
+pub(super) async fn named(projection: &Projection, id: String) -> Result<Option<Runner>, Fault> {
+    let statement = Statement::new(&format!("SELECT * FROM {KNOWN} WHERE id = ")).text(id);
+    Ok(projection.select(statement).await?.pop())
+}
 
 /// Who runs jobs, or may.
 #[derive(Clone, Debug, SimpleObject)]

@@ -1,7 +1,8 @@
-//! An execution's events: its own, its jobs' and its plan's, in the order of the log.
+//! Events in the order of the log: those of an execution, its jobs and its plan, or all that a filter lets through.
 //!
-//! Owns where the story begins and ends. It ends with the plan that follows the execution's end, or with that end where no
-//! plan follows it; either may stand in the log already when the reader asks.
+//! Owns where an execution's story begins and ends. It ends with the plan that follows the execution's end, or with that end
+//! where no plan follows it; either may stand in the log already when the reader asks. Invariant: whoever gives the sequence
+//! of the last event that they have gets the one after it, and none twice.
 
 use std::collections::VecDeque;
 
@@ -10,12 +11,12 @@ use broker::{Broker, Follower, Message, Start};
 use events::envelope::Recorded;
 use events::id::ExecutionId;
 use events::rejection::Code;
-use events::{Aggregate, AggregateKind, Event, execution, plan, subject};
-use futures::stream::{self, Stream};
+use events::{Aggregate, AggregateKind, Event, Timestamp, execution, plan, subject};
+use futures::stream::{self, Stream, TryStreamExt as _};
 
 use crate::fault::Fault;
 
-/// How many bytes are handed on at once.
+/// How many bytes of payloads are handed on at once.
 const PART_BYTES: usize = 64 * 1024;
 
 /// Reads an execution's events.
@@ -40,26 +41,76 @@ struct End {
     reached: bool,
 }
 
-/// The events after a sequence, one JSON document a line.
+/// Where to begin in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With what happens next.
+    Now,
+    /// Behind this sequence.
+    After(u64),
+    /// With what was stored at this time or later.
+    Time(Timestamp),
+}
+
+/// The events under any of these subjects, without an end; those that came together at once.
+pub(crate) async fn log(
+    broker: &Broker,
+    subjects: &[String],
+    begin: Begin,
+) -> Result<impl Stream<Item = Result<Vec<Message>, Fault>> + Send + use<>, Fault> {
+    let start = match begin {
+        Begin::Now => Start::After(broker.last_sequence().await?),
+        Begin::After(after) => {
+            reached(broker, after).await?;
+            Start::After(after)
+        }
+        Begin::Time(time) => Start::Time(time),
+    };
+    let follower = broker.relay_events(subjects, start);
+    Ok(stream::try_unfold(follower, |mut follower| async move {
+        let messages = follower.next().await?.messages;
+        Ok(Some((messages, follower)))
+    }))
+}
+
+/// Refuses a sequence behind the end of the log.
+async fn reached(broker: &Broker, after: u64) -> Result<(), Fault> {
+    if after > broker.last_sequence().await? {
+        let message = format!("`after` is {after}, which the log has not reached");
+        return Err(Fault::invalid(message, "Give the sequence of the last event that you have."));
+    }
+    Ok(())
+}
+
+/// An execution's events after a sequence, one JSON document a line.
 pub(crate) async fn read(
     broker: &Broker,
     execution: ExecutionId,
     after: u64,
 ) -> Result<impl Stream<Item = Result<Bytes, Fault>> + Send + use<>, Fault> {
+    Ok(story(broker, execution, after).await?.map_ok(|messages| {
+        let lines = messages.iter().map(|message| format!("{}\n", message.document()));
+        lines.collect::<String>().into()
+    }))
+}
+
+/// An execution's events after a sequence; those that came together at once.
+pub(crate) async fn story(
+    broker: &Broker,
+    execution: ExecutionId,
+    after: u64,
+) -> Result<impl Stream<Item = Result<Vec<Message>, Fault>> + Send + use<>, Fault> {
     let history = broker.history(&Aggregate::Execution(execution)).await?;
     let Some(first) = history.first() else {
         let hint = "`patchwave execution list` shows the executions there are.";
         return Err(Fault::new(Code::NotFound, format!("there is no execution {execution}"), hint));
     };
-    if after > broker.last_sequence().await? {
-        let message = format!("`after` is {after}, which the log has not reached");
-        return Err(Fault::invalid(message, "Give the sequence of the last event that you have."));
-    }
+    reached(broker, after).await?;
     let end = End::of(&history);
     // What ends the story may stand before `after`: it has to be seen, though it is not sent.
     let from = after.max(first.sequence - 1).min(end.completed.unwrap_or(u64::MAX));
     let filters = [subject::execution_story(execution), every_plan_event()];
-    let follower = broker.follow_events(&filters, Start::After(from));
+    let follower = broker.relay_events(&filters, Start::After(from));
     let waiting = VecDeque::new();
     let story = Story { execution, follower, waiting, after, end };
     Ok(stream::try_unfold(story, |mut story| async move {
@@ -73,21 +124,27 @@ fn every_plan_event() -> String {
 }
 
 impl Story {
-    /// The next lines; nothing at the end.
-    async fn next(&mut self) -> Result<Bytes, Fault> {
-        let mut part = Vec::new();
-        while !self.end.reached && part.len() < PART_BYTES {
+    /// The next events; nothing at the end.
+    async fn next(&mut self) -> Result<Vec<Message>, Fault> {
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        while !self.end.reached && bytes < PART_BYTES {
             match self.waiting.pop_front() {
-                Some(message) => self.take(&message, &mut part),
+                Some(message) => {
+                    let length = message.payload.len();
+                    if self.take(&message) {
+                        part.push(message);
+                        bytes += length;
+                    }
+                }
                 None if !part.is_empty() => break,
                 None => self.waiting.extend(self.follower.next().await?.messages),
             }
         }
-        Ok(part.into())
+        Ok(part)
     }
 
-    /// Takes a message in, and writes it down if it is part of the story and new to the reader.
-    fn take(&mut self, message: &Message, part: &mut Vec<u8>) {
+    /// Takes a message in; says whether it is part of the story and new to the reader.
+    fn take(&mut self, message: &Message) -> bool {
         let event = message.event();
         let ours = match &event {
             Ok(recorded) if matches!(recorded.aggregate, Aggregate::Plan(_)) => {
@@ -98,10 +155,6 @@ impl Story {
                 message.subject.starts_with(subject::execution_story(self.execution).trim_end_matches('>'))
             }
         };
-        if ours && message.sequence > self.after {
-            part.extend_from_slice(message.document().to_string().as_bytes());
-            part.push(b'\n');
-        }
         match event.map(|recorded| recorded.event) {
             Ok(Event::Execution(event)) => self.end.take(message.sequence, &event),
             Ok(Event::Plan(plan::Event::Created(created))) if created.execution == self.execution => {
@@ -109,6 +162,7 @@ impl Story {
             }
             _ => {}
         }
+        ours && message.sequence > self.after
     }
 }
 

@@ -1,4 +1,4 @@
-//! Streams: what GraphQL cannot carry byte-exact.
+//! Streams: what GraphQL cannot carry byte-exact, and what its subscriptions carry.
 //!
 //! Owns how a stream ends. One that came to its end ends in order; one that is cut off, because the gateway stops or
 //! something fails, ends as a broken transfer, so that its reader knows and can go on from where it was. Invariant: memory
@@ -7,18 +7,52 @@
 pub(crate) mod archive;
 pub(crate) mod blob;
 pub(crate) mod events;
+pub(crate) mod find;
+pub(crate) mod lines;
 pub(crate) mod log;
 pub(crate) mod plain;
 pub(crate) mod sealed;
 
 use std::io;
+use std::sync::Arc;
 
+use ::events::rejection::Code;
 use axum::body::{Body, Bytes};
 use futures::stream::{self, Stream, StreamExt as _};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
+
+/// How many streams may be open at once; each has a consumer at the broker.
+const STREAMS: usize = 1_000;
+
+/// How many more streams may be opened. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Permits(Arc<Semaphore>);
+
+impl Default for Permits {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS)))
+    }
+}
+
+impl Permits {
+    /// How many streams are open.
+    pub(crate) fn taken(&self) -> usize {
+        STREAMS.saturating_sub(self.0.available_permits())
+    }
+
+    /// Takes one, for as long as a stream is open.
+    ///
+    /// # Errors
+    /// A rejection [`Code::Busy`] when there are none.
+    pub(crate) fn take(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        self.0.clone().try_acquire_owned().map_err(|_| {
+            Fault::new(Code::Busy, "too many streams are open", "Close some, or try again in a moment.")
+        })
+    }
+}
 
 /// A response's body that is cut off when the gateway stops. Holds the permit as long as it is read.
 pub(crate) fn body(
@@ -41,4 +75,21 @@ pub(crate) fn body(
     });
     // Whoever packs it asks once more at the end.
     Body::from_stream(cut.fuse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_was_closed_makes_room_for_another() {
+        let permits = Permits::default();
+        let mut open: Vec<_> = (0..STREAMS).map_while(|_| permits.take().ok()).collect();
+        assert_eq!(open.len(), STREAMS);
+        assert!(
+            matches!(permits.take(), Err(Fault::Rejected { rejection, .. }) if rejection.code == Code::Busy)
+        );
+        open.pop();
+        assert!(permits.take().is_ok());
+    }
 }

@@ -31,7 +31,9 @@ async fn other_sites_and_other_forms_are_refused() {
     assert_eq!(large.send().await.unwrap().status(), 413);
     let broken = world.client().post(&url).header("content-type", json).body("{");
     assert_eq!(broken.send().await.unwrap().status(), 400);
-    assert_eq!(world.get("/graphql").await.status(), 405);
+    let plain = world.get("/graphql").await;
+    assert_eq!((plain.status().as_u16(), &plain.headers()["upgrade"]), (426, &"websocket".parse().unwrap()));
+    assert_eq!(world.client().put(&url).send().await.unwrap().status(), 405);
     assert_eq!(world.get("/nowhere").await.status(), 404);
     let health = world.get("/healthz").await;
     assert_eq!(health.headers()["x-content-type-options"], "nosniff");

@@ -10,6 +10,7 @@
 
 mod access;
 mod action_settings;
+mod clients;
 mod commands;
 mod downloads;
 mod files;
@@ -23,5 +24,7 @@ mod protection;
 mod roles;
 mod runners;
 mod secrets;
+mod sockets;
 mod streams;
+mod subscriptions;
 mod world;

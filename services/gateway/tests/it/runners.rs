@@ -27,7 +27,7 @@ fn key() -> Enrolled {
     Enrolled { token_sha256: "a".repeat(64).parse().unwrap(), public_key: "UA".to_owned() }
 }
 
-fn registered() -> runner::Registered {
+pub(crate) fn registered() -> runner::Registered {
     runner::Registered {
         incarnation: uuid::Uuid::from_u128(7),
         slots: 4,

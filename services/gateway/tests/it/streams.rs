@@ -14,6 +14,7 @@ use events::{Aggregate, Event, document, plan};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 
+use crate::clients::Events;
 use crate::world::{DEFINITION, PATIENCE, World, execution, runner};
 
 /// Reads a response until so many bytes have come.
@@ -35,7 +36,7 @@ async fn rest(mut response: reqwest::Response) -> String {
     String::from_utf8(text).unwrap()
 }
 
-const PIECES: [&str; 4] = ["one\ntw", "o\nthree\n", "four\nfi", "ve\nsix"];
+pub(crate) const PIECES: [&str; 4] = ["one\ntw", "o\nthree\n", "four\nfi", "ve\nsix"];
 
 fn end() -> LogEnd {
     let plain = PIECES.concat();
@@ -43,7 +44,7 @@ fn end() -> LogEnd {
     LogEnd { chunks: 4, bytes: plain.len() as u64, lines: 6, sha256 }
 }
 
-async fn succeed(world: &World, job: JobId) {
+pub(crate) async fn succeed(world: &World, job: JobId) {
     let patch = world.broker("runner-local").await.put_blob(BlobKind::Patch, b"the patch\n").await.unwrap();
     let diff_stat = DiffStat { files: 1, insertions: 2, deletions: 3 };
     world
@@ -55,10 +56,15 @@ async fn succeed(world: &World, job: JobId) {
 }
 
 /// Seals the log and purges its live part, as the log-collector does.
-async fn seal(world: &World, job: JobId) {
+pub(crate) async fn seal(world: &World, job: JobId) {
+    seal_of(world, job, PIECES.map(str::to_owned)).await;
+}
+
+/// The same for a log of these pieces.
+pub(crate) async fn seal_of(world: &World, job: JobId, pieces: impl IntoIterator<Item = String>) {
     let mut writer = SealedLogWriter::new(Vec::new()).unwrap();
-    for (number, text) in (1..).zip(PIECES) {
-        let bytes = text.as_bytes().to_vec();
+    for (number, text) in (1..).zip(pieces) {
+        let bytes = text.into_bytes();
         let chunk = Chunk { number, first_line: 1, step: 1, stream: Stream::Stdout, time: Utc::now(), bytes };
         writer.write(&chunk).unwrap();
     }
@@ -216,6 +222,13 @@ async fn an_executions_events_end_with_its_plan() {
     let first: Value = serde_json::from_str(&first).unwrap();
     assert_eq!((&first["type"], &first["aggregate"]), (&json!("execution.requested"), &json!(id)));
 
+    let subscription =
+        "subscription($id: ID!, $after: Sequence) { executionEvents(executionId: $id, after: $after) {
+        sequence id type version time actor correlation causation aggregate execution data } }";
+    let subscribe = |after: u64| json!({ "query": subscription, "variables": { "id": id, "after": after } });
+    let mut told = Events::of(world.client(), &world.url, &subscribe(0)).await;
+    assert_eq!(told.answer().await["executionEvents"], first, "both show the same");
+
     let catalog = world.broker("catalog").await;
     let scope = catalog.put_document(BlobKind::Scope, &document::Scope::default()).await.unwrap();
     let resolved = Resolved { scope, workspaces: 0, skipped: 0, unreachable: 0 };
@@ -247,6 +260,19 @@ async fn an_executions_events_end_with_its_plan() {
     assert_eq!(types(&rest(world.get(&format!("{path}?after={}", last - 1)).await).await), ["plan.created"]);
     assert_eq!(rest(world.get(&format!("{path}?after={last}")).await).await, "", "it has ended already");
     assert_eq!(world.get(&format!("{path}?after=900000")).await.status(), 400);
+
+    let of_after = [(after, &story[..]), (last - 1, &["plan.created"]), (last, &[])];
+    let mut readers = vec![(told, &story[..])];
+    for (after, expected) in of_after {
+        readers.push((Events::of(world.client(), &world.url, &subscribe(after)).await, expected));
+    }
+    for (mut told, expected) in readers {
+        for kind in expected {
+            assert_eq!(told.answer().await["executionEvents"]["type"], *kind);
+        }
+        assert_eq!(told.next().await.expect("the end").0, "complete");
+        assert!(told.next().await.is_none());
+    }
     world.end().await;
 }
 

@@ -10,7 +10,7 @@ use events::envelope::{Actor, NewEvent, Origin};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job};
-use gateway::{Auth, Limits, Token};
+use gateway::{Auth, Limits, Pace, Token};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tokio::task::JoinHandle;
@@ -81,8 +81,8 @@ impl World {
         let projector = project(&server, &database_url).await;
 
         let token = Token::random().unwrap();
-        let (gateway, url) =
-            serve(&server, &database_url, Auth::Users { local: token.clone() }, Limits::default()).await;
+        let auth = Auth::Users { local: token.clone() };
+        let (gateway, url) = serve(&server, &database_url, (auth, Limits::default(), Pace::default())).await;
         let client = showing(Some(token.reveal()));
         let (server, projector) = (Some(server), Some(projector));
         Self { server, folder, database_url, url, token, client, gateway, projector }
@@ -110,8 +110,8 @@ impl World {
     /// Why a second gateway does not start.
     pub(crate) async fn refusal(&self) -> String {
         let auth = Auth::Users { local: self.token.clone() };
-        let (gateway, _) =
-            serve(self.server.as_ref().unwrap(), &self.database_url, auth, Limits::default()).await;
+        let how = (auth, Limits::default(), Pace::default());
+        let (gateway, _) = serve(self.server.as_ref().unwrap(), &self.database_url, how).await;
         let ended = tokio::time::timeout(PATIENCE, gateway.task).await.expect("it gives up");
         ended.unwrap().unwrap_err().to_string()
     }
@@ -156,7 +156,16 @@ impl World {
 
     /// A second gateway beside the first, of its own kind.
     pub(crate) async fn gateway_beside(&self, auth: Auth, limits: Limits) -> String {
-        serve(self.server.as_ref().unwrap(), &self.database_url, auth, limits).await.1
+        self.another_gateway((auth, limits, Pace::default())).await
+    }
+
+    /// Another gateway that knows the same users, and looks after connections at a pace of its own.
+    pub(crate) async fn gateway_at(&self, pace: Pace) -> String {
+        self.another_gateway((Auth::Users { local: self.token.clone() }, Limits::default(), pace)).await
+    }
+
+    async fn another_gateway(&self, how: (Auth, Limits, Pace)) -> String {
+        serve(self.server.as_ref().unwrap(), &self.database_url, how).await.1
     }
 
     /// Where the broker keeps its streams.
@@ -272,11 +281,15 @@ pub(crate) fn showing(token: Option<&str>) -> reqwest::Client {
     reqwest::Client::builder().default_headers(headers).build().unwrap()
 }
 
-async fn serve(server: &Server, database_url: &str, auth: Auth, limits: Limits) -> (Role, String) {
+async fn serve(
+    server: &Server,
+    database_url: &str,
+    (auth, limits, pace): (Auth, Limits, Pace),
+) -> (Role, String) {
     let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let database_url = database_url.to_owned();
-    let settings = gateway::Config { database_url, files_limit_bytes: FILES_LIMIT, auth, limits };
+    let (database_url, files_limit_bytes) = (database_url.to_owned(), FILES_LIMIT);
+    let settings = gateway::Config { database_url, files_limit_bytes, auth, limits, pace };
     let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
     (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
 }

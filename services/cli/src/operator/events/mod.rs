@@ -1,6 +1,5 @@
 //! `patchwave events`: the log itself, as it was written, and who follows it.
 
-mod filter;
 mod schema;
 mod subscription;
 mod summary;
@@ -14,8 +13,8 @@ use broker::{Broker, Message, Start};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use events::Timestamp;
+use events::filter::{self, Filter};
 
-use self::filter::Filter;
 use super::OperatorOptions;
 use crate::data_dir::DataDirOption;
 use crate::output;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use broker::{Credentials, Subscribe, SubscriptionError, SubscriptionName};
 use clap::Args;
+use events::filter::{self, Filter};
 use serde::Serialize;
 
 use super::Beginning;
-use super::filter::{self, Filter};
 use crate::data_dir::DataDirOption;
 use crate::failure::Complaint;
 use crate::operator::OperatorOptions;

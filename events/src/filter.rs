@@ -1,23 +1,33 @@
 //! Filters: which events are meant, by a subject or by whose they are.
+//!
+//! Owns the one reading of what people and programs give as a filter. Invariant: what comes out of it is a list of subjects
+//! that the broker takes, none of which covers another.
 
 use std::str::FromStr;
 
-use events::id::{ActionId, ExecutionId, JobId, PlanId, PreviewId, RepositoryId, SecretId, TokenId, UserId};
-use events::{Aggregate, subject};
+use crate::id::{
+    ActionId, ExecutionId, InvalidId, JobId, PlanId, PreviewId, RepositoryId, SecretId, TokenId, UserId,
+};
+use crate::{Aggregate, subject};
 
-/// What a user gave.
+/// What somebody gave: a subject, or the id of what the events are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Filter(String);
+pub struct Filter(String);
+
+/// Why a text is no filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidFilter(String);
 
 impl FromStr for Filter {
-    type Err = String;
+    type Err = InvalidFilter;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidFilter> {
         if text.starts_with("ev.") || text == "ev" {
             return from_subject(text).map(Self);
         }
         let (kind, _) = text.split_once('_').unwrap_or_default();
-        let wrong = |error: events::id::InvalidId| error.to_string();
+        let wrong = |error: InvalidId| InvalidFilter(error.to_string());
         Ok(Self(match kind {
             ExecutionId::KIND => subject::execution_story(text.parse().map_err(wrong)?),
             JobId::KIND => subject::job_story(text.parse().map_err(wrong)?),
@@ -29,7 +39,11 @@ impl FromStr for Filter {
             TokenId::KIND => of(Aggregate::Token(text.parse().map_err(wrong)?)),
             RepositoryId::KIND => of(Aggregate::Repository(text.parse().map_err(wrong)?)),
             _ => {
-                return Err("write a subject, `ev.execution.>` for one, or the id of an execution, job, action, plan, preview, repository, secret, user or token".to_owned());
+                return Err(InvalidFilter(
+                    "write a subject, `ev.execution.>` for one, or the id of an execution, job, action, plan, preview, repository, \
+                     secret, user or token"
+                        .to_owned(),
+                ));
             }
         }))
     }
@@ -40,9 +54,10 @@ fn of(aggregate: Aggregate) -> String {
 }
 
 /// A subject that the broker takes as a filter.
-fn from_subject(text: &str) -> Result<String, String> {
+fn from_subject(text: &str) -> Result<String, InvalidFilter> {
     let tokens: Vec<&str> = text.split('.').collect();
-    let (last, before) = tokens.split_last().ok_or("the subject is empty")?;
+    let (last, before) =
+        tokens.split_last().ok_or_else(|| InvalidFilter("the subject is empty".to_owned()))?;
     let fine = |token: &&str| {
         !token.is_empty() && !token.contains(char::is_whitespace) && !token.contains(char::is_control)
     };
@@ -50,12 +65,14 @@ fn from_subject(text: &str) -> Result<String, String> {
     if before.iter().all(whole) && (whole(last) || *last == ">") && tokens.len() > 1 {
         Ok(text.to_owned())
     } else {
-        Err("in a subject `*` stands for one part and `>` for all that follow, at its end: ev.execution.*.completed".to_owned())
+        Err(InvalidFilter(
+            "in a subject `*` stands for one part and `>` for all that follow, at its end: ev.execution.*.completed".to_owned(),
+        ))
     }
 }
 
-/// The subjects to ask the broker for; it refuses two of which one covers the other.
-pub(super) fn subjects(filters: &[Filter]) -> Vec<String> {
+/// The subjects to ask the broker for: all events if nothing was given. It refuses two of which one covers the other.
+pub fn subjects(filters: &[Filter]) -> Vec<String> {
     if filters.is_empty() {
         return vec![subject::ALL_EVENTS.to_owned()];
     }
@@ -84,6 +101,8 @@ fn covers(wide: &str, narrow: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
+
     use uuid::Uuid;
 
     use super::*;
