@@ -77,8 +77,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// All at nothing, of a gateway that starts now.
-    pub(crate) fn new() -> Self {
+    /// All at nothing, of a gateway that starts now; but for the statements, which are counted where they are made.
+    pub(crate) fn new(statements: Counter) -> Self {
         let durations: fn() -> Histogram = || Histogram::new(DURATIONS);
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
@@ -97,6 +97,8 @@ impl Metrics {
             lag: Gauge::default(),
         };
         metrics.register();
+        let help = "Statements with which the projection was read";
+        metrics.registry.register("projection_statements", help, statements);
         for why in NotSignedIn::ALL {
             drop(metrics.sign_ins_refused.get_or_create(&[("reason", why.as_str().to_owned())]));
         }

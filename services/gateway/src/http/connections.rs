@@ -265,6 +265,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use futures::FutureExt as _;
+    use prometheus_client::metrics::counter::Counter;
 
     use super::*;
 
@@ -274,7 +275,7 @@ mod tests {
             connections_per_address: NonZeroUsize::new(per_address),
             ..Limits::default()
         };
-        Door::new(&limits, Arc::new(Metrics::new()))
+        Door::new(&limits, Arc::new(Metrics::new(Counter::default())))
     }
 
     #[tokio::test]

@@ -93,7 +93,7 @@ impl Gateway {
         limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
-        let (streams, metrics) = (Permits::default(), Arc::new(Metrics::new()));
+        let (streams, metrics) = (Permits::default(), Arc::new(Metrics::new(projection.statements())));
         let fleet = Fleet::follow(&broker, &projection);
         let graph = graph(Sources {
             projection: projection.clone(),

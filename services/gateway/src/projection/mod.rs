@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use broker::Broker;
 use events::rejection::Code;
+use prometheus_client::metrics::counter::Counter;
 use sqlx::any::{AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, FromRow};
 use tokio::sync::watch;
@@ -53,6 +54,7 @@ pub(crate) struct Projection {
     pool: AnyPool,
     reached: watch::Receiver<u64>,
     patience: Duration,
+    statements: Counter,
 }
 
 impl Projection {
@@ -65,7 +67,12 @@ impl Projection {
         sqlx::any::install_default_drivers();
         let options = AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
         let pool = options.connect_lazy(&read_only(url)).context("the database URL cannot be read")?;
-        let projection = Self { pool, reached: broker.follow_projector(), patience: PATIENCE };
+        let projection = Self {
+            pool,
+            reached: broker.follow_projector(),
+            patience: PATIENCE,
+            statements: Counter::default(),
+        };
         let mut told = false;
         loop {
             let why = match projection.layout().await {
@@ -129,11 +136,17 @@ impl Projection {
         while reached.changed().await.is_ok() {}
     }
 
+    /// Counts the statements.
+    pub(crate) fn statements(&self) -> Counter {
+        self.statements.clone()
+    }
+
     /// Reads rows.
     pub(crate) async fn select<T>(&self, statement: Statement) -> Result<Vec<T>, Fault>
     where
         T: for<'r> FromRow<'r, AnyRow> + Send + Unpin,
     {
+        self.statements.inc();
         let (sql, values) = statement.into_parts();
         let mut query = sqlx::query_as(AssertSqlSafe(sql));
         for value in values {

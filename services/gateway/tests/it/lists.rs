@@ -7,10 +7,11 @@ use events::action::{Definition, Given};
 use events::blob::BlobKind;
 use events::envelope::{Actor, NewEvent, Origin};
 use events::execution::{Reason, Requested, Resolved};
-use events::id::{ActionId, CommandId, ExecutionId, PlanId};
+use events::id::{ActionId, CommandId, ExecutionId, JobId, PlanId};
 use events::{Aggregate, Event};
 use serde_json::{Value, json};
 
+use crate::metrics::{scrape, value};
 use crate::world::{DEFINITION, World, execution};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,8 +60,122 @@ async fn read_a_long_list(world: World) {
 }
 
 /// One of many executions.
+/// An action, an execution of it that runs, and a job of that.
+async fn scene(world: &World) -> JobId {
+    world.apply(DEFINITION, None).await;
+    world.broker("gateway").await.append_births(&[request(execution())]).await.unwrap();
+    let scope = json!({ "workspaces": [], "skipped": [] });
+    let scope = world.broker("catalog").await.put_document(BlobKind::Scope, &scope).await.unwrap();
+    let resolved = Resolved { scope, workspaces: 1, skipped: 0, unreachable: 0 };
+    world.append("catalog", Aggregate::Execution(execution()), Event::Execution(resolved.into())).await;
+    world.running_job().await
+}
+
+/// A page of executions with all that belongs to each.
+const NESTED: &str = "query($first: Int!) { executions(first: $first) { totalCount nodes {
+    id action { id name } plan { id execution { id } } skipped { repository }
+    jobs(first: 5) { totalCount nodes { id starved { message } execution { id } attempts { number steps { number } } } } } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_many_costs_as_many_statements_as_one_of_few() {
+    for world in World::on_both().await {
+        scene(&world).await;
+        let births: Vec<NewEvent> = (0..80).map(birth).collect();
+        world.broker("gateway").await.append_births(&births).await.unwrap();
+        let at = world.broker("gateway").await.last_sequence().await.unwrap();
+        world
+            .data(
+                "query($at: Sequence!) { executions(first: 1, atLeast: $at) { nodes { id } } }",
+                json!({ "at": at }),
+            )
+            .await;
+
+        let statements =
+            async || value(&scrape(&world).await, "patchwave_gateway_projection_statements_total");
+        let mut cost = Vec::new();
+        for first in [2, 80] {
+            let before = statements().await;
+            let page = world.data(NESTED, json!({ "first": first })).await;
+            assert_eq!(page["executions"]["nodes"].as_array().unwrap().len(), first);
+            cost.push(statements().await - before);
+        }
+        let ids: Vec<String> = births.iter().map(|birth| birth.aggregate.to_string()).collect();
+        let before = statements().await;
+        world.data("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", json!({ "ids": ids })).await;
+        cost.push(statements().await - before);
+        // A busy machine may cut what is asked for at once in two.
+        assert!(cost[0] >= 4.0 && cost[1] <= 2.0 * cost[0] && cost[2] <= 2.0, "{cost:?}");
+        world.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_have_a_length_and_a_choice_and_things_are_found_by_their_ids() {
+    for world in World::on_both().await {
+        let job = scene(&world).await;
+        let births: Vec<NewEvent> = (0..30).map(birth).collect();
+        world.broker("gateway").await.append_births(&births).await.unwrap();
+        let at = world.broker("gateway").await.last_sequence().await.unwrap();
+        let query = "query($at: Sequence!, $action: ID!) {
+            all: executions(first: 3, atLeast: $at) { totalCount nodes { id } }
+            oldest: executions(first: 1, order: OLDEST) { nodes { id } pageInfo { endCursor } }
+            running: executions(state: RUNNING) { totalCount nodes { id } }
+            requested: executions(state: REQUESTED, first: 1) { totalCount }
+            ofAction: executions(actionId: $action, first: 1) { totalCount }
+            both: executions(actionId: $action, state: RUNNING) { totalCount nodes { id } }
+            actions(order: NAME) { totalCount nodes { name executions(first: 1) { totalCount } } }
+            archived: actions(archived: true) { totalCount }
+            repositories { totalCount nodes { id } } }";
+        let action = ActionId::named("tidy").to_string();
+        let data = world.data(query, json!({ "at": at, "action": action })).await;
+        assert_eq!(
+            (&data["all"]["totalCount"], &data["requested"]["totalCount"]),
+            (&json!(31), &json!(30)),
+            "{data:#}"
+        );
+        assert_eq!(data["oldest"]["nodes"][0]["id"], execution().to_string());
+        assert_eq!(data["running"], json!({ "totalCount": 1, "nodes": [{ "id": execution().to_string() }] }));
+        assert_eq!(data["both"]["nodes"], data["running"]["nodes"]);
+        assert_eq!(data["both"]["totalCount"], Value::Null, "nobody keeps that");
+        assert_eq!(data["archived"]["totalCount"], 0);
+
+        let query = "query($id: ID!, $after: String) {
+            execution(id: $id) { running: jobs(state: RUNNING) { totalCount nodes { id } } queued: jobs(state: QUEUED) { totalCount nodes { id } }
+                jobs { totalCount } }
+            newer: executions(first: 2, order: OLDEST, after: $after) { nodes { id } } }";
+        let after = &data["oldest"]["pageInfo"]["endCursor"];
+        let found = world.data(query, json!({ "id": execution().to_string(), "after": after })).await;
+        assert_eq!(found["execution"]["running"]["nodes"], json!([{ "id": job.to_string() }]));
+        assert_eq!(found["execution"]["queued"], json!({ "totalCount": 0, "nodes": [] }));
+        assert_eq!(found["execution"]["jobs"]["totalCount"], 1);
+        let expected: Vec<Value> =
+            births[..2].iter().map(|birth| json!({ "id": birth.aggregate.to_string() })).collect();
+        assert_eq!(found["newer"]["nodes"], json!(expected));
+
+        let query = "query($ids: [ID!]!, $job: ID!) { node(id: $job) { id __typename ... on Job { execution { id } } }
+            nodes(ids: $ids) { __typename id } }";
+        let ids = json!([execution().to_string(), job.to_string(), ActionId::named("no such").to_string()]);
+        let found = world.data(query, json!({ "ids": ids, "job": job.to_string() })).await;
+        assert_eq!(
+            found["node"],
+            json!({ "id": job.to_string(), "__typename": "Job", "execution": { "id": execution().to_string() } })
+        );
+        let kinds: Vec<&Value> =
+            found["nodes"].as_array().unwrap().iter().map(|node| &node["__typename"]).collect();
+        assert_eq!(kinds, [&json!("Execution"), &json!("Job"), &Value::Null]);
+        for (bad, what) in [("local", "nothing that is known by its id alone"), ("job_1", "no job id")] {
+            let error = world.error("query($id: ID!) { node(id: $id) { id } }", json!({ "id": bad })).await;
+            assert!(error["message"].as_str().unwrap().contains(what), "{error:#}");
+        }
+        world.end().await;
+    }
+}
+
 fn birth(number: u64) -> NewEvent {
-    let id = ExecutionId::derived(&["one of many", &number.to_string()]);
+    request(ExecutionId::derived(&["one of many", &number.to_string()]))
+}
+
+fn request(id: ExecutionId) -> NewEvent {
     let definition = Definition {
         file_name: "tidy.batch.yaml".to_owned(),
         source: DEFINITION.to_owned(),
@@ -78,7 +193,7 @@ fn birth(number: u64) -> NewEvent {
         pool: None,
     };
     let origin = Origin {
-        command: CommandId::derived(&[&number.to_string()]),
+        command: CommandId::derived(&[&id.to_string()]),
         actor: Actor::user("local"),
         correlation: id.to_string(),
         causation: None,

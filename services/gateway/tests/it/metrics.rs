@@ -44,12 +44,12 @@ fn served(text: &str) -> BTreeMap<String, (String, Vec<String>)> {
 }
 
 /// The value of a sample.
-fn value(text: &str, sample: &str) -> f64 {
+pub(crate) fn value(text: &str, sample: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {sample} in {text}")).parse().unwrap()
 }
 
-async fn scrape(world: &World) -> String {
+pub(crate) async fn scrape(world: &World) -> String {
     let answer = world.get("/metrics").await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
