@@ -66,6 +66,7 @@ pub(crate) const RULES: &[(&str, Need)] = &[
     ("Mutation.revokeToken", Need::Own),
     ("Mutation.createUser", ADMIN),
     ("Mutation.setUserRole", ADMIN),
+    ("Mutation.linkUser", ADMIN),
     ("Mutation.removeUser", ADMIN),
     ("Mutation.createRunnerToken", ADMIN),
     ("Mutation.revokeRunner", ADMIN),
@@ -194,8 +195,8 @@ mod tests {
 This page is made from the rules of the gateway; a test calls each of these operations as each role and compares. Who has which role, and how
 to sign in: [access control](access-control.md).
 
-`own`: for oneself; for others it takes an administrator. `/healthz`, `/readyz`, `/signin` and `/setup` are open to everybody; the schema of GraphQL to
-everybody who is signed in.
+`own`: for oneself; for others it takes an administrator. `/healthz`, `/readyz`, `/signin`, `/signin/oidc`, `/signin/oidc/callback` and
+`/setup` are open to everybody; the schema of GraphQL to everybody who is signed in.
 
 | operation | viewer | operator | admin |
 |---|---|---|---|

@@ -6,6 +6,7 @@
 mod apply_action;
 mod create_execution;
 mod drain_runner;
+mod identities;
 mod lifecycle;
 mod preview;
 mod reuse;
@@ -24,6 +25,7 @@ use events::id::CommandId;
 use events::{Aggregate, Event, Rejection};
 
 pub(crate) use create_execution::CreateExecution;
+pub(crate) use identities::Person;
 pub(crate) use preview::Answered;
 pub(crate) use runners::TokenFor;
 pub(crate) use secret::Which;

@@ -22,10 +22,10 @@ impl IntoResponse for Fault {
             Self::Ours { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Rejected { rejection, .. } => match rejection.code {
                 Code::NotFound => StatusCode::NOT_FOUND,
-                Code::Forbidden => StatusCode::FORBIDDEN,
+                Code::Forbidden | Code::NotLinked => StatusCode::FORBIDDEN,
                 Code::Unauthenticated => StatusCode::UNAUTHORIZED,
                 Code::FilesTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                Code::Busy | Code::BrokerUnavailable | Code::StaleProjection => {
+                Code::Busy | Code::BrokerUnavailable | Code::StaleProjection | Code::ProviderUnavailable => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
                 _ => StatusCode::BAD_REQUEST,
@@ -37,7 +37,7 @@ impl IntoResponse for Fault {
 
 const HINT: &str = "POST /graphql, PUT /files/{sha256}, or GET /files, /actions/{id}/revisions/{revision}/files, \
                     /executions/{id}/events, /jobs/{id}/log, /jobs/{id}/patch, /plans/{id}/changesets/{position}/patch, /healthz, /readyz; \
-                    /signin and /signout.";
+                    /signin, /signin/oidc and /signout.";
 
 pub(super) async fn no_such_path() -> Response {
     Fault::new(Code::NotFound, "there is nothing under this path", HINT).into_response()

@@ -4,7 +4,7 @@
 //! answer, and no cookie. Invariant: an attempt is counted before it is tried.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Extension, Form, FromRequest as _, Json, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -19,7 +19,8 @@ use serde_json::json;
 
 use super::answer::refuse;
 use super::{Gateway, identify, page};
-use crate::access::{COOKIE, Caller, Via, digest};
+use crate::access::provider::Provider;
+use crate::access::{COOKIE, Caller, Via, digest, session};
 use crate::command::NewUserToken;
 use crate::fault::Fault;
 
@@ -45,12 +46,21 @@ pub(super) struct Link {
     token: String,
 }
 
-/// `GET /signin`
-pub(super) async fn form(State(gateway): State<Gateway>) -> Response {
-    match only_with_users(&gateway) {
-        Ok(()) => page::sign_in(None),
-        Err(fault) => fault.into_response(),
+/// `GET /signin`: the form, or who it is that signed in already.
+pub(super) async fn form(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+    if let Err(fault) = only_with_users(&gateway) {
+        return fault.into_response();
     }
+    if session(&headers).is_some()
+        && let Ok(caller) = gateway.access.caller(&headers).await
+    {
+        return page::signed_in(&caller);
+    }
+    sign_in_page(&gateway, None)
+}
+
+fn sign_in_page(gateway: &Gateway, why: Option<&str>) -> Response {
+    page::sign_in(gateway.access.provider.as_ref().map(Provider::host), why)
 }
 
 /// `POST /signin`
@@ -79,7 +89,7 @@ pub(super) async fn sign_in(
                 StatusCode::TOO_MANY_REQUESTS => "There were too many attempts: wait a moment.",
                 _ => return refused,
             };
-            let mut response = (status, page::sign_in(Some(why))).into_response();
+            let mut response = (status, sign_in_page(&gateway, Some(why))).into_response();
             if let Some(wait) = refused.headers().get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
             }
@@ -97,13 +107,8 @@ async fn try_sign_in(
     only_with_users(gateway).map_err(refused)?;
     let Credentials { name, password } = read(request).await?;
     let password = Plain::new(password);
-    if let Err(wait) = gateway.access.throttle.admit(&name, client.ip(), Instant::now()) {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let fault = Fault::new(
-            Code::TooManyAttempts,
-            "there were too many attempts at signing in",
-            format!("Try again in {seconds} s."),
-        );
+    if let Err(wait) = gateway.access.throttle.admit(name.as_str(), client.ip(), Instant::now()) {
+        let (fault, seconds) = too_many(wait);
         let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &fault);
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         return Err(response);
@@ -119,9 +124,16 @@ async fn try_sign_in(
         );
         return Err(identify::unknown(&fault));
     };
-    gateway.access.throttle.succeeded(&name, client.ip());
+    gateway.access.throttle.succeeded(name.as_str(), client.ip());
     gateway.projection.reach(token.done.sequence).await.map_err(refused)?;
     Ok((token, Caller::signing_in(name, role)))
+}
+
+/// What whoever comes too often is told, and after how many seconds to come again.
+pub(super) fn too_many(wait: Duration) -> (Fault, u64) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let hint = format!("Try again in {seconds} s.");
+    (Fault::new(Code::TooManyAttempts, "there were too many attempts at signing in", hint), seconds)
 }
 
 /// `POST /signout`
@@ -199,7 +211,7 @@ async fn check_link(gateway: &Gateway, token: &str) -> Result<(), Fault> {
     Err(Fault::new(Code::NotFound, "this link is not good, or not any more", hint))
 }
 
-fn only_with_users(gateway: &Gateway) -> Result<(), Fault> {
+pub(super) fn only_with_users(gateway: &Gateway) -> Result<(), Fault> {
     if gateway.access.has_users() {
         return Ok(());
     }
@@ -228,12 +240,15 @@ async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
 }
 
 /// Whether the browser reaches us by TLS, or may only do so: everywhere but on its own machine.
-fn secure(gateway: &Gateway, headers: &HeaderMap) -> bool {
+pub(super) fn secure(gateway: &Gateway, headers: &HeaderMap) -> bool {
+    if let Some(public_url) = &gateway.access.public_url {
+        return public_url.is_secure();
+    }
     !gateway.loopback || headers.get("x-forwarded-proto").is_some_and(|value| value == "https")
 }
 
 /// A cookie that no script reads and no other site sends.
-fn cookie(value: &str, secure: bool) -> String {
+pub(super) fn cookie(value: &str, secure: bool) -> String {
     let secure = if secure { "; Secure" } else { "" };
     format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}")
 }
