@@ -28,5 +28,6 @@ check_rust
 "$here/packages.sh"
 "$here/broker.sh"
 "$here/python.sh"
+"$here/node.sh"
 "$here/engine.sh" up
 "$here/image.sh"

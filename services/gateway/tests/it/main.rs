@@ -16,6 +16,7 @@ mod lists;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;
 mod previews;
+mod provider;
 mod roles;
 mod runners;
 mod secrets;

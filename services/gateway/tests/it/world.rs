@@ -10,9 +10,10 @@ use events::envelope::{Actor, NewEvent, Origin};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job};
-use gateway::{Auth, Token};
+use gateway::{Auth, ProviderConfig, PublicUrl, Token};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -152,6 +153,31 @@ impl World {
         serve(self.server.as_ref().unwrap(), &self.database_url, Auth::None).await.1
     }
 
+    /// An address for a gateway that is to be, and its URL.
+    pub(crate) async fn listener() -> (TcpListener, String) {
+        let auth = Auth::Users { local: Token::random().unwrap() };
+        let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (listener, url)
+    }
+
+    /// A second gateway beside the first, where people sign in with a provider.
+    pub(crate) async fn gateway_on(&self, listener: TcpListener, provider: ProviderConfig) {
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        self.gateway_known_as(url, listener, Some(provider)).await;
+    }
+
+    /// A second gateway beside the first, which people reach under a URL.
+    pub(crate) async fn gateway_known_as(
+        &self,
+        public_url: PublicUrl,
+        listener: TcpListener,
+        provider: Option<ProviderConfig>,
+    ) {
+        let who = (Auth::Users { local: self.token.clone() }, Some(public_url), provider);
+        serve_on(listener, self.server.as_ref().unwrap(), &self.database_url, who).await;
+    }
+
     /// Where the broker keeps its streams.
     pub(crate) fn broker_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("broker")
@@ -266,12 +292,25 @@ pub(crate) fn showing(token: Option<&str>) -> reqwest::Client {
 }
 
 async fn serve(server: &Server, database_url: &str, auth: Auth) -> (Role, String) {
-    let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let settings =
-        gateway::Config { database_url: database_url.to_owned(), files_limit_bytes: FILES_LIMIT, auth };
+    let (listener, url) = World::listener().await;
+    (serve_on(listener, server, database_url, (auth, None, None)).await, url)
+}
+
+async fn serve_on(
+    listener: TcpListener,
+    server: &Server,
+    database_url: &str,
+    (auth, public_url, provider): (Auth, Option<PublicUrl>, Option<ProviderConfig>),
+) -> Role {
+    let settings = gateway::Config {
+        database_url: database_url.to_owned(),
+        files_limit_bytes: FILES_LIMIT,
+        auth,
+        public_url,
+        provider,
+    };
     let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
-    (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
+    Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }
 }
 
 async fn project(server: &Server, database_url: &str) -> Role {
