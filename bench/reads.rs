@@ -53,6 +53,8 @@ async fn measured(name: &'static str, stage: Stage, url: &str) -> Vec<Figure> {
         // One client asks without a pause.
         limits: gateway::Limits { requests_per_second: None, ..Default::default() },
         pace: gateway::Pace::default(),
+        public_url: None,
+        provider: None,
     };
     let broker = stage.connect("gateway").await;
     let gateway = tokio::spawn(gateway::run(config, listener, broker, stop.clone()));

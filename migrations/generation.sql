@@ -290,6 +290,8 @@ CREATE TABLE users{g} (
     actor TEXT NOT NULL, -- who made it
     created_at TEXT NOT NULL,
     password_set_at TEXT, -- nothing: there is no password, and nobody can sign in with one
+    issuer TEXT, -- the provider of identities that knows the user; nothing: none does
+    subject TEXT, -- its name for the user
     PRIMARY KEY (id)
 );
 

@@ -95,6 +95,10 @@ codes! {
     RateLimited = "rate-limited",
     /// The password is none that can be kept.
     InvalidPassword = "invalid-password",
+    /// The name of whoever comes from a provider of identities is a user's who is not known to be the same person.
+    NotLinked = "not-linked",
+    /// The provider of identities does not answer.
+    ProviderUnavailable = "provider-unavailable",
     /// Nobody would be left who decides who may do what.
     LastAdmin = "last-admin",
     /// A field of the request is wrong.

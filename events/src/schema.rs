@@ -71,6 +71,7 @@ const EARLIER: &[Earlier] = &[
     earlier!("job.succeeded", 1),
     earlier!("job.timed_out", 1),
     earlier!("runner.registered", 1),
+    earlier!("user.created", 1),
 ];
 
 /// Every version of every type, in the order of the catalogue, the newest of each type first.

@@ -26,7 +26,7 @@ event_types! {
 pub enum TokenKind {
     /// A program keeps it.
     Access,
-    /// Somebody signed in with a password.
+    /// Somebody signed in.
     Session,
 }
 

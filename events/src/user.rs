@@ -2,7 +2,7 @@
 //!
 //! Owns names and roles. Of a password it knows the name of a blob that the gateway alone can read: whoever reads the log
 //! learns nothing that a password could be guessed with. Invariant: a name is one person's for ever, because events are
-//! signed with it.
+//! signed with it; so whoever a provider of identities sends is known by its identity, never by a name alone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,11 +23,13 @@ const NAME_BYTES: usize = 64;
 
 event_types! {
     /// There is a user of this name.
-    Created = "created" / 1,
+    Created = "created" / 2,
     /// The user may do more or less than before.
     RoleChanged = "role_changed" / 1,
     /// The user has a password, or another one.
     PasswordSet = "password_set" / 1,
+    /// The user is somebody whom a provider of identities knows, or somebody else than before.
+    Linked = "linked" / 1,
     /// The user may do nothing any more, for ever.
     Removed = "removed" / 1,
 }
@@ -142,6 +144,51 @@ impl From<BlobRef> for PasswordRef {
     }
 }
 
+/// Somebody as a provider of identities knows them: for ever the same person, whatever their name or address is by now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Identity {
+    /// The provider: its URL, as it stands in what it signs.
+    pub issuer: String,
+    /// Its name for the person, which it never gives to another.
+    pub subject: String,
+}
+
+/// The longest URL of a provider.
+const ISSUER_BYTES: usize = 1_000;
+
+/// The longest subject, as OpenID Connect Core 1.0 has it (section 2).
+const SUBJECT_BYTES: usize = 255;
+
+/// The text does not name an identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidIdentity {
+    /// No provider has such a URL.
+    #[error("`{0}` is not the URL of a provider of identities")]
+    Issuer(String),
+    /// No provider names somebody so.
+    #[error("a subject has 1 to {SUBJECT_BYTES} printable bytes")]
+    Subject,
+}
+
+impl Identity {
+    /// Takes a provider's URL and its name for somebody.
+    ///
+    /// # Errors
+    /// When either cannot be what it is to be.
+    pub fn new(issuer: impl Into<String>, subject: impl Into<String>) -> Result<Self, InvalidIdentity> {
+        let (issuer, subject) = (issuer.into(), subject.into());
+        let is_url = issuer.starts_with("https://") || issuer.starts_with("http://");
+        let unprintable = |byte: u8| byte.is_ascii_control() || byte == b' ';
+        if !is_url || issuer.len() > ISSUER_BYTES || issuer.bytes().any(unprintable) {
+            return Err(InvalidIdentity::Issuer(issuer));
+        }
+        if !(1..=SUBJECT_BYTES).contains(&subject.len()) || subject.contains(char::is_control) {
+            return Err(InvalidIdentity::Subject);
+        }
+        Ok(Self { issuer, subject })
+    }
+}
+
 /// The payload of `user.created`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
@@ -152,6 +199,9 @@ pub struct Created {
     /// Where the password's hash is; absent: there is none yet.
     #[serde(default)]
     pub password: Option<PasswordRef>,
+    /// Whom a provider of identities knows as this user; absent: nobody.
+    #[serde(default)]
+    pub identity: Option<Identity>,
 }
 
 /// The payload of `user.role_changed`.
@@ -168,6 +218,13 @@ pub struct PasswordSet {
     pub password: PasswordRef,
 }
 
+/// The payload of `user.linked`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Linked {
+    /// Who signs in as this user from now on; whoever did before does not any more.
+    pub identity: Identity,
+}
+
 /// The payload of `user.removed`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Removed {}
@@ -179,6 +236,8 @@ pub struct User {
     pub role: Option<Role>,
     /// Where the password's hash is, if there is one.
     pub password: Option<PasswordRef>,
+    /// Whom a provider of identities knows as this user.
+    pub identity: Option<Identity>,
     /// Whether the name is used up.
     pub removed: bool,
 }
@@ -192,6 +251,8 @@ pub enum Command {
     ChangeRole(Role),
     /// Give the user a password.
     SetPassword(PasswordRef),
+    /// Let whoever a provider of identities knows so sign in as the user, and nobody else whom it knows.
+    Link(Identity),
     /// Let the user do nothing any more.
     Remove,
 }
@@ -222,6 +283,9 @@ pub fn decide(user: &User, command: Command) -> Result<Option<Event>, Rejection>
         (Command::SetPassword(password), Some(_)) => {
             Ok((user.password.as_ref() != Some(&password)).then(|| PasswordSet { password }.into()))
         }
+        (Command::Link(identity), Some(_)) => {
+            Ok((user.identity.as_ref() != Some(&identity)).then(|| Linked { identity }.into()))
+        }
         (Command::Remove, Some(_)) => Ok(Some(Removed {}.into())),
     }
 }
@@ -230,10 +294,12 @@ pub fn decide(user: &User, command: Command) -> Result<Option<Event>, Rejection>
 pub fn evolve(mut user: User, event: &Event) -> User {
     match event {
         Event::Created(created) => {
-            user = User { role: Some(created.role), password: created.password.clone(), removed: false };
+            let (password, identity) = (created.password.clone(), created.identity.clone());
+            user = User { role: Some(created.role), password, identity, removed: false };
         }
         Event::RoleChanged(changed) => user.role = Some(changed.role),
         Event::PasswordSet(set) => user.password = Some(set.password.clone()),
+        Event::Linked(linked) => user.identity = Some(linked.identity.clone()),
         Event::Removed(Removed {}) => user = User { removed: true, ..User::default() },
     }
     user
@@ -250,7 +316,11 @@ mod tests {
     }
 
     fn created(role: Role) -> Created {
-        Created { name: "anna".parse().unwrap(), role, password: Some(hash(1)) }
+        Created { name: "anna".parse().unwrap(), role, password: Some(hash(1)), identity: None }
+    }
+
+    fn identity(subject: &str) -> Identity {
+        Identity::new("https://id.example.org", subject).unwrap()
     }
 
     fn verdict(history: &[Event], command: Command) -> Result<Option<&'static str>, Code> {
@@ -290,8 +360,39 @@ mod tests {
         assert_eq!(verdict(&anna, Command::SetPassword(hash(2))), Ok(Some("password_set")));
         assert_eq!(verdict(&anna, Command::SetPassword(hash(1))), Ok(None));
         assert_eq!(verdict(&anna, Command::Remove), Ok(Some("removed")));
-        for command in [Command::ChangeRole(Role::Admin), Command::SetPassword(hash(1)), Command::Remove] {
+        for command in [
+            Command::ChangeRole(Role::Admin),
+            Command::SetPassword(hash(1)),
+            Command::Link(identity("1")),
+            Command::Remove,
+        ] {
             assert_eq!(verdict(&[], command), Err(Code::NotFound));
+        }
+    }
+
+    #[test]
+    fn a_user_is_one_identity_until_it_is_made_another() {
+        let provided = Created { password: None, identity: Some(identity("1")), ..created(Role::Viewer) };
+        let mut history = vec![Event::from(provided)];
+        assert_eq!(verdict(&history, Command::Link(identity("1"))), Ok(None));
+        assert_eq!(verdict(&history, Command::Link(identity("2"))), Ok(Some("linked")));
+        history.push(Linked { identity: identity("2") }.into());
+        assert_eq!(history.iter().fold(User::default(), evolve).identity, Some(identity("2")));
+        assert_eq!(verdict(&history, Command::Link(identity("1"))), Ok(Some("linked")));
+        history.push(Removed {}.into());
+        assert_eq!(history.iter().fold(User::default(), evolve).identity, None);
+        assert_eq!(verdict(&history, Command::Link(identity("2"))), Err(Code::NotFound));
+    }
+
+    #[test]
+    fn an_identity_is_a_url_and_a_subject() {
+        let long = "x".repeat(256);
+        assert!(Identity::new("http://127.0.0.1:4000", &long[1..]).is_ok());
+        for issuer in ["", "id.example.org", "ftp://id.example.org", "https://id example.org"] {
+            assert!(matches!(Identity::new(issuer, "1"), Err(InvalidIdentity::Issuer(_))), "{issuer}");
+        }
+        for subject in ["", "a\n", &long] {
+            assert_eq!(Identity::new("https://id.example.org", subject), Err(InvalidIdentity::Subject));
         }
     }
 

@@ -25,7 +25,10 @@ use broker::Broker;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use access::provider::{ProviderConfig, ProviderRules};
+pub use access::public_url::PublicUrl;
 pub use access::{Auth, Token};
+pub use broker::sealing::Plain;
 pub use limits::Limits;
 pub use pace::Pace;
 pub use patch_names::patch_names;
@@ -43,6 +46,10 @@ pub struct Config {
     pub limits: Limits,
     /// How connections that stand are looked after.
     pub pace: Pace,
+    /// Where people reach it, if that is not where it listens.
+    pub public_url: Option<PublicUrl>,
+    /// Where people sign in without a password. Needs users and a public URL.
+    pub provider: Option<ProviderConfig>,
 }
 
 /// How many bytes an action's files may have, packed, unless it is set otherwise: 100 MB.
@@ -72,20 +79,34 @@ pub async fn bind(address: SocketAddr, auth: &Auth) -> anyhow::Result<TcpListene
 /// Serves until it is told to stop. Waits for the projection first.
 ///
 /// # Errors
-/// When the broker's streams are gone.
+/// When what is set about the provider of identities cannot work, and when the broker's streams are gone.
 pub async fn run(
     config: Config,
     listener: TcpListener,
     broker: Broker,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let provider = provider(&config)?;
     let Some(projection) = projection::Projection::open(&config.database_url, &broker, &stop).await? else {
         return Ok(());
     };
     let files = files::Files::new(broker.clone(), config.files_limit_bytes);
     let setup = Token::random()?;
-    let access = access::Access::new(&config.auth, &projection, &broker, &setup);
+    let access = access::Access::new(&config, provider, (&projection, &broker), &setup);
     let served = (files, config.pace);
     let gateway = http::Gateway::new((projection, broker), served, access, &config.limits, stop);
     http::serve(listener, gateway, &config.limits, &setup).await
+}
+
+/// The provider of identities, as far as what is set about it fits together.
+fn provider(config: &Config) -> anyhow::Result<Option<access::provider::Provider>> {
+    let Some(provider) = config.provider.clone() else { return Ok(None) };
+    if matches!(config.auth, Auth::None) {
+        bail!("--oidc-issuer needs users to sign in: leave --auth none out");
+    }
+    let Some(public_url) = &config.public_url else {
+        bail!("--oidc-issuer needs --public-url, under which the provider sends people back");
+    };
+    provider.check(public_url)?;
+    access::provider::Provider::new(provider, public_url).map(Some)
 }

@@ -355,6 +355,8 @@ tables! {
         actor: String,
         created_at: Timestamp,
         password_set_at: Option<Timestamp>,
+        issuer: Option<String>,
+        subject: Option<String>,
     }
 
     /// A token of a user, known by its digest alone.

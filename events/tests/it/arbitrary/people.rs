@@ -2,7 +2,7 @@
 
 use events::Timestamp;
 use events::token::{self, TokenKind};
-use events::user::{self, PasswordRef, Role, UserName};
+use events::user::{self, Identity, PasswordRef, Role, UserName};
 use proptest::prelude::*;
 use proptest::{option, sample};
 
@@ -20,12 +20,14 @@ fn password() -> impl Strategy<Value = PasswordRef> {
     (sha256(), any::<u64>()).prop_map(|(sha256, size)| PasswordRef { sha256, size })
 }
 
+fn identity() -> impl Strategy<Value = Identity> {
+    ("https?://[a-z.]{1,20}", "[ -~]{1,255}")
+        .prop_map(|(issuer, subject)| Identity::new(issuer, subject).unwrap())
+}
+
 fn created() -> impl Strategy<Value = user::Created> {
-    (user_name(), role(), option::of(password())).prop_map(|(name, role, password)| user::Created {
-        name,
-        role,
-        password,
-    })
+    (user_name(), role(), option::of(password()), option::of(identity()))
+        .prop_map(|(name, role, password, identity)| user::Created { name, role, password, identity })
 }
 
 /// Any event of a user.
@@ -34,6 +36,7 @@ pub(crate) fn user_event() -> impl Strategy<Value = user::Event> {
         3 => created().prop_map(Into::into),
         1 => role().prop_map(|role| user::RoleChanged { role }.into()),
         1 => password().prop_map(|password| user::PasswordSet { password }.into()),
+        1 => identity().prop_map(|identity| user::Linked { identity }.into()),
         1 => Just(user::Removed {}.into()),
     ]
 }
@@ -44,6 +47,7 @@ pub(crate) fn user_command() -> impl Strategy<Value = user::Command> {
         3 => created().prop_map(user::Command::Create),
         1 => role().prop_map(user::Command::ChangeRole),
         1 => password().prop_map(user::Command::SetPassword),
+        1 => identity().prop_map(user::Command::Link),
         1 => Just(user::Command::Remove),
     ]
 }

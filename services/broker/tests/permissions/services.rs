@@ -35,6 +35,7 @@ const DEEDS: &[(&str, &[&str])] = &[
     ("ev.enrollment.north.revoked", &["gateway"]),
     ("ev.user.u.created", &["gateway"]),
     ("ev.user.u.password_set", &["gateway"]),
+    ("ev.user.u.linked", &["gateway"]),
     ("ev.token.t.issued", &["gateway"]),
     ("ev.token.t.revoked", &["gateway"]),
     ("ev.unheard.of.happened", &[]),

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Role(ChangeRole),
     /// Set a user's password: it is asked for, or read from the standard input
     Password(Password),
+    /// Let whoever the provider of identities knows so sign in as a user
+    Link(Link),
     /// Take a user's rights away, for ever
     Remove(One),
 }
@@ -92,6 +94,24 @@ pub(crate) struct Password {
     server: ServerOption,
 }
 
+/// Options of `patchwave user link`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Link {
+    /// The user
+    name: UserName,
+
+    /// The provider, as the gateway has it in --oidc-issuer
+    #[arg(long, value_name = "URL")]
+    issuer: String,
+
+    /// The provider's name for the person, which the page shows that refused them
+    #[arg(long, allow_hyphen_values = true)]
+    subject: String,
+
+    #[command(flatten)]
+    show: ShowOptions,
+}
+
 /// A user.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct One {
@@ -102,7 +122,7 @@ pub(crate) struct One {
     show: ShowOptions,
 }
 
-const FIELDS: &str = "name role passwordSetAt actor createdAt";
+const FIELDS: &str = "name role passwordSetAt identity { issuer subject } actor createdAt";
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -110,8 +130,16 @@ struct User {
     name: String,
     role: String,
     password_set_at: Option<String>,
+    identity: Option<Identity>,
     actor: String,
     created_at: String,
+}
+
+/// Who signs in as a user through a provider.
+#[derive(Debug, Deserialize, Serialize)]
+struct Identity {
+    issuer: String,
+    subject: String,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +163,11 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
             said(&options.show, &user, "is now")?;
         }
         Command::Password(options) => password(options, data).await?,
+        Command::Link(Link { name, issuer, subject, show }) => {
+            let input = json!({ "name": name.as_str(), "issuer": issuer, "subject": subject });
+            let user = change(&show, data, ("linkUser", "LinkUserInput"), input).await?;
+            said(&show, &user, "is linked, and is")?;
+        }
         Command::Remove(One { name, show }) => {
             let input = json!({ "name": name.as_str() });
             let user = change(&show, data, ("removeUser", "RemoveUserInput"), input).await?;
@@ -213,8 +246,9 @@ async fn list(options: ShowOptions, data: &DataDirOption) -> anyhow::Result<()> 
     }
     let rows = users.into_iter().map(|user| {
         let password = user.password_set_at.as_deref().map(moment).unwrap_or_default();
-        vec![user.name, user.role.to_lowercase(), password, moment(&user.created_at), user.actor]
+        let provider = user.identity.map(|identity| identity.issuer).unwrap_or_default();
+        vec![user.name, user.role.to_lowercase(), password, provider, moment(&user.created_at), user.actor]
     });
-    let columns = ["user", "role", "password set", "created", "by"].map(Column::Left);
+    let columns = ["user", "role", "password set", "provider", "created", "by"].map(Column::Left);
     output::line(&output::table(&columns, rows))
 }

@@ -5,12 +5,13 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Limits, Pace, Token};
+use ::gateway::{Auth, Config, DEFAULT_FILES_LIMIT_BYTES, Limits, Pace, ProviderConfig, Token};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
+use super::provider::ProviderOptions;
 use super::{BrokerOptions, DatabaseOptions, User, serve};
 use crate::client;
 use crate::data_dir::{DataDirOption, EndpointFile};
@@ -56,6 +57,9 @@ pub(crate) struct ListenOptions {
     /// Who may use it
     #[arg(long, value_name = "WHO", value_enum, default_value_t)]
     auth: Who,
+
+    #[command(flatten)]
+    provider: ProviderOptions,
 }
 
 /// Who may use the gateway.
@@ -127,6 +131,14 @@ impl ListenOptions {
         })
     }
 
+    /// Where people sign in without a password.
+    ///
+    /// # Errors
+    /// When what is set about it cannot work.
+    pub(super) fn provider(&self) -> anyhow::Result<Option<ProviderConfig>> {
+        self.provider.config()
+    }
+
     /// Takes the address.
     pub(super) async fn bind(&self, auth: &Auth) -> anyhow::Result<TcpListener> {
         ::gateway::bind(self.address, auth).await
@@ -142,13 +154,20 @@ pub(crate) fn local_token(auth: &Auth) -> Option<&str> {
 }
 
 /// What the role is to be like.
-pub(crate) fn config(database_url: &str, intake: &IntakeOptions, auth: &Auth) -> Config {
+pub(crate) fn config(
+    database_url: &str,
+    (listen, intake): (&ListenOptions, &IntakeOptions),
+    auth: &Auth,
+    provider: Option<&ProviderConfig>,
+) -> Config {
     Config {
         database_url: database_url.to_owned(),
         files_limit_bytes: intake.files_limit,
         auth: auth.clone(),
         limits: intake.limits(),
         pace: Pace::default(),
+        public_url: listen.provider.public_url(),
+        provider: provider.cloned(),
     }
 }
 
@@ -179,11 +198,12 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let endpoint = data.gateway_endpoint();
     options.intake.make_room();
     let auth = options.listen.auth(&endpoint)?;
+    let provider = options.listen.provider()?;
     let listener = options.listen.bind(&auth).await?;
     let url = url(&listener)?;
     let broker = options.broker.connect(&User::service(ROLE), &data).await?;
     let database_url = data.database_url(options.database.database_url.as_deref());
-    let config = config(&database_url, &options.intake, &auth);
+    let config = config(&database_url, (&options.listen, &options.intake), &auth, provider.as_ref());
     let ended = serve(ROLE, |stop| async {
         let mut run = Box::pin(::gateway::run(config, listener, broker, stop));
         tokio::select! {

@@ -11,6 +11,7 @@ pub(crate) mod gateway;
 pub(crate) mod log_collector;
 mod managed;
 pub(crate) mod projector;
+mod provider;
 pub(crate) mod provision;
 pub(crate) mod registrar;
 pub(crate) mod runner;

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ::gateway::Auth;
+use ::gateway::{Auth, ProviderConfig};
 use clap::Args;
 use events::id::RunnerId;
 use tokio::net::TcpListener;
@@ -56,6 +56,7 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
     let _lock = Lock::take(&data)?;
     options.intake.make_room();
     let auth = options.listen.auth(&data.gateway_endpoint())?;
+    let provider = options.listen.provider()?;
     data.gateway_endpoint().remove();
     let mut signals = Signals::listen()?;
     let found = options.server.clone().locate()?;
@@ -66,7 +67,7 @@ pub(crate) async fn run(options: Options, data: &DataDirOption) -> anyhow::Resul
         () = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let mut supervisor = Supervisor::default();
-    let plan = Plan { options, data, runner, auth };
+    let plan = Plan { options, data, runner, auth, provider };
     let ended = match plan.start(&managed, listener, &mut supervisor).await {
         Ok(url) => plan.serve(&url, &mut supervisor, &mut signals).await,
         Err(error) => Err(error),
@@ -87,6 +88,7 @@ struct Plan {
     data: DataDir,
     runner: RunnerId,
     auth: Auth,
+    provider: Option<ProviderConfig>,
 }
 
 impl Plan {
@@ -97,7 +99,7 @@ impl Plan {
         listener: TcpListener,
         supervisor: &mut Supervisor,
     ) -> anyhow::Result<String> {
-        let Self { options, data, runner, auth } = self;
+        let Self { options, data, runner, auth, provider } = self;
         let connect = async |role: &'static str| managed.connect(&User::service(role)).await;
         let url = gateway::url(&listener)?;
         let database_url = data.database_url(options.database.database_url.as_deref());
@@ -128,7 +130,8 @@ impl Plan {
             stop.cancelled().await;
             Ok(())
         });
-        let config = gateway::config(&database_url, &options.intake, auth);
+        let config =
+            gateway::config(&database_url, (&options.listen, &options.intake), auth, provider.as_ref());
         let broker = connect(gateway::ROLE).await?;
         supervisor.start(gateway::ROLE, Stage::Intake, |stop| ::gateway::run(config, listener, broker, stop));
         Ok(url)

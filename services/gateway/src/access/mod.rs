@@ -5,6 +5,8 @@
 //! token and its user may, as both stand in the projection now.
 
 mod password;
+pub(crate) mod provider;
+pub(crate) mod public_url;
 mod rates;
 pub(crate) mod rules;
 mod throttle;
@@ -26,11 +28,14 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 pub(crate) use password::Passwords;
+use provider::Provider;
+use public_url::PublicUrl;
 pub(crate) use rates::Rates;
 pub(crate) use throttle::{Throttle, network};
 pub use token::Token;
 pub(crate) use token::digest;
 
+use crate::Config;
 use crate::fault::Fault;
 use crate::projection::{Projection, Statement};
 
@@ -103,11 +108,21 @@ pub(crate) struct Access {
     pub(crate) throttle: Arc<Throttle>,
     /// What opens the first page of all, once.
     pub(crate) setup: Arc<Sha256>,
+    /// Where people sign in without a password, if anywhere.
+    pub(crate) provider: Option<Provider>,
+    /// Where people reach us, if it is said.
+    pub(crate) public_url: Option<PublicUrl>,
 }
 
 impl Access {
-    /// Over a projection and the blobs of passwords; the second is what the page of the first administrator asks for.
-    pub(crate) fn new(auth: &Auth, projection: &Projection, broker: &Broker, setup: &Token) -> Self {
+    /// Over a projection and the blobs of passwords; the last is what the page of the first administrator asks for.
+    pub(crate) fn new(
+        config: &Config,
+        provider: Option<Provider>,
+        (projection, broker): (&Projection, &Broker),
+        setup: &Token,
+    ) -> Self {
+        let auth = &config.auth;
         let local = match auth {
             Auth::None => None,
             Auth::Users { local } => Some(local.sha256()),
@@ -118,6 +133,8 @@ impl Access {
             passwords: Passwords::new(broker.clone()),
             throttle: Arc::default(),
             setup: Arc::new(setup.sha256()),
+            provider,
+            public_url: config.public_url.clone(),
         }
     }
 
@@ -222,9 +239,14 @@ fn shown(headers: &HeaderMap) -> Result<Sha256, Fault> {
 
 /// The session in a request's cookies.
 pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
+    cookie_in(headers, COOKIE)
+}
+
+/// A cookie of a request.
+fn cookie_in<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
 fn unauthenticated(message: impl Into<String>) -> Fault {

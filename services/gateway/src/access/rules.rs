@@ -85,6 +85,7 @@ pub(crate) const RULES: &[(&str, Need)] = &[
     ("Mutation.revokeToken", Need::Own),
     ("Mutation.createUser", ADMIN),
     ("Mutation.setUserRole", ADMIN),
+    ("Mutation.linkUser", ADMIN),
     ("Mutation.removeUser", ADMIN),
     ("Mutation.createRunnerToken", ADMIN),
     ("Mutation.revokeRunner", ADMIN),
@@ -225,8 +226,8 @@ This page is made from the rules of the gateway; a test calls each of these oper
 to sign in: [access control](access-control.md).
 
 `own`: for oneself; for others it takes an administrator. `Subscription.events` leaves out what is about users, tokens and
-secrets for all but administrators. `/healthz`, `/readyz`, `/signin` and `/setup` are open to everybody; the schema of GraphQL to
-everybody who is signed in.
+secrets for all but administrators. `/healthz`, `/readyz`, `/signin`, `/signin/oidc`, `/signin/oidc/callback` and `/setup` are open to
+everybody; the schema of GraphQL to everybody who is signed in.
 
 | operation | viewer | operator | admin |
 |---|---|---|---|

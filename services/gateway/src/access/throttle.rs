@@ -40,10 +40,15 @@ struct Failures {
 pub(crate) struct Throttle(Mutex<HashMap<Key, Failures>>);
 
 impl Throttle {
-    /// Takes an attempt, or says after which time to come again.
-    pub(crate) fn admit(&self, name: &str, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    /// Takes an attempt, of somebody who gives a name or who does not, or says after which time to come again.
+    pub(crate) fn admit<'n>(
+        &self,
+        name: impl Into<Option<&'n str>>,
+        address: IpAddr,
+        now: Instant,
+    ) -> Result<(), Duration> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = keys(name, address);
+        let keys = keys(name.into(), address);
         let waits = keys.iter().filter_map(|key| known.get(key)?.until.checked_duration_since(now));
         if let Some(wait) = waits.filter(|wait| !wait.is_zero()).max() {
             return Err(wait);
@@ -71,13 +76,15 @@ impl Throttle {
     }
 
     /// The attempt was none to guess.
-    pub(crate) fn succeeded(&self, name: &str, address: IpAddr) {
+    pub(crate) fn succeeded<'n>(&self, name: impl Into<Option<&'n str>>, address: IpAddr) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let [name, address] = keys(name, address);
-        known.remove(&name);
-        if let Some(failures) = known.get_mut(&address) {
-            failures.count = failures.count.saturating_sub(1);
-            failures.until = failures.last;
+        for key in keys(name.into(), address) {
+            if let Key::Name(_) = key {
+                known.remove(&key);
+            } else if let Some(failures) = known.get_mut(&key) {
+                failures.count = failures.count.saturating_sub(1);
+                failures.until = failures.last;
+            }
         }
     }
 }
@@ -91,8 +98,9 @@ fn delay(count: u32, free: u32) -> Duration {
 }
 
 /// Whom an attempt counts for.
-fn keys(name: &str, address: IpAddr) -> [Key; 2] {
-    [Key::Name(name.chars().take(64).collect()), Key::Address(network(address))]
+fn keys(name: Option<&str>, address: IpAddr) -> Vec<Key> {
+    let name = name.map(|name| Key::Name(name.chars().take(64).collect()));
+    name.into_iter().chain([Key::Address(network(address))]).collect()
 }
 
 /// What somebody has at least: one address of IPv4, or a whole network of IPv6.
@@ -155,15 +163,27 @@ mod tests {
     fn an_address_that_tries_many_names_is_slowed_down_too() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         for number in 0..30 {
-            throttle.admit(&format!("user-{number}"), address(1), now).unwrap();
+            throttle.admit(format!("user-{number}").as_str(), address(1), now).unwrap();
         }
         assert!(throttle.admit("another", address(1), now).is_err());
         throttle.admit("another", address(2), now).unwrap();
         let [one, other] = ["2001:db8::1", "2001:db8::ffff:2"].map(|text| text.parse().unwrap());
         for number in 0..30 {
-            throttle.admit(&format!("user-six-{number}"), one, now).unwrap();
+            throttle.admit(format!("user-six-{number}").as_str(), one, now).unwrap();
         }
         assert!(throttle.admit("another-one", other, now).is_err(), "one network");
+    }
+
+    #[test]
+    fn whoever_gives_no_name_counts_by_address_alone() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..30 {
+            throttle.admit(None, address(1), now).unwrap();
+        }
+        assert!(throttle.admit(None, address(1), now).is_err());
+        throttle.admit(None, address(2), now).unwrap();
+        throttle.succeeded(None, address(1));
+        throttle.admit(None, address(1), now).unwrap();
     }
 
     #[test]
@@ -171,7 +191,7 @@ mod tests {
         let (throttle, now) = (Throttle::default(), Instant::now());
         for number in 0..5_500_u32 {
             let address = IpAddr::from((number | 0x0a00_0000).to_be_bytes());
-            throttle.admit(&format!("user-{number}"), address, now).unwrap();
+            throttle.admit(format!("user-{number}").as_str(), address, now).unwrap();
             assert!(throttle.0.lock().unwrap().len() <= ROOM);
         }
     }

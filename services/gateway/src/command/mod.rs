@@ -7,6 +7,7 @@ mod action_settings;
 mod apply_action;
 mod create_execution;
 mod drain_runner;
+mod identities;
 mod lifecycle;
 mod preview;
 mod reuse;
@@ -26,6 +27,7 @@ use events::{Aggregate, Event, Rejection};
 
 pub(crate) use action_settings::Setting;
 pub(crate) use create_execution::CreateExecution;
+pub(crate) use identities::Person;
 pub(crate) use preview::Answered;
 pub(crate) use runners::TokenFor;
 pub(crate) use secret::Which;

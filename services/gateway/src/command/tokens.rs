@@ -102,11 +102,20 @@ impl Commands {
             else {
                 return Ok(None);
             };
-            let (kind, lasts) = (TokenKind::Session, SESSION);
-            let wanted = Wanted { user: name, name: "signed in".to_owned(), kind, role, lasts };
-            Ok(Some((self.issue(&request, wanted).await?, role)))
+            Ok(Some((self.open_session(&request, name, role).await?, role)))
         };
         self.bounded(&request, work).await
+    }
+
+    /// Makes a session of a user of whom it is known who they are.
+    pub(super) async fn open_session(
+        &self,
+        request: &Request<'_>,
+        user: UserName,
+        role: Role,
+    ) -> Result<NewToken, Fault> {
+        let (kind, lasts) = (TokenKind::Session, SESSION);
+        self.issue(request, Wanted { user, name: "signed in".to_owned(), kind, role, lasts }).await
     }
 
     /// Takes a token's worth away.

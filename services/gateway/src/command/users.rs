@@ -23,7 +23,7 @@ impl Commands {
         let id = UserId::named(&name);
         let work = async {
             let password = Some(self.passwords.store(password).await?);
-            let created = Created { name, role: Role::Admin, password };
+            let created = Created { name, role: Role::Admin, password, identity: None };
             let event = NewEvent {
                 aggregate: Aggregate::User(id),
                 event: Event::User(created.into()),
@@ -58,7 +58,8 @@ impl Commands {
                 Some(password) => Some(self.passwords.store(password).await?),
                 None => None,
             };
-            let command = user::Command::Create(Created { name: name.clone(), role, password });
+            let command =
+                user::Command::Create(Created { name: name.clone(), role, password, identity: None });
             self.change_user(&request, &name, command).await
         };
         self.bounded(&request, work).await
@@ -126,7 +127,7 @@ impl Commands {
         Ok(fold(&self.broker.history(&Aggregate::User(UserId::named(name))).await?))
     }
 
-    async fn change_user(
+    pub(super) async fn change_user(
         &self,
         request: &Request<'_>,
         name: &UserName,
@@ -141,7 +142,7 @@ impl Commands {
     }
 
     /// Refuses to take the rights of the only administrator.
-    async fn check_another_admin(&self, name: &UserName) -> Result<(), Fault> {
+    pub(super) async fn check_another_admin(&self, name: &UserName) -> Result<(), Fault> {
         if self.user(name).await?.role != Some(Role::Admin) {
             return Ok(());
         }

@@ -20,11 +20,16 @@ pub(super) fn refuse(status: StatusCode, fault: &Fault) -> Response {
 
 /// A refusal that ends after a while.
 pub(super) fn not_yet(code: Code, message: impl Into<String>, wait: Duration) -> Response {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let fault = Fault::new(code, message, format!("Try again in {seconds} s."));
+    let (fault, seconds) = later(code, message, wait);
     let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, &fault);
     response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     response
+}
+
+/// What is refused for a while, and for how many seconds.
+pub(super) fn later(code: Code, message: impl Into<String>, wait: Duration) -> (Fault, u64) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    (Fault::new(code, message, format!("Try again in {seconds} s.")), seconds)
 }
 
 impl IntoResponse for Fault {
@@ -33,10 +38,10 @@ impl IntoResponse for Fault {
             Self::Ours { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Rejected { rejection, .. } => match rejection.code {
                 Code::NotFound => StatusCode::NOT_FOUND,
-                Code::Forbidden => StatusCode::FORBIDDEN,
+                Code::Forbidden | Code::NotLinked => StatusCode::FORBIDDEN,
                 Code::Unauthenticated => StatusCode::UNAUTHORIZED,
                 Code::FilesTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                Code::Busy | Code::BrokerUnavailable | Code::StaleProjection => {
+                Code::Busy | Code::BrokerUnavailable | Code::StaleProjection | Code::ProviderUnavailable => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
                 _ => StatusCode::BAD_REQUEST,
@@ -49,7 +54,7 @@ impl IntoResponse for Fault {
 const HINT: &str = "POST /graphql, GET /graphql as a WebSocket, PUT /files/{sha256}, or GET /files, \
                     /actions/{id}/revisions/{revision}/files (or /archive), /executions/{id}/events, /jobs/{id}/log, \
                     /jobs/{id}/patch, /plans/{id}/archive, /plans/{id}/changesets/{position}/patch, /metrics, /healthz, /readyz; \
-                    /signin and /signout.";
+                    /signin, /signin/oidc and /signout.";
 
 pub(super) async fn no_such_path() -> Response {
     Fault::new(Code::NotFound, "there is nothing under this path", HINT).into_response()

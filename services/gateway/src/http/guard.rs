@@ -4,11 +4,12 @@
 //! its user's name, with the user's cookie or because nobody is told apart; and a name that is made to lead here would make
 //! another site this one.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::Gateway;
 use super::answer::refuse;
 use crate::access::session;
 use crate::fault::Fault;
@@ -17,7 +18,11 @@ use crate::fault::Fault;
 const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Lets a request pass, or refuses it.
-pub(super) async fn check(loopback: bool, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    // A proxy on this machine passes on the name by which people know us.
+    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    let public = gateway.access.public_url.as_ref().map(|url| url.authority().as_bytes());
+    let loopback = gateway.loopback && (public.is_none() || public != host);
     if let Err(fault) = admit(loopback, request.method(), request.headers()) {
         return refuse(StatusCode::FORBIDDEN, &fault);
     }

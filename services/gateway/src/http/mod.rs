@@ -13,6 +13,7 @@ mod metrics;
 mod operation;
 mod page;
 mod patches;
+mod provider;
 mod ready;
 mod recheck;
 mod server_sent;
@@ -133,7 +134,7 @@ impl Gateway {
 }
 
 fn router(gateway: Gateway) -> Router {
-    let (loopback, metrics) = (gateway.loopback, gateway.metrics.clone());
+    let metrics = gateway.metrics.clone();
     // What stands before `identify` is for those who are known; what stands after it is open.
     Router::new()
         .route("/graphql", post(graphql::execute))
@@ -156,11 +157,13 @@ fn router(gateway: Gateway) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready::ready))
         .route("/signin", get(signing::form).post(signing::sign_in))
+        .route("/signin/oidc", get(provider::leave))
+        .route("/signin/oidc/callback", get(provider::come_back))
         .route("/setup", get(signing::setup_form).post(signing::setup))
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
-        .layer(middleware::from_fn(move |request, next| guard::check(loopback, request, next)))
+        .layer(middleware::from_fn_with_state(gateway.clone(), guard::check))
         .layer(RequestBodyTimeoutLayer::new(SILENCE))
         .layer(middleware::from_fn(unread::read_to_end))
         .layer(middleware::from_fn_with_state(metrics, metrics::count))
@@ -188,7 +191,9 @@ pub(crate) async fn serve(
         );
     }
     if gateway.access.has_users() && gateway.access.nobody_yet().await.unwrap_or_default() {
-        let link = format!("http://{}/setup?token={}", reachable(address), setup.reveal());
+        let public_url = gateway.access.public_url.as_ref().map(ToString::to_string);
+        let url = public_url.unwrap_or_else(|| format!("http://{}", reachable(address)));
+        let link = format!("{url}/setup?token={}", setup.reveal());
         tracing::info!(link, "there are no users yet: whoever opens this link makes the first administrator");
     }
     let (stop, projection) = (gateway.stop.clone(), gateway.projection.clone());

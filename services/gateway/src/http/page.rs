@@ -14,15 +14,35 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:24rem;mar
                      label{display:block;margin-top:1rem}input{font:inherit;width:100%;box-sizing:border-box}\
                      button{font:inherit;margin-top:1.5rem}[role=alert]{color:#b00020}";
 
-/// The form to sign in with.
-pub(super) fn sign_in(why: Option<&str>) -> Response {
+/// The form to sign in with, and the way to the provider of this host.
+pub(super) fn sign_in(provider: Option<&str>, why: Option<&str>) -> Response {
+    let elsewhere =
+        provider.map(|host| format!("<p><a href=\"/signin/oidc\">Sign in with {}</a></p>", escaped(host)));
     let body = format!(
-        "<h1>Patchwave</h1>{}<form method=\"post\" action=\"/signin\">{NAME}\
+        "<h1>Patchwave</h1>{}{}<form method=\"post\" action=\"/signin\">{NAME}\
          <label>Password<input name=\"password\" type=\"password\" autocomplete=\"current-password\" required></label>\
          <button>Sign in</button></form>",
         alert(why),
+        elsewhere.unwrap_or_default(),
     );
     page("Sign in", &body)
+}
+
+/// What whoever comes back from the provider sees for a moment. A browser that another site sent here sends no strict
+/// cookie with that request nor with a redirect from it; this page is of our own, and so is what it asks for.
+pub(super) fn come_back() -> Response {
+    let body = "<h1>Patchwave</h1><p>Signed in. <a href=\"/signin\">Go on</a></p>";
+    page_with("Signed in", "<meta http-equiv=\"refresh\" content=\"0;url=/signin\">", body)
+}
+
+/// Why somebody who comes from the provider, or wants to go there, cannot.
+pub(super) fn turned_away(message: &str, hint: &str) -> Response {
+    let body = format!(
+        "<h1>Patchwave</h1><p role=\"alert\">Not signed in: {}.</p><p>{}</p><p><a href=\"/signin\">Back</a></p>",
+        escaped(message),
+        code_in(hint)
+    );
+    page("Not signed in", &body)
 }
 
 /// What whoever signed in sees.
@@ -66,10 +86,24 @@ fn alert(why: Option<&str>) -> String {
     why.map(|why| format!("<p role=\"alert\">{}</p>", escaped(why))).unwrap_or_default()
 }
 
+/// A text in which what stands between backticks is something to type.
+fn code_in(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let parts = parts.map(|(index, part)| match index % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    });
+    parts.collect()
+}
+
 fn page(title: &str, body: &str) -> Response {
+    page_with(title, "", body)
+}
+
+fn page_with(title: &str, head: &str, body: &str) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>{title} · Patchwave</title><style>{STYLE}</style></head>\
+         content=\"width=device-width\"><title>{title} · Patchwave</title><style>{STYLE}</style>{head}</head>\
          <body>{body}</body></html>"
     );
     let policy = format!(
@@ -103,10 +137,12 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::escaped;
+    use super::{code_in, escaped};
 
     #[test]
     fn what_a_request_brings_cannot_become_markup() {
         assert_eq!(escaped("<a b='\"&'>"), "&lt;a b=&#39;&quot;&amp;&#39;&gt;");
+        assert_eq!(code_in("a `<b>` c"), "a <code>&lt;b&gt;</code> c");
+        assert_eq!(code_in("a `b"), "a <code>b</code>");
     }
 }

@@ -19,10 +19,14 @@ use serde_json::json;
 
 use super::answer::not_yet;
 use super::{Gateway, identify, page};
-use crate::access::{COOKIE, Caller, Via, digest};
+use crate::access::provider::Provider;
+use crate::access::{COOKIE, Caller, Via, digest, session};
 use crate::command::NewUserToken;
 use crate::fault::Fault;
 use crate::metrics::NotSignedIn;
+
+/// What whoever comes too often is told.
+pub(super) const TOO_MANY: &str = "there were too many attempts at signing in";
 
 /// A name and a password.
 #[derive(Deserialize)]
@@ -46,12 +50,21 @@ pub(super) struct Link {
     token: String,
 }
 
-/// `GET /signin`
-pub(super) async fn form(State(gateway): State<Gateway>) -> Response {
-    match only_with_users(&gateway) {
-        Ok(()) => page::sign_in(None),
-        Err(fault) => fault.into_response(),
+/// `GET /signin`: the form, or who it is that signed in already.
+pub(super) async fn form(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+    if let Err(fault) = only_with_users(&gateway) {
+        return fault.into_response();
     }
+    if session(&headers).is_some()
+        && let Ok(caller) = gateway.access.caller(&headers).await
+    {
+        return page::signed_in(&caller);
+    }
+    sign_in_page(&gateway, None)
+}
+
+fn sign_in_page(gateway: &Gateway, why: Option<&str>) -> Response {
+    page::sign_in(gateway.access.provider.as_ref().map(Provider::host), why)
 }
 
 /// `POST /signin`
@@ -80,7 +93,7 @@ pub(super) async fn sign_in(
                 StatusCode::TOO_MANY_REQUESTS => "There were too many attempts: wait a moment.",
                 _ => return refused,
             };
-            let mut response = (status, page::sign_in(Some(why))).into_response();
+            let mut response = (status, sign_in_page(&gateway, Some(why))).into_response();
             if let Some(wait) = refused.headers().get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
             }
@@ -98,10 +111,9 @@ async fn try_sign_in(
     only_with_users(gateway).map_err(refused)?;
     let Credentials { name, password } = read(request).await?;
     let password = Plain::new(password);
-    if let Err(wait) = gateway.access.throttle.admit(&name, client.ip(), Instant::now()) {
+    if let Err(wait) = gateway.access.throttle.admit(name.as_str(), client.ip(), Instant::now()) {
         gateway.metrics.not_signed_in(NotSignedIn::Throttled);
-        let message = "there were too many attempts at signing in";
-        return Err(not_yet(Code::TooManyAttempts, message, wait));
+        return Err(not_yet(Code::TooManyAttempts, TOO_MANY, wait));
     }
     // Until it is known to be right, a name is worth nothing.
     let commands = gateway.commands(Caller::signing_in(name.clone(), Role::Viewer));
@@ -115,7 +127,7 @@ async fn try_sign_in(
         );
         return Err(identify::unknown(&fault));
     };
-    gateway.access.throttle.succeeded(&name, client.ip());
+    gateway.access.throttle.succeeded(name.as_str(), client.ip());
     gateway.projection.reach(token.done.sequence).await.map_err(refused)?;
     Ok((token, Caller::signing_in(name, role)))
 }
@@ -195,7 +207,7 @@ async fn check_link(gateway: &Gateway, token: &str) -> Result<(), Fault> {
     Err(Fault::new(Code::NotFound, "this link is not good, or not any more", hint))
 }
 
-fn only_with_users(gateway: &Gateway) -> Result<(), Fault> {
+pub(super) fn only_with_users(gateway: &Gateway) -> Result<(), Fault> {
     if gateway.access.has_users() {
         return Ok(());
     }
@@ -224,12 +236,15 @@ async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
 }
 
 /// Whether the browser reaches us by TLS, or may only do so: everywhere but on its own machine.
-fn secure(gateway: &Gateway, headers: &HeaderMap) -> bool {
+pub(super) fn secure(gateway: &Gateway, headers: &HeaderMap) -> bool {
+    if let Some(public_url) = &gateway.access.public_url {
+        return public_url.is_secure();
+    }
     !gateway.loopback || headers.get("x-forwarded-proto").is_some_and(|value| value == "https")
 }
 
 /// A cookie that no script reads and no other site sends.
-fn cookie(value: &str, secure: bool) -> String {
+pub(super) fn cookie(value: &str, secure: bool) -> String {
     let secure = if secure { "; Secure" } else { "" };
     format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}")
 }

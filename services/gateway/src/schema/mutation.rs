@@ -15,8 +15,8 @@ use super::by_id;
 use super::execution::Execution;
 use super::job::Job;
 use super::people::{
-    self, CreateTokenInput, CreateTokenPayload, CreateUserInput, RemoveUserInput, RevokeTokenInput,
-    RevokeTokenPayload, SetPasswordInput, SetUserRoleInput, UserPayload,
+    self, CreateTokenInput, CreateTokenPayload, CreateUserInput, LinkUserInput, RemoveUserInput,
+    RevokeTokenInput, RevokeTokenPayload, SetPasswordInput, SetUserRoleInput, UserPayload,
 };
 use super::preview::{self, PreviewActionInput, PreviewActionPayload};
 use super::runner::Runner;
@@ -397,6 +397,11 @@ impl Mutation {
     /// Gives a user another password, and ends the sessions of the one before.
     async fn set_password(&self, ctx: &Context<'_>, input: SetPasswordInput) -> Result<UserPayload> {
         people::set_password(ctx, input).await
+    }
+
+    /// Lets whoever a provider of identities knows so sign in as a user, and nobody else whom it knows.
+    async fn link_user(&self, ctx: &Context<'_>, input: LinkUserInput) -> Result<UserPayload> {
+        people::link_user(ctx, input).await
     }
 
     /// Takes a user's rights away, for ever, and with them those of all tokens. The last administrator stays.

@@ -5,7 +5,7 @@ use broker::sealing::Plain;
 use chrono::{SecondsFormat, Utc};
 use events::rejection::Code;
 use events::token::TokenKind;
-use events::user::{self, InvalidUserName, UserName};
+use events::user::{self, InvalidIdentity, InvalidUserName, UserName};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
@@ -53,7 +53,7 @@ states! {
     UserTokenKind {
         /// A program keeps it.
         Access = "access",
-        /// Somebody signed in with a password.
+        /// Somebody signed in.
         Session = "session",
     }
 }
@@ -67,7 +67,7 @@ pub(crate) enum KnownBy {
     DataDirectory,
     /// By an access token.
     Token,
-    /// By a password, some time ago.
+    /// By a password or a provider of identities, some time ago.
     Session,
 }
 
@@ -93,6 +93,15 @@ impl From<&Caller> for Viewer {
     }
 }
 
+/// Somebody as a provider of identities knows them.
+#[derive(Clone, Debug, SimpleObject)]
+pub(crate) struct Identity {
+    /// The provider's URL.
+    issuer: String,
+    /// Its name for them, which it never gives to another.
+    subject: String,
+}
+
 /// Somebody who may sign in.
 #[derive(Clone, Debug, SimpleObject)]
 pub(crate) struct User {
@@ -103,6 +112,8 @@ pub(crate) struct User {
     removed: bool,
     /// When the password was set; absent: there is none, and nobody can sign in with one.
     password_set_at: Option<DateTime>,
+    /// Who signs in as this user through a provider of identities; absent: nobody.
+    identity: Option<Identity>,
     /// Who made this user.
     actor: String,
     created_at: DateTime,
@@ -124,6 +135,8 @@ impl FromRow<'_, AnyRow> for User {
             role: Role::from_text(&row.try_get::<String, _>("role")?)?,
             removed: row.try_get::<i64, _>("removed")? != 0,
             password_set_at: row.try_get::<Option<String>, _>("password_set_at")?.map(DateTime),
+            identity: Option::zip(row.try_get("issuer")?, row.try_get("subject")?)
+                .map(|(issuer, subject)| Identity { issuer, subject }),
             actor: row.try_get("actor")?,
             created_at: DateTime(row.try_get("created_at")?),
         })
@@ -205,6 +218,18 @@ pub(crate) struct SetPasswordInput {
     password: String,
     /// The one before: needed by all but administrators.
     current_password: Option<String>,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
+}
+
+/// A user, and who they are to a provider of identities.
+#[derive(InputObject)]
+pub(crate) struct LinkUserInput {
+    name: String,
+    /// The provider's URL, as the gateway has it in `--oidc-issuer`.
+    issuer: String,
+    /// The provider's name for the person: not their address. Whoever is refused is shown it.
+    subject: String,
     /// Chosen by the client: a request that is repeated with it is carried out once.
     mutation_id: Option<String>,
 }
@@ -312,6 +337,15 @@ pub(super) async fn set_password(ctx: &Context<'_>, input: SetPasswordInput) -> 
         None => commands.own_name()?,
     };
     shown(ctx, commands.set_password(name, passwords, input.mutation_id.as_deref()).await?).await
+}
+
+pub(super) async fn link_user(ctx: &Context<'_>, input: LinkUserInput) -> Result<UserPayload> {
+    let identity = user::Identity::new(input.issuer, input.subject).map_err(|error: InvalidIdentity| {
+        Fault::invalid(error.to_string(), "Take both from the page that refused whoever is to be linked.")
+    })?;
+    let wanted = (user_name(&input.name)?, identity);
+    let commands = ctx.data::<Commands>()?;
+    shown(ctx, commands.link_user(wanted, input.mutation_id.as_deref()).await?).await
 }
 
 pub(super) async fn remove_user(ctx: &Context<'_>, input: RemoveUserInput) -> Result<UserPayload> {

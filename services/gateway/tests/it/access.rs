@@ -300,7 +300,7 @@ async fn a_gateway_that_dies_between_a_hash_and_its_event_leaves_nothing_broken(
     // And if a hash were lost, its user could not sign in, and nothing else.
     let name: UserName = "bob".parse().unwrap();
     let password = Some(PasswordRef { sha256: Sha256::from_bytes(&[7; 32]), size: 97 });
-    let created = user::Created { name: name.clone(), role: Role::Viewer, password };
+    let created = user::Created { name: name.clone(), role: Role::Viewer, password, identity: None };
     let aggregate = Aggregate::User(UserId::named(&name));
     world.append("gateway", aggregate, Event::User(created.into())).await;
     assert_eq!(sign_in(&world, "bob", PASSWORD).await.status(), 401);
@@ -326,7 +326,7 @@ async fn of_several_first_administrators_there_is_one() {
             trace_parent: None,
         };
         let aggregate = Aggregate::User(UserId::named(&name));
-        let created = user::Created { name, role: Role::Admin, password: None };
+        let created = user::Created { name, role: Role::Admin, password: None, identity: None };
         NewEvent { aggregate, event: Event::User(created.into()), time: Utc::now(), origin }
     };
     let all = ["anna", "bob", "carla", "dan"].map(first);

@@ -21,6 +21,7 @@ mod metrics;
 mod postgres;
 mod previews;
 mod protection;
+mod provider;
 mod roles;
 mod runners;
 mod secrets;

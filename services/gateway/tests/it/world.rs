@@ -10,9 +10,10 @@ use events::envelope::{Actor, NewEvent, Origin};
 use events::id::{CommandId, ExecutionId, JobId, RunnerId};
 use events::log::{Chunk, Stream};
 use events::{Aggregate, Event, job};
-use gateway::{Auth, Limits, Pace, Token};
+use gateway::{Auth, Limits, Pace, ProviderConfig, PublicUrl, Token};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -168,6 +169,33 @@ impl World {
         serve(self.server.as_ref().unwrap(), &self.database_url, how).await.1
     }
 
+    /// An address for a gateway that is to be, and its URL.
+    pub(crate) async fn listener() -> (TcpListener, String) {
+        let auth = Auth::Users { local: Token::random().unwrap() };
+        let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (listener, url)
+    }
+
+    /// A second gateway beside the first, where people sign in with a provider.
+    pub(crate) async fn gateway_on(&self, listener: TcpListener, provider: ProviderConfig) {
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        self.gateway_known_as(url, listener, Some(provider)).await;
+    }
+
+    /// A second gateway beside the first, which people reach under a URL.
+    pub(crate) async fn gateway_known_as(
+        &self,
+        public_url: PublicUrl,
+        listener: TcpListener,
+        provider: Option<ProviderConfig>,
+    ) {
+        let auth = Auth::Users { local: self.token.clone() };
+        let public_url = Some(public_url);
+        let settings = gateway::Config { public_url, provider, ..settings(&self.database_url, auth) };
+        serve_on(listener, self.server.as_ref().unwrap(), settings).await;
+    }
+
     /// Where the broker keeps its streams.
     pub(crate) fn broker_folder(&self) -> std::path::PathBuf {
         self.folder.path().join("broker")
@@ -286,12 +314,27 @@ async fn serve(
     database_url: &str,
     (auth, limits, pace): (Auth, Limits, Pace),
 ) -> (Role, String) {
-    let listener = gateway::bind("127.0.0.1:0".parse().unwrap(), &auth).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (database_url, files_limit_bytes) = (database_url.to_owned(), FILES_LIMIT);
-    let settings = gateway::Config { database_url, files_limit_bytes, auth, limits, pace };
+    let (listener, url) = World::listener().await;
+    let settings = gateway::Config { limits, pace, ..settings(database_url, auth) };
+    (serve_on(listener, server, settings).await, url)
+}
+
+/// A gateway as it is unless somebody says otherwise.
+fn settings(database_url: &str, auth: Auth) -> gateway::Config {
+    gateway::Config {
+        database_url: database_url.to_owned(),
+        files_limit_bytes: FILES_LIMIT,
+        auth,
+        limits: Limits::default(),
+        pace: Pace::default(),
+        public_url: None,
+        provider: None,
+    }
+}
+
+async fn serve_on(listener: TcpListener, server: &Server, settings: gateway::Config) -> Role {
     let (broker, stop) = (connect(server, "gateway").await, CancellationToken::new());
-    (Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }, url)
+    Role { task: tokio::spawn(gateway::run(settings, listener, broker, stop.clone())), stop }
 }
 
 async fn project(server: &Server, database_url: &str) -> Role {

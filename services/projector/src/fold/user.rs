@@ -22,6 +22,8 @@ impl Fold {
                 actor: recorded.actor.to_string(),
                 created_at: recorded.time,
                 password_set_at: created.password.is_some().then_some(recorded.time),
+                issuer: created.identity.as_ref().map(|identity| identity.issuer.clone()),
+                subject: created.identity.as_ref().map(|identity| identity.subject.clone()),
             });
             return;
         }
@@ -30,6 +32,10 @@ impl Fold {
             user::Event::Created(_) => {}
             user::Event::RoleChanged(changed) => row.role = Word::Borrowed(changed.role.as_str()),
             user::Event::PasswordSet(_) => row.password_set_at = Some(recorded.time),
+            user::Event::Linked(user::Linked { identity }) => {
+                row.issuer = Some(identity.issuer.clone());
+                row.subject = Some(identity.subject.clone());
+            }
             user::Event::Removed(user::Removed {}) => row.removed = true,
         }
     }

@@ -3,7 +3,7 @@
 use events::blob::Sha256;
 use events::id::{TokenId, UserId};
 use events::token::{self, TokenKind};
-use events::user::{self, PasswordRef, Role, UserName};
+use events::user::{self, Identity, PasswordRef, Role, UserName};
 use events::{Aggregate, Event, Timestamp};
 
 use super::History;
@@ -13,14 +13,22 @@ impl History {
         let name: UserName = ["anna", "bob"][self.dice.roll(2)].parse().unwrap();
         let id = UserId::named(&name);
         let role = Role::ALL[self.dice.roll(3)];
-        let command = match self.dice.roll(9) {
+        let subject = ["1", "2"][self.dice.roll(2)];
+        let identity = Identity::new("https://id.example.org", subject).unwrap();
+        let command = match self.dice.roll(10) {
             0 => user::Command::Remove,
             1..4 => user::Command::ChangeRole(role),
             4 => user::Command::SetPassword(PasswordRef { sha256: self.dice.digest(), size: 97 }),
+            5 => user::Command::Link(identity),
             number => {
                 let sha256 = self.dice.digest();
                 let password = (number % 2 == 0).then_some(PasswordRef { sha256, size: 97 });
-                user::Command::Create(user::Created { name, role, password })
+                user::Command::Create(user::Created {
+                    name,
+                    role,
+                    password,
+                    identity: (number % 3 == 0).then_some(identity),
+                })
             }
         };
         let state = self.users.entry(id).or_default();
