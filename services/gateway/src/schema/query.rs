@@ -44,6 +44,7 @@ pub(crate) enum ExecutionOrder {
 /// Everything that is shown.
 pub(crate) struct Query;
 
+#[allow(clippy::too_many_arguments, reason = "each is an argument of a field, and clients name them")]
 #[Object]
 impl Query {
     /// The actions. Those that are archived are a list of their own; `null`: both.
