@@ -33,6 +33,31 @@ fn history_is_shown_by_subject_from_a_place_and_by_thing() {
 }
 
 #[test]
+fn whoever_follows_the_log_misses_nothing_while_the_gateway_is_killed() {
+    let mut world = World::apart();
+    let repository = world.repository("one").file("a", "1\n").commit();
+    world.run_script("echo 2 >a", &[&repository]).expect(0);
+    let file = world.folder().join("followed");
+    let output = std::fs::File::create(&file).unwrap();
+    let mut follower = world.command(&["events", "tail", "--follow", "--json", "--from", "1"]);
+    let mut follower = follower.stdout(output).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let followed = || {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let whole = text.rsplit_once('\n').map(|(whole, _)| whole.to_owned()).unwrap_or_default();
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<serde_json::Value>>()
+    };
+    wait_for("the first events", || followed().len() > 5);
+    world.restart_gateway();
+    world.run_script("echo 3 >a", &[&repository]).expect(0);
+    let all = world.documents(&["events", "show", "--json"]);
+    wait_for("the last event", || followed().len() >= all.len());
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    assert_eq!(followed()[..all.len()], all, "each once, in order");
+    world.end();
+}
+
+#[test]
 fn the_projection_is_rebuilt_beside_the_live_one_and_equals_it() {
     let world = World::up();
     let repository = world.repository("one").file("a", "1\n").commit();

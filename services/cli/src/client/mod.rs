@@ -7,6 +7,7 @@ mod answer;
 mod connection;
 mod graphql;
 mod http;
+mod lines;
 mod login;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 pub(crate) use answer::Failed;
 pub(crate) use connection::{Connection, pages};
 pub(crate) use http::builder;
+pub(crate) use lines::Lines;
 pub(crate) use login::LoginFile;
 
 use crate::data_dir::{DataDir, DataDirOption, Endpoint};

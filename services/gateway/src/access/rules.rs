@@ -55,6 +55,7 @@ pub(crate) const RULES: &[(&str, Need)] = &[
     ("GET /metrics", VIEWER),
     ("GET /actions/{id}/revisions/{revision}/files", VIEWER),
     ("GET /actions/{id}/revisions/{revision}/archive", VIEWER),
+    ("GET /events", VIEWER),
     ("GET /executions/{id}/events", VIEWER),
     ("GET /jobs/{id}/log", VIEWER),
     ("GET /jobs/{id}/patch", VIEWER),
@@ -225,7 +226,7 @@ mod tests {
 This page is made from the rules of the gateway; a test calls each of these operations as each role and compares. Who has which role, and how
 to sign in: [access control](access-control.md).
 
-`own`: for oneself; for others it takes an administrator. `Subscription.events` leaves out what is about users, tokens and
+`own`: for oneself; for others it takes an administrator. `Subscription.events` and `GET /events` leave out what is about users, tokens and
 secrets for all but administrators. `/healthz`, `/readyz`, `/signin`, `/signin/oidc`, `/signin/oidc/callback` and `/setup` are open to
 everybody; the schema of GraphQL to everybody who is signed in.
 

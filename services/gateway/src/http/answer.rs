@@ -52,7 +52,7 @@ impl IntoResponse for Fault {
 }
 
 const HINT: &str = "POST /graphql, GET /graphql as a WebSocket, PUT /files/{sha256}, or GET /files, \
-                    /actions/{id}/revisions/{revision}/files (or /archive), /executions/{id}/events, /jobs/{id}/log, \
+                    /actions/{id}/revisions/{revision}/files (or /archive), /events, /executions/{id}/events, /jobs/{id}/log, \
                     /jobs/{id}/patch, /plans/{id}/archive, /plans/{id}/changesets/{position}/patch, /metrics, /healthz, /readyz; \
                     /signin, /signin/oidc and /signout.";
 

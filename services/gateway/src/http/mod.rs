@@ -5,6 +5,7 @@
 mod answer;
 mod connections;
 mod download;
+mod event_log;
 mod files;
 mod graphql;
 mod guard;
@@ -144,6 +145,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/signout", post(signing::sign_out))
         .route("/actions/{id}/revisions/{revision}/files", get(files::list))
         .route("/actions/{id}/revisions/{revision}/archive", get(files::archive))
+        .route("/events", get(event_log::show))
         .route("/executions/{id}/events", get(streams::events))
         .route("/jobs/{id}/log", get(streams::log))
         .route("/jobs/{id}/patch", get(patches::of_job))

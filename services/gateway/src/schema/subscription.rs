@@ -6,11 +6,8 @@
 
 use async_graphql::{Context, ID, Result, Subscription};
 use broker::{Broker, Message};
-use events::filter::{self, Filter};
+use events::Timestamp;
 use events::id::{ExecutionId, JobId};
-use events::rejection::Code;
-use events::user::Role;
-use events::{AggregateKind, Timestamp, subject};
 use futures::stream::{self, BoxStream, Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -25,10 +22,8 @@ use crate::fleet::Fleet;
 use crate::projection::Projection;
 use crate::stream::events::{Begin, log, story};
 use crate::stream::log::Request;
+use crate::stream::selection::Selection;
 use crate::stream::{Permits, find, lines};
-
-/// How many filters one subscription may have.
-const FILTERS: usize = 32;
 
 /// Everything that can be followed.
 pub(crate) struct Root;
@@ -86,11 +81,12 @@ impl Root {
         since: Option<DateTime>,
     ) -> Result<Items<Event>> {
         let permit = begin(ctx)?;
-        let subjects = subjects(&filters.unwrap_or_default())?;
-        let kept_back = kept_back(ctx.data::<Caller>()?, &subjects)?;
-        let log = log(ctx.data::<Broker>()?, &subjects, beginning(after, since)?).await?;
+        let filters = filters.unwrap_or_default();
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        let selection = Selection::read(ctx.data::<Caller>()?, &filters)?;
+        let log = log(ctx.data::<Broker>()?, &selection.subjects, beginning(after, since)?).await?;
         let let_through = log.map_ok(move |mut part| {
-            part.retain(|message| !kept_back.iter().any(|prefix| message.subject.starts_with(prefix)));
+            part.retain(|message| selection.lets_through(message));
             part
         });
         Ok(shown(let_through, permit))
@@ -143,40 +139,6 @@ fn shown(
 ) -> Items<Event> {
     let messages = parts.map_ok(|part| stream::iter(part.into_iter().map(Ok::<_, Fault>))).try_flatten();
     held(messages.map(|message| message.and_then(|message| Event::of(&message))), permit)
-}
-
-fn subjects(filters: &[String]) -> Result<Vec<String>, Fault> {
-    if filters.len() > FILTERS {
-        let message = format!("there are {} filters", filters.len());
-        return Err(Fault::invalid(message, format!("Give {FILTERS} at most.")));
-    }
-    let read = |text: &String| {
-        text.parse::<Filter>().map_err(|error| {
-            Fault::invalid(
-                format!("`{text}` is no filter of events: {error}"),
-                "docs/events.md lists the subjects.",
-            )
-        })
-    };
-    let filters: Vec<Filter> = filters.iter().map(read).collect::<Result<_, _>>()?;
-    Ok(filter::subjects(&filters))
-}
-
-/// How the subjects begin of which a caller learns nothing. Who the users are and which tokens they have is for
-/// administrators, here as in queries; and a secret, though sealed, is nobody's to collect.
-fn kept_back(caller: &Caller, subjects: &[String]) -> Result<Vec<String>, Fault> {
-    if caller.role >= Role::Admin {
-        return Ok(Vec::new());
-    }
-    let kinds = [AggregateKind::User, AggregateKind::Token, AggregateKind::Secret];
-    let prefixes = kinds.map(|kind| subject::every(kind, "*").trim_end_matches("*.*").to_owned());
-    match subjects.iter().find(|subject| prefixes.iter().any(|prefix| subject.starts_with(prefix))) {
-        Some(subject) => {
-            let message = format!("the events of `{subject}` are for administrators");
-            Err(Fault::new(Code::Forbidden, message, "Leave that filter out."))
-        }
-        None => Ok(prefixes.into()),
-    }
 }
 
 fn beginning(after: Option<Sequence>, since: Option<DateTime>) -> Result<Begin, Fault> {

@@ -74,7 +74,7 @@ pub(crate) async fn log(
 }
 
 /// Refuses a sequence behind the end of the log.
-async fn reached(broker: &Broker, after: u64) -> Result<(), Fault> {
+pub(super) async fn reached(broker: &Broker, after: u64) -> Result<(), Fault> {
     if after > broker.last_sequence().await? {
         let message = format!("`after` is {after}, which the log has not reached");
         return Err(Fault::invalid(message, "Give the sequence of the last event that you have."));

@@ -10,8 +10,10 @@ pub(crate) mod events;
 pub(crate) mod find;
 pub(crate) mod lines;
 pub(crate) mod log;
+pub(crate) mod log_lines;
 pub(crate) mod plain;
 pub(crate) mod sealed;
+pub(crate) mod selection;
 
 use std::io;
 use std::sync::Arc;

@@ -13,6 +13,7 @@ mod action_settings;
 mod clients;
 mod commands;
 mod downloads;
+mod event_log;
 mod files;
 mod http;
 mod lists;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::client::{Client, Failed};
+use crate::client::{Client, Failed, Lines};
 
 /// How long nobody may answer until it is given up.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -61,7 +61,7 @@ pub(super) struct Ending {
 pub(super) struct Follower<'c> {
     client: &'c Client,
     execution: ExecutionId,
-    lines: Lines,
+    events: Events,
     response: Option<Response>,
     outcome: Option<execution::Outcome>,
     ending: Option<Ending>,
@@ -77,11 +77,11 @@ pub(super) struct Follower<'c> {
 impl<'c> Follower<'c> {
     /// Begins with the first event.
     pub(super) fn new(client: &'c Client, execution: ExecutionId) -> Self {
-        let (lines, last_word) = (Lines::default(), Instant::now());
+        let (events, last_word) = (Events::default(), Instant::now());
         Self {
             client,
             execution,
-            lines,
+            events,
             response: None,
             outcome: None,
             ending: None,
@@ -95,7 +95,7 @@ impl<'c> Follower<'c> {
     /// The next event; nothing after the plan, or after the end of what was canceled, unless jobs were tried again.
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Told>> {
         loop {
-            if let Some(told) = self.lines.next()? {
+            if let Some(told) = self.events.next()? {
                 self.note(&told);
                 return Ok(Some(told));
             }
@@ -115,7 +115,7 @@ impl<'c> Follower<'c> {
                         tracing::warn!(error, "the connection was lost, following on when it is back");
                     }
                     self.response = None;
-                    self.lines.forget_partial();
+                    self.events.lines.forget_partial();
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -133,7 +133,7 @@ impl<'c> Follower<'c> {
             Some(response) => response,
             None => {
                 let id = self.execution.to_string();
-                let query = [("after", self.lines.after.to_string())];
+                let query = [("after", self.events.after.to_string())];
                 let response = self.client.get(&["executions", &id, "events"], &query).await?;
                 self.response.insert(response)
             }
@@ -141,11 +141,11 @@ impl<'c> Follower<'c> {
         match response.chunk().await {
             Ok(Some(chunk)) => {
                 self.heard = true;
-                self.lines.push(&chunk);
+                self.events.lines.push(&chunk);
             }
             Ok(None) => {
                 self.response = None;
-                self.lines.forget_partial();
+                self.events.lines.forget_partial();
                 // A gateway that stops ends in the middle, which may be behind the end of an earlier try: whether there
                 // is more is known once it is asked for what follows and has nothing.
                 self.over = self.ending.is_some() && !std::mem::take(&mut self.heard);
@@ -180,46 +180,24 @@ impl<'c> Follower<'c> {
     }
 }
 
-/// Cuts what comes into lines, and passes over what was read before.
+/// Reads lines, and passes over what was read before.
 #[derive(Default)]
-struct Lines {
-    buffer: Vec<u8>,
-    /// How much of the buffer was looked at.
-    taken: usize,
+struct Events {
+    lines: Lines,
     /// The last sequence that was handed out.
     after: u64,
 }
 
-impl Lines {
-    fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// What came of a line before the connection broke comes again, from its beginning.
-    fn forget_partial(&mut self) {
-        self.buffer.clear();
-        self.taken = 0;
-    }
-
+impl Events {
     fn next(&mut self) -> anyhow::Result<Option<Told>> {
-        loop {
-            let rest = &self.buffer[self.taken..];
-            let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-                return Ok(None);
-            };
-            let line = &rest[..end];
-            self.taken += end + 1;
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
+        while let Some(line) = self.lines.next() {
             let told = read(line)?;
             if told.sequence > self.after {
                 self.after = told.sequence;
                 return Ok(Some(told));
             }
         }
+        Ok(None)
     }
 }
 
@@ -265,20 +243,20 @@ mod tests {
     fn every_event_comes_once_wherever_the_connection_breaks() {
         let story: String = (1..=5).map(|n| line(n * 3)).collect();
         for cut in 0..story.len() {
-            let mut lines = Lines::default();
+            let mut events = Events::default();
             let mut seen = Vec::new();
-            let mut drain = |lines: &mut Lines| {
-                while let Some(told) = lines.next().unwrap() {
+            let mut drain = |events: &mut Events| {
+                while let Some(told) = events.next().unwrap() {
                     assert!(matches!(told.event, Some(Event::Job(_))));
                     seen.push(told.sequence);
                 }
             };
-            lines.push(&story.as_bytes()[..cut]);
-            drain(&mut lines);
-            lines.forget_partial();
+            events.lines.push(&story.as_bytes()[..cut]);
+            drain(&mut events);
+            events.lines.forget_partial();
             // A gateway that sends more than it was asked for does no harm.
-            lines.push(story.as_bytes());
-            drain(&mut lines);
+            events.lines.push(story.as_bytes());
+            drain(&mut events);
             assert_eq!(seen, [3, 6, 9, 12, 15], "cut at {cut}");
         }
     }

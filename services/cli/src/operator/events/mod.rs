@@ -1,21 +1,21 @@
 //! `patchwave events`: the log itself, as it was written, and who follows it.
 
 mod schema;
+mod stream;
 mod subscription;
 mod summary;
 
-use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use broker::{Broker, Message, Start};
-use chrono::{DateTime, Utc};
+use broker::Start;
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
 use events::Timestamp;
 use events::filter::{self, Filter};
 
-use super::OperatorOptions;
+use self::stream::Stream;
+use crate::client::{Client, ServerOption};
 use crate::data_dir::DataDirOption;
 use crate::output;
 
@@ -39,7 +39,7 @@ pub(crate) enum Command {
 /// Options of `patchwave events tail`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Tail {
-    /// How many events to begin with, unless --from or --since says where
+    /// How many events to begin with, 1000 at most, unless --from or --since says where
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     lines: usize,
 
@@ -66,7 +66,7 @@ pub(crate) struct Selection {
     json: bool,
 
     #[command(flatten)]
-    operator: OperatorOptions,
+    server: ServerOption,
 }
 
 /// Where in the log to begin.
@@ -86,6 +86,12 @@ impl Beginning {
     fn start(&self) -> Option<Start> {
         let from = self.from.map(|sequence| Start::After(sequence - 1));
         from.or_else(|| self.since.map(Start::Time))
+    }
+
+    /// The same as the gateway takes it.
+    fn parameter(&self) -> Option<(&'static str, String)> {
+        let from = self.from.map(|sequence| ("after", (sequence - 1).to_string()));
+        from.or_else(|| self.since.map(|time| ("since", time.to_rfc3339_opts(SecondsFormat::Micros, true))))
     }
 }
 
@@ -113,84 +119,12 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
 }
 
 async fn show(selection: &Selection, last: Option<usize>, data: &DataDirOption) -> anyhow::Result<()> {
-    let broker = selection.operator.connect(data).await?;
-    let filters = filter::subjects(&selection.filters);
-    let end = broker.last_sequence().await.context("the end of the log")?;
-    let (start, mut held) = match selection.beginning.start() {
-        Some(start) => (start, Held::nothing()),
-        None => beginning(last, end, selection.filters.is_empty()),
-    };
-    read(&broker, &filters, start, &mut held, selection, end).await
-}
-
-/// Where to begin so that the last events come first. The log has no gaps, so without a filter they can be counted.
-fn beginning(last: Option<usize>, end: u64, everything: bool) -> (Start, Held) {
-    match last {
-        None => (Start::After(0), Held::nothing()),
-        Some(0) => (Start::After(end), Held::nothing()),
-        Some(count) if everything => (Start::After(end.saturating_sub(count as u64)), Held::nothing()),
-        Some(count) => (Start::After(0), Held { last: VecDeque::new(), count: Some(count) }),
-    }
-}
-
-/// Events that are held back until the end of the log, so that only the last of them are shown.
-struct Held {
-    last: VecDeque<Message>,
-    count: Option<usize>,
-}
-
-impl Held {
-    const fn nothing() -> Self {
-        Self { last: VecDeque::new(), count: None }
-    }
-
-    /// Takes an event; returns it if it is to be shown now.
-    fn take(&mut self, message: Message) -> Option<Message> {
-        let Some(count) = self.count else { return Some(message) };
-        self.last.push_back(message);
-        if self.last.len() > count {
-            self.last.pop_front();
-        }
-        None
-    }
-
-    /// The end was reached.
-    fn release(&mut self) -> VecDeque<Message> {
-        self.count = None;
-        std::mem::take(&mut self.last)
-    }
-}
-
-async fn read(
-    broker: &Broker,
-    filters: &[String],
-    start: Start,
-    held: &mut Held,
-    selection: &Selection,
-    end: u64,
-) -> anyhow::Result<()> {
-    let print = |message: &Message| match selection.json {
-        true => output::json(&message.document()),
-        false => output::line(&summary::line(message)),
-    };
-    let mut follower = broker.follow_events(filters, start);
-    let mut over = matches!(start, Start::After(sequence) if sequence >= end) && !selection.follow;
-    while !over {
-        let batch = follower.next().await?;
-        over = batch.pending == 0;
-        for message in batch.messages {
-            if !selection.follow && message.sequence > end {
-                over = true;
-                break;
-            }
-            if let Some(message) = held.take(message) {
-                print(&message)?;
-            }
-        }
-        if over {
-            held.release().iter().try_for_each(print)?;
-        }
-        over &= !selection.follow;
+    let client = Client::new(&selection.server, data)?;
+    let begin = selection.beginning.parameter().or(last.map(|last| ("last", last.to_string())));
+    let subjects = filter::subjects(&selection.filters);
+    let mut events = Stream::new(client, &subjects, begin, selection.follow);
+    while let Some((text, document)) = events.next().await? {
+        output::line(&if selection.json { text } else { summary::line(&document) })?;
     }
     Ok(())
 }
@@ -207,14 +141,5 @@ mod tests {
         assert!((600..610).contains(&ago.num_seconds()), "{ago}");
         assert!(since("yesterday").is_err());
         assert!(since("999999999999999d").is_ok());
-    }
-
-    #[test]
-    fn the_last_events_are_counted_from_the_end() {
-        assert!(matches!(beginning(Some(20), 100, true), (Start::After(80), Held { count: None, .. })));
-        assert!(matches!(beginning(Some(20), 7, true), (Start::After(0), _)));
-        assert!(matches!(beginning(Some(0), 7, false), (Start::After(7), _)));
-        assert!(matches!(beginning(Some(5), 7, false), (Start::After(0), Held { count: Some(5), .. })));
-        assert!(matches!(beginning(None, 7, true), (Start::After(0), Held { count: None, .. })));
     }
 }

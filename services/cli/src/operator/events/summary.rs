@@ -1,6 +1,5 @@
 //! An event on one line, for people.
 
-use broker::Message;
 use serde_json::Value;
 
 use crate::output::shortened;
@@ -9,12 +8,8 @@ use crate::terminal::inert;
 /// How long the summary of a payload may be.
 const MAX_CHARACTERS: usize = 120;
 
-/// Sequence, time, whose it is, what happened, and the gist of it.
-pub(super) fn line(message: &Message) -> String {
-    of_document(&message.document())
-}
-
-fn of_document(document: &Value) -> String {
+/// Sequence, time, whose it is, what happened, and the gist of it, of an event's document.
+pub(super) fn line(document: &Value) -> String {
     let text = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
     let sequence = document["sequence"].as_u64().unwrap_or_default();
     if let Some(why) = document["unknown"].as_str() {
@@ -75,7 +70,7 @@ mod tests {
                       "log": { "lines": 3, "sha256": "0" }, "patch": { "kind": "patch", "sha256": "0", "size": 9 } },
         });
         assert_eq!(
-            of_document(&document),
+            line(&document),
             "      12  2026-01-02T03:04:05.678Z  job.failed                execution_2 job_1  \
              attempt=1 message=\"it\\u{1b}[2J broke\" lines=3 patch=9B"
         );
@@ -85,6 +80,6 @@ mod tests {
     fn what_cannot_be_read_is_shown_all_the_same() {
         let document =
             json!({ "sequence": 1, "subject": "ev.x.y.z", "unknown": "no such type", "data": null });
-        assert_eq!(of_document(&document), "       1  unknown                   ev.x.y.z  no such type");
+        assert_eq!(line(&document), "       1  unknown                   ev.x.y.z  no such type");
     }
 }
