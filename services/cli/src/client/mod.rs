@@ -104,14 +104,16 @@ impl Client {
         let (url, found) = match &self.place {
             Place::Given(url, data) => {
                 let endpoint = data.as_ref().and_then(|data| data.gateway_endpoint().read());
-                let own = endpoint.filter(|endpoint| Url::parse(&endpoint.url).is_ok_and(|own| own == *url));
+                let is_own =
+                    |own: &Endpoint| own.lives() && Url::parse(&own.url).is_ok_and(|own| own == *url);
+                let own = endpoint.filter(is_own);
                 let of_login = || logins().tokens.remove(url.as_str());
-                (url.clone(), own.and_then(Endpoint::token_to_show).or_else(of_login))
+                (url.clone(), own.and_then(|own| own.token).or_else(of_login))
             }
             Place::DataDir(data) => match data.gateway_endpoint().read() {
-                Some(endpoint) => {
-                    (server_url(&endpoint.url).map_err(Failed::last)?, endpoint.token_to_show())
-                }
+                // Whoever has its address by now is another one, and the next gateway says where it is once it serves.
+                Some(endpoint) if !endpoint.lives() => return Err(Failed::away(absent(data))),
+                Some(endpoint) => (server_url(&endpoint.url).map_err(Failed::last)?, endpoint.token),
                 None => {
                     let mut logins = logins();
                     let newest = logins.newest.ok_or_else(|| Failed::away(absent(data)))?;

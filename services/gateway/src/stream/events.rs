@@ -108,7 +108,7 @@ pub(crate) async fn story(
     reached(broker, after).await?;
     let end = End::of(&history);
     // What ends the story may stand before `after`: it has to be seen, though it is not sent.
-    let from = after.max(first.sequence - 1).min(end.completed.unwrap_or(u64::MAX));
+    let from = after.max(first.sequence - 1).min(end.completed.map_or(u64::MAX, |completed| completed - 1));
     let filters = [subject::execution_story(execution), every_plan_event()];
     let follower = broker.relay_events(&filters, Start::After(from));
     let waiting = VecDeque::new();

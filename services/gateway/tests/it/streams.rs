@@ -276,6 +276,23 @@ async fn an_executions_events_end_with_its_plan() {
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_of_a_canceled_execution_has_an_end_wherever_it_is_taken_up() {
+    let world = World::new().await;
+    let action = world.apply(DEFINITION, None).await["action"]["id"].take();
+    let query = "mutation($input: CreateActionExecutionInput!) { createActionExecution(input: $input) { execution { id } } }";
+    let created = world.data(query, json!({ "input": { "actionId": action, "repositories": ["/a"] } })).await;
+    let id = created["createActionExecution"]["execution"]["id"].as_str().unwrap().to_owned();
+    let aggregate = Aggregate::Execution(id.parse().unwrap());
+    let canceled = Completed { outcome: Outcome::Canceled, counts: Counts::default() };
+    let last = world.append("scheduler", aggregate, Event::Execution(canceled.into())).await;
+    for (after, lines) in [(0, 2), (last - 1, 1), (last, 0)] {
+        let told = rest(world.get(&format!("/executions/{id}/events?after={after}")).await).await;
+        assert_eq!(told.lines().count(), lines, "after {after}: {told}");
+    }
+    world.end().await;
+}
+
 async fn append_plan(planner: &broker::Broker, plan: PlanId, execution: &str, created: plan::Created) -> u64 {
     let origin = events::envelope::Origin {
         command: events::id::CommandId::derived(&["plan"]),
