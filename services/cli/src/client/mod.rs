@@ -273,7 +273,7 @@ mod tests {
             }
         });
         let place = Place::Given(server_url(&address.to_string()).unwrap(), None);
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = builder(false).build().unwrap();
         let client = Client { http, place, token: None, logins: None };
         assert_eq!(client.get(&["a"], &[]).await.unwrap().text().await.unwrap(), "ok");
         let refused: anyhow::Error = client.get(&["a"], &[]).await.unwrap_err().into();
