@@ -198,7 +198,7 @@ async fn a_document_that_is_missing_is_set_aside_and_taken_in_later() {
         let scope = Scope { workspaces: Vec::new(), skipped: vec![skipped] };
         let bytes = serde_json::to_vec(&scope).unwrap();
         let id = ExecutionId::derived(&["lost"]);
-        let requested = history(3, 200).into_iter().find_map(|taken| match taken.recorded.event {
+        let requested = history(3, 1_000).into_iter().find_map(|taken| match taken.recorded.event {
             Event::Execution(event @ execution::Event::Requested(_)) => Some(event),
             _ => None,
         });
