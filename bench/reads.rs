@@ -104,7 +104,7 @@ struct Read {
 const JOB: &str = "id repository path state attempt runner failure { message } diffStat { files } hasPatch";
 
 impl Read {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self {
             name: "the newest actions",
             query: "{ actions(first: 50) { nodes { id name revision updatedAt } pageInfo { endCursor } } }",
@@ -112,7 +112,7 @@ impl Read {
         },
         Self {
             name: "the newest executions",
-            query: "{ executions(first: 50) { nodes { id actionName state counts { queued succeeded failed } plan { id } } } }",
+            query: "{ executions(first: 50) { totalCount nodes { id actionName state counts { queued succeeded failed } plan { id } } } }",
             variables: |_| json!({}),
         },
         Self {
@@ -124,6 +124,16 @@ impl Read {
             name: "the executions of an action",
             query: "query($id: ID) { executions(first: 50, actionId: $id) { nodes { id state } } }",
             variables: |place| json!({ "id": action(place % ACTIONS) }),
+        },
+        Self {
+            name: "executions in a state, counted",
+            query: "query($after: String) { executions(first: 50, state: SUCCEEDED, after: $after) { totalCount nodes { id } } }",
+            variables: |place| json!({ "after": hex::encode(format!("[{}]", 1 + place % EXECUTIONS)) }),
+        },
+        Self {
+            name: "20 things by their ids",
+            query: "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Job { state execution { id } } } }",
+            variables: |place| json!({ "ids": (0..20).map(|n| job((place / 2 + n) % JOBS).to_string()).collect::<Vec<_>>() }),
         },
         Self {
             name: "the jobs of an execution",
@@ -244,7 +254,7 @@ async fn fill(url: &str) {
     tables
         .write(
             "actions",
-            "id name description revision archived created_at updated_at updated_sequence",
+            "id name description revision archived executions created_at updated_at updated_sequence",
             0..ACTIONS,
             |n| {
                 let name = format!("action-{n}");
@@ -254,6 +264,7 @@ async fn fill(url: &str) {
                     "".into(),
                     1.into(),
                     0.into(),
+                    (EXECUTIONS / ACTIONS).into(),
                     TIME.into(),
                     TIME.into(),
                     n.into(),
@@ -320,6 +331,12 @@ async fn fill(url: &str) {
     tables
         .write("steps", "job_id attempt number started_at skipped exit_code duration_ms", 0..JOBS, |n| {
             vec![job(n).to_string().into(), 1.into(), 1.into(), TIME.into(), 0.into(), 0.into(), 90.into()]
+        })
+        .await;
+    tables
+        .write("totals", "name count", 0..2, |n| {
+            let name = ["executions", "executions.succeeded"][n as usize];
+            vec![name.into(), EXECUTIONS.into()]
         })
         .await;
     if tables.numbered {
