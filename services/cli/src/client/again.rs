@@ -13,7 +13,7 @@ use super::answer::Refused;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long to wait between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
 /// Asks until there is an answer, or for a minute.
 pub(super) async fn again<T>(ask: impl AsyncFn() -> Result<T, Failed>) -> anyhow::Result<T> {

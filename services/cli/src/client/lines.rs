@@ -4,7 +4,7 @@
 
 /// Cuts what comes into lines.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     buffer: Vec<u8>,
     /// How much of the buffer was handed out.
     taken: usize,
@@ -12,20 +12,20 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Takes bytes in.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
     /// What came of a line before the connection broke comes again, from its beginning.
-    pub(crate) fn forget_partial(&mut self) {
+    pub(super) fn forget_partial(&mut self) {
         self.buffer.clear();
         self.taken = 0;
     }
 
     /// The next whole line that is not empty.
-    pub(crate) fn next(&mut self) -> Option<&[u8]> {
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
         loop {
             let rest = &self.buffer[self.taken..];
             let end = rest.iter().position(|byte| *byte == b'\n')?;

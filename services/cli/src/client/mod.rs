@@ -5,6 +5,7 @@
 mod again;
 mod answer;
 mod connection;
+mod events;
 mod graphql;
 mod http;
 mod lines;
@@ -15,10 +16,11 @@ use std::time::Duration;
 use clap::Args;
 use reqwest::{Method, RequestBuilder, Response, Url};
 
+pub(crate) use again::PAUSE;
 pub(crate) use answer::Failed;
 pub(crate) use connection::{Connection, pages};
+pub(crate) use events::Events;
 pub(crate) use http::builder;
-pub(crate) use lines::Lines;
 pub(crate) use login::LoginFile;
 
 use crate::data_dir::{DataDir, DataDirOption, Endpoint};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::client::{Client, Failed, ServerOption};
+use crate::client::{Client, Failed, PAUSE, ServerOption};
 use crate::data_dir::DataDirOption;
 use crate::output;
 use crate::terminal::Filter;
@@ -43,9 +43,6 @@ pub(crate) struct Options {
 
 /// How long nobody may answer until it is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How long to wait before asking again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Where in a log the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! `patchwave events`: the log itself, as it was written, and who follows it.
 
 mod schema;
-mod stream;
 mod subscription;
 mod summary;
 
@@ -14,8 +13,7 @@ use clap::{Args, Subcommand};
 use events::Timestamp;
 use events::filter::{self, Filter};
 
-use self::stream::Stream;
-use crate::client::{Client, ServerOption};
+use crate::client::{Client, Events, PAUSE, ServerOption};
 use crate::data_dir::DataDirOption;
 use crate::output;
 
@@ -121,12 +119,18 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
 async fn show(selection: &Selection, last: Option<usize>, data: &DataDirOption) -> anyhow::Result<()> {
     let client = Client::new(&selection.server, data)?;
     let begin = selection.beginning.parameter().or(last.map(|last| ("last", last.to_string())));
-    let subjects = filter::subjects(&selection.filters);
-    let mut events = Stream::new(client, &subjects, begin, selection.follow);
-    while let Some((text, document)) = events.next().await? {
-        output::line(&if selection.json { text } else { summary::line(&document) })?;
+    let subjects = filter::subjects(&selection.filters).join(",");
+    let query = vec![("filters", subjects), ("follow", selection.follow.to_string())];
+    let mut events = Events::new(&client, &["events"], query, begin);
+    loop {
+        match events.next().await? {
+            Some(text) if selection.json => output::line(&text)?,
+            Some(text) => output::line(&summary::line(&serde_json::from_str(&text)?))?,
+            // A gateway that stops ends what would go on.
+            None if selection.follow => tokio::time::sleep(PAUSE).await,
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 #[cfg(test)]
