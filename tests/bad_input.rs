@@ -250,6 +250,9 @@ fn a_full_disk_stops_nothing_for_good() {
     std::fs::remove_file(&ballast).unwrap();
 
     let run = crate::world::Run::of(child.wait_with_output().unwrap()).expect(0);
+    // The broker is started anew within a second, which may be after all of this was done.
+    wait_for("the broker is started anew", || log().contains("the disk has room again"));
+    wait_for("it answers again", || world.patchwave(&["plan", "diff", &run.plan()]).status.success());
     assert!(world.ok(&["plan", "diff", &run.plan()]).contains("+3"));
     world.ok(&["projection", "verify"]);
     world.end();
