@@ -5,7 +5,6 @@
 
 mod action;
 mod action_settings;
-mod alias;
 mod apply;
 mod connection;
 #[cfg(test)]
@@ -25,8 +24,8 @@ mod repository;
 mod runner;
 mod scalar;
 mod secret;
+mod shape;
 mod subscription;
-mod top;
 
 use std::sync::Arc;
 
@@ -67,8 +66,7 @@ pub(crate) fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subsc
         .limit_complexity(MAX_COMPLEXITY)
         .limit_depth(MAX_DEPTH)
         .limit_directives(20)
-        .extension(alias::AliasLimit)
-        .extension(top::OneAtTheTop)
+        .extension(shape::Shape)
         .extension(RoleGuard)
 }
 

@@ -88,10 +88,13 @@ pub(crate) async fn read(
     execution: ExecutionId,
     after: u64,
 ) -> Result<impl Stream<Item = Result<Bytes, Fault>> + Send + use<>, Fault> {
-    Ok(story(broker, execution, after).await?.map_ok(|messages| {
-        let lines = messages.iter().map(|message| format!("{}\n", message.document()));
-        lines.collect::<String>().into()
-    }))
+    Ok(story(broker, execution, after).await?.map_ok(|messages| documents(&messages)))
+}
+
+/// Events as they are shown, one JSON document a line.
+pub(super) fn documents<'m>(messages: impl IntoIterator<Item = &'m Message>) -> Bytes {
+    let lines = messages.into_iter().map(|message| format!("{}\n", message.document()));
+    lines.collect::<String>().into()
 }
 
 /// An execution's events after a sequence; those that came together at once.

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use broker::{Broker, Follower, Message, Start};
 use futures::stream::{self, Stream};
 
-use super::events::{Begin, reached};
+use super::events::{Begin, documents, reached};
 use super::selection::Selection;
 use crate::fault::Fault;
 
@@ -112,7 +112,7 @@ impl Reader {
         while !self.over {
             let batch = self.follower.next().await?;
             let mut at_end = batch.pending == 0;
-            let mut shown = String::new();
+            let mut shown = Vec::new();
             for message in batch.messages {
                 if !self.follow && message.sequence > self.end {
                     at_end = true;
@@ -123,25 +123,19 @@ impl Reader {
                 }
                 match &mut self.held {
                     Some(held) => held.take(message),
-                    None => write(&mut shown, &message),
+                    None => shown.push(message),
                 }
             }
             if at_end {
-                let held = self.held.take().map(|held| held.messages).unwrap_or_default();
-                held.iter().for_each(|message| write(&mut shown, message));
+                shown.extend(self.held.take().into_iter().flat_map(|held| held.messages));
                 self.over = !self.follow;
             }
             if !shown.is_empty() {
-                return Ok(Some(shown.into()));
+                return Ok(Some(documents(&shown)));
             }
         }
         Ok(None)
     }
-}
-
-fn write(text: &mut String, message: &Message) {
-    text.push_str(&message.document().to_string());
-    text.push('\n');
 }
 
 #[cfg(test)]
