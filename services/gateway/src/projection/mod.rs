@@ -3,6 +3,7 @@
 //! Owns the connections to the database, which only read, and the wait for what was just written. Never knows what the
 //! rows mean: that is `schema`'s.
 
+mod batch;
 mod nodes;
 mod pages;
 mod statement;
@@ -18,6 +19,7 @@ use sqlx::{AnyPool, AssertSqlSafe, FromRow};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use batch::{Batches, Load};
 pub(crate) use nodes::{ById, Identified};
 pub(crate) use pages::{
     Children, ChildrenOf, Cursor, List, Listed, MAX_PAGE, Order, Page, PageKey, PagesOf, places,

@@ -3,15 +3,11 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
-use async_graphql::dataloader::Loader;
 use sqlx::FromRow;
 use sqlx::any::AnyRow;
 
-use super::{Bound, Projection, Statement};
+use super::{Bound, Load, Projection, Statement};
 use crate::fault::Fault;
-
-/// How many ids one statement names.
-const IDS_AT_ONCE: usize = 500;
 
 /// Rows that have an id of their own.
 pub(crate) trait Identified:
@@ -33,17 +29,15 @@ impl<T> ById<T> {
     }
 }
 
-impl<T: Identified> Loader<String> for ById<T> {
+impl<T: Identified> Load for ById<T> {
+    type Key = String;
     type Value = T;
-    type Error = Fault;
+
+    const AT_ONCE: usize = 500;
 
     async fn load(&self, ids: &[String]) -> Result<HashMap<String, T>, Fault> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for ids in ids.chunks(IDS_AT_ONCE) {
-            let rows = self.0.select::<T>(statement::<T>(ids)).await?;
-            found.extend(rows.into_iter().map(|row| (row.id().to_owned(), row)));
-        }
-        Ok(found)
+        let rows = self.0.select::<T>(statement::<T>(ids)).await?;
+        Ok(rows.into_iter().map(|row| (row.id().to_owned(), row)).collect())
     }
 }
 

@@ -7,18 +7,14 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use async_graphql::dataloader::Loader;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
-use super::{Bound, Projection, Statement};
+use super::{Bound, Load, Projection, Statement};
 use crate::fault::Fault;
 
 /// The most rows on one page.
 pub(crate) const MAX_PAGE: i32 = 500;
-
-/// How many pages one statement reads; SQLite takes 500 parts.
-const PAGES_AT_ONCE: usize = 100;
 
 /// An order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -205,9 +201,8 @@ async fn pages<T: Listed>(
         by_order.entry(key.list.order).or_default().push(key.clone());
     }
     for (order, keys) in by_order {
-        for keys in keys.chunks(PAGES_AT_ONCE) {
-            pages.extend(keys.iter().cloned().zip(pages_in(projection, order, keys).await?));
-        }
+        let read = pages_in(projection, order, &keys).await?;
+        pages.extend(keys.into_iter().zip(read));
     }
     Ok(pages)
 }
@@ -266,9 +261,12 @@ impl<T> PagesOf<T> {
     }
 }
 
-impl<T: Listed> Loader<PageKey> for PagesOf<T> {
+impl<T: Listed> Load for PagesOf<T> {
+    type Key = PageKey;
     type Value = Page<T>;
-    type Error = Fault;
+
+    /// SQLite takes 500 parts.
+    const AT_ONCE: usize = 100;
 
     async fn load(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page<T>>, Fault> {
         pages(&self.0, keys).await
@@ -299,9 +297,11 @@ impl<T> ChildrenOf<T> {
     }
 }
 
-impl<T: Children> Loader<String> for ChildrenOf<T> {
+impl<T: Children> Load for ChildrenOf<T> {
+    type Key = String;
     type Value = Vec<T>;
-    type Error = Fault;
+
+    const AT_ONCE: usize = 500;
 
     async fn load(&self, parents: &[String]) -> Result<HashMap<String, Vec<T>>, Fault> {
         let mut lists: HashMap<String, Vec<T>> = HashMap::with_capacity(parents.len());

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
 use chrono::{SecondsFormat, Utc};
 use events::blob::{BlobKind, BlobRef};
@@ -17,7 +16,9 @@ use super::scalar::{DateTime, Sequence, blob, int};
 use super::{page, page_cost};
 use crate::fault::Fault;
 use crate::files::{Counted, Files};
-use crate::projection::{Bound, Cursor, Identified, List, Listed, Order, Projection, Statement};
+use crate::projection::{
+    Batches, Bound, Cursor, Identified, List, Listed, Load, Order, Projection, Statement,
+};
 
 /// What to change, and how.
 #[derive(Clone, Debug, SimpleObject)]
@@ -149,7 +150,7 @@ impl Action {
     async fn definition(&self, ctx: &Context<'_>, revision: Option<i32>) -> Result<Definition> {
         let revision = revision.unwrap_or(self.revision);
         let found =
-            ctx.data::<DataLoader<Definitions>>()?.load_one(RevisionKey(self.id.0.clone(), revision)).await?;
+            ctx.data::<Batches<Definitions>>()?.load(RevisionKey(self.id.0.clone(), revision)).await?;
         Ok(found.ok_or_else(|| no_revision(&self.id.0, revision))?)
     }
 
@@ -269,9 +270,11 @@ pub(crate) fn files(row: &AnyRow) -> sqlx::Result<Option<BlobRef>> {
 /// Loads the definitions of many actions at once.
 pub(crate) struct Definitions(pub(crate) Projection);
 
-impl Loader<RevisionKey> for Definitions {
+impl Load for Definitions {
+    type Key = RevisionKey;
     type Value = Definition;
-    type Error = Fault;
+
+    const AT_ONCE: usize = 100;
 
     async fn load(&self, keys: &[RevisionKey]) -> Result<HashMap<RevisionKey, Definition>, Fault> {
         let statement = Statement::new("SELECT * FROM action_revisions WHERE 1 = 0");

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{ComplexObject, Context, OutputType, Result, SimpleObject};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
@@ -13,7 +12,7 @@ use sqlx::{FromRow, Row as _};
 use super::action::Action;
 use super::scalar::int;
 use crate::fault::Fault;
-use crate::projection::{Bound, ById, Cursor, Page, Projection, Statement};
+use crate::projection::{Batches, Bound, ById, Cursor, Load, Page, Projection, Statement};
 
 /// Where a page ends.
 #[derive(Clone, Debug, SimpleObject)]
@@ -61,16 +60,16 @@ impl<T: OutputType> Connection<T> {
         let total = match &self.total {
             Total::Known(total) => Some(*total),
             Total::Kept(name, less) => {
-                let loader = ctx.data::<DataLoader<Totals>>()?;
+                let loader = ctx.data::<Batches<Totals>>()?;
                 let less = match less {
-                    Some(less) => loader.load_one((*less).to_owned()).await?.unwrap_or_default(),
+                    Some(less) => loader.load((*less).to_owned()).await?.unwrap_or_default(),
                     None => 0,
                 };
                 // Nothing of the kind was ever counted.
-                Some(loader.load_one(name.clone()).await?.unwrap_or_default() - less)
+                Some(loader.load(name.clone()).await?.unwrap_or_default() - less)
             }
             Total::OfAction(id) => {
-                let action = ctx.data::<DataLoader<ById<Action>>>()?.load_one(id.clone()).await?;
+                let action = ctx.data::<Batches<ById<Action>>>()?.load(id.clone()).await?;
                 Some(action.map_or(0, |action| action.executed))
             }
             Total::Unknown => None,
@@ -107,9 +106,11 @@ impl FromRow<'_, AnyRow> for Kept {
 /// Loads totals by their names.
 pub(crate) struct Totals(pub(crate) Projection);
 
-impl Loader<String> for Totals {
+impl Load for Totals {
+    type Key = String;
     type Value = i64;
-    type Error = Fault;
+
+    const AT_ONCE: usize = 500;
 
     async fn load(&self, names: &[String]) -> Result<HashMap<String, i64>, Fault> {
         let statement = Statement::new("SELECT * FROM totals WHERE name IN (")

@@ -29,7 +29,6 @@ mod subscription;
 
 use std::sync::Arc;
 
-use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, OutputType, Result, Schema, SchemaBuilder};
 use broker::Broker;
 
@@ -39,7 +38,7 @@ use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::projection::{
-    ById, Children, ChildrenOf, Identified, List, Listed, MAX_PAGE, PageKey, PagesOf, Projection,
+    Batches, ById, Children, ChildrenOf, Identified, List, Listed, MAX_PAGE, PageKey, PagesOf, Projection,
 };
 use crate::stream::Permits;
 pub(crate) use action::{files, no_revision};
@@ -85,19 +84,19 @@ pub(crate) struct Sources {
 pub(crate) fn graph(sources: Sources) -> Graph {
     let Sources { projection, broker, fleet, files, streams, metrics } = sources;
     let projection = &projection;
-    fn pages<T: Listed>(projection: &Projection) -> DataLoader<PagesOf<T>> {
-        DataLoader::new(PagesOf::new(projection.clone()), tokio::spawn)
+    fn pages<T: Listed>(projection: &Projection) -> Batches<PagesOf<T>> {
+        Batches::new(PagesOf::new(projection.clone()))
     }
-    fn lists<T: Children>(projection: &Projection) -> DataLoader<ChildrenOf<T>> {
-        DataLoader::new(ChildrenOf::new(projection.clone()), tokio::spawn)
+    fn lists<T: Children>(projection: &Projection) -> Batches<ChildrenOf<T>> {
+        Batches::new(ChildrenOf::new(projection.clone()))
     }
-    fn things<T: Identified>(projection: &Projection) -> DataLoader<ById<T>> {
-        DataLoader::new(ById::new(projection.clone()), tokio::spawn)
+    fn things<T: Identified>(projection: &Projection) -> Batches<ById<T>> {
+        Batches::new(ById::new(projection.clone()))
     }
     builder()
         .extension(counted::Counted(metrics))
         .data(projection.clone())
-        .data(DataLoader::new(connection::Totals(projection.clone()), tokio::spawn))
+        .data(Batches::new(connection::Totals(projection.clone())))
         .data(things::<action::Action>(projection))
         .data(things::<execution::Execution>(projection))
         .data(things::<job::Job>(projection))
@@ -111,7 +110,7 @@ pub(crate) fn graph(sources: Sources) -> Graph {
         .data(fleet)
         .data(files)
         .data(streams)
-        .data(DataLoader::new(action::Definitions(projection.clone()), tokio::spawn).max_batch_size(100))
+        .data(Batches::new(action::Definitions(projection.clone())))
         .data(pages::<action::Action>(projection))
         .data(pages::<execution::Execution>(projection))
         .data(pages::<job::Job>(projection))
@@ -143,14 +142,14 @@ async fn page<T: Listed + OutputType>(
     after: Option<String>,
 ) -> Result<Connection<T>> {
     let key = PageKey::new(list, first.unwrap_or(DEFAULT_PAGE), after.as_deref())?;
-    let page = ctx.data::<DataLoader<PagesOf<T>>>()?.load_one(key).await?;
+    let page = ctx.data::<Batches<PagesOf<T>>>()?.load(key).await?;
     let page = page.ok_or_else(|| Fault::ours(anyhow::anyhow!("a page of {} was not read", T::VIEW)))?;
     Ok(Connection::of(page, total))
 }
 
 /// A list that is read whole.
 async fn children<T: Children>(ctx: &Context<'_>, parent: &str) -> Result<Vec<T>> {
-    let list = ctx.data::<DataLoader<ChildrenOf<T>>>()?.load_one(parent.to_owned()).await?;
+    let list = ctx.data::<Batches<ChildrenOf<T>>>()?.load(parent.to_owned()).await?;
     Ok(list.unwrap_or_default())
 }
 
@@ -169,7 +168,7 @@ async fn by_id<T: Identified>(
     at_least: Option<Sequence>,
 ) -> Result<Option<T>> {
     reach(ctx, at_least).await?;
-    Ok(ctx.data::<DataLoader<ById<T>>>()?.load_one(id).await?)
+    Ok(ctx.data::<Batches<ById<T>>>()?.load(id).await?)
 }
 
 #[cfg(test)]
