@@ -296,16 +296,18 @@ CREATE TABLE users{g} (
 );
 
 CREATE TABLE tokens{g} (
-    id TEXT NOT NULL, -- derived from the token's digest: whoever shows it names its row
+    id TEXT NOT NULL,
     user_id TEXT NOT NULL,
     name TEXT NOT NULL,
     kind TEXT NOT NULL, -- access, session
+    token_sha256 TEXT NOT NULL, -- of the whole token: whoever shows it names its row
     role TEXT NOT NULL, -- the most that it may do: viewer, operator, admin
     issued_at TEXT NOT NULL,
     expires_at TEXT NOT NULL,
     revoked_at TEXT,
     PRIMARY KEY (id)
 );
+CREATE INDEX tokens{g}_digest ON tokens{g} (token_sha256);
 CREATE INDEX tokens{g}_user ON tokens{g} (user_id, expires_at);
 CREATE INDEX tokens{g}_end ON tokens{g} (expires_at);
 

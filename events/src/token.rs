@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 use crate::blob::Sha256;
 use crate::event::event_types;
-use crate::id::TokenId;
+use crate::id::{CommandId, TokenId};
 use crate::rejection::{Code, Rejection};
 use crate::user::{Role, UserName};
 
@@ -62,9 +62,14 @@ pub struct Issued {
 pub struct Revoked {}
 
 impl TokenId {
-    /// The id of the token with this digest: whoever shows a token names its row with it.
+    /// The id of the token with this digest, which is made once, whoever asks for it.
     pub fn of(token_sha256: &Sha256) -> Self {
         Self::derived(&[token_sha256.as_str()])
+    }
+
+    /// The id of the token that a command makes: repeated, it makes no other.
+    pub fn made_by(command: CommandId) -> Self {
+        Self::derived(&[&command.to_string()])
     }
 }
 

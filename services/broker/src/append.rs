@@ -274,7 +274,15 @@ impl Broker {
             };
             let new = NewEvent { aggregate: aggregate.clone(), event, time: now, origin: origin.clone() };
             match self.append(&new, sequence).await {
-                Ok(appended) => return Ok(Decided { sequence: appended.sequence, event: Some(new.event) }),
+                Ok(Appended { sequence, repeated: false }) => {
+                    return Ok(Decided { sequence, event: Some(new.event) });
+                }
+                // The same command came twice at once: what stands is what the other one decided.
+                Ok(Appended { sequence, repeated: true }) => {
+                    let mut history = self.history(aggregate).await?.into_iter();
+                    let stored = history.find(|recorded| recorded.sequence == sequence);
+                    return Ok(Decided { sequence, event: stored.map(|recorded| recorded.event) });
+                }
                 Err(AppendError::Conflict) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -359,12 +359,13 @@ tables! {
         subject: Option<String>,
     }
 
-    /// A token of a user, known by its digest alone.
+    /// A token of a user; of the token itself its digest.
     Token in "tokens" {
         id: TokenId, ;
         user_id: UserId,
         name: String,
         kind: Word,
+        token_sha256: String,
         role: Word,
         issued_at: Timestamp,
         expires_at: Timestamp,

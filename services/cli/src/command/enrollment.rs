@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::runner::One;
-use super::{ShowOptions, moment};
+use super::{ShowOptions, fresh, moment, shown_once};
 use crate::data_dir::DataDirOption;
 use crate::output;
 use crate::role::runner;
@@ -62,7 +62,7 @@ struct Created {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct NewToken {
-    token: String,
+    token: Option<String>,
     expires_at: String,
 }
 
@@ -84,16 +84,18 @@ pub(crate) async fn create(options: CreateOptions, data: &DataDirOption) -> anyh
     let labels = (!options.labels.is_empty()).then_some(options.labels);
     let input = json!({ "input": {
         "runner": options.runner, "expiresInSeconds": seconds, "pool": options.pool, "labels": labels,
+        "mutationId": fresh(),
     } });
-    let created: Created = options.show.client(data)?.graphql(CREATE, &input).await?;
-    let token = created.create_runner_token;
+    let created: Created = options.show.client(data)?.mutate(CREATE, &input).await?;
+    let new = created.create_runner_token;
+    let token = shown_once(new.token.as_deref(), "ask again, which makes it void")?;
     if options.show.json {
-        output::json(&token)?;
+        output::json(&new)?;
     } else {
-        output::line(&token.token)?;
+        output::line(token)?;
         eprintln!(
             "until {}, on the other machine: patchwave runner --join TOKEN --broker-url nats://…",
-            moment(&token.expires_at)
+            moment(&new.expires_at)
         );
     }
     Ok(())
@@ -101,8 +103,8 @@ pub(crate) async fn create(options: CreateOptions, data: &DataDirOption) -> anyh
 
 /// Cuts a runner off.
 pub(crate) async fn revoke(options: One, data: &DataDirOption) -> anyhow::Result<()> {
-    let input = json!({ "input": { "runner": options.runner } });
-    let revoked: Revoked = options.show.client(data)?.graphql(REVOKE, &input).await?;
+    let input = json!({ "input": { "runner": options.runner, "mutationId": fresh() } });
+    let revoked: Revoked = options.show.client(data)?.mutate(REVOKE, &input).await?;
     if options.show.json {
         output::json(&revoked.revoke_runner)?;
     } else {

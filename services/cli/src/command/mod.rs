@@ -69,6 +69,12 @@ fn fresh() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
+/// A token that an answer shows. A request that was repeated, because its first answer was lost, cannot show it.
+fn shown_once<'a>(token: Option<&'a str>, what_to_do: &str) -> Result<&'a str, Complaint> {
+    let lost = "the token was made, and the answer that showed it was lost";
+    token.ok_or_else(|| Complaint::new(lost, what_to_do))
+}
+
 /// A state's name as people read it.
 fn state(name: &str) -> String {
     name.to_lowercase().replace('_', " ")

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::user::{Role, read};
-use super::{ShowOptions, fresh, moment};
+use super::{ShowOptions, fresh, moment, shown_once};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
 
@@ -71,7 +71,7 @@ pub(crate) struct Revoke {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct New {
-    token: String,
+    token: Option<String>,
     id: String,
     user: String,
     expires_at: String,
@@ -115,15 +115,17 @@ async fn create(options: Create, data: &DataDirOption) -> anyhow::Result<()> {
     let Create { name, user, role, days, show } = options;
     let input = json!({
         "name": name, "user": user.as_ref().map(UserName::as_str), "role": role.map(Role::name), "expiresInDays": days,
+        "mutationId": fresh(),
     });
     let query =
         "mutation($input: CreateTokenInput!) { createToken(input: $input) { token id user expiresAt } }";
-    let answer: Value = show.client(data)?.graphql(query, &json!({ "input": input })).await?;
+    let answer: Value = show.client(data)?.mutate(query, &json!({ "input": input })).await?;
     let new: New = read(answer, "createToken")?;
+    let token = shown_once(new.token.as_deref(), &format!("revoke it: `patchwave token revoke {}`", new.id))?;
     if show.json {
         return output::json(&new);
     }
-    output::line(&new.token)?;
+    output::line(token)?;
     eprintln!("good for {} until {}; it is not shown again", new.user, moment(&new.expires_at));
     Ok(())
 }

@@ -161,12 +161,11 @@ impl Access {
         if sha256 == *local {
             return Ok(Caller::local(Via::Local));
         }
-        let id = TokenId::of(&sha256);
         let statement = Statement::new(
-            "SELECT users.name, users.role AS user_role, users.removed, tokens.kind, tokens.role, tokens.issued_at, tokens.expires_at,
-             tokens.revoked_at, users.password_set_at FROM tokens JOIN users ON users.id = tokens.user_id WHERE tokens.id = ",
+            "SELECT tokens.id, users.name, users.role AS user_role, users.removed, tokens.kind, tokens.role, tokens.issued_at, tokens.expires_at,
+             tokens.revoked_at, users.password_set_at FROM tokens JOIN users ON users.id = tokens.user_id WHERE tokens.token_sha256 = ",
         );
-        let row: Option<Known> = self.projection.select(statement.text(id.to_string())).await?.pop();
+        let row: Option<Known> = self.projection.select(statement.text(sha256.as_str())).await?.pop();
         let known = row.ok_or_else(|| unauthenticated("the token is not one that was made here"))?;
         if known.revoked || known.removed {
             return Err(unauthenticated("the token was revoked"));
@@ -179,12 +178,13 @@ impl Access {
             return Err(unauthenticated(format!("the token expired at {ended}")));
         }
         let role = known.role.min(known.user_role);
-        Ok(Caller { name: known.name, role, via: Via::Token(known.kind, id) })
+        Ok(Caller { name: known.name, role, via: Via::Token(known.kind, known.id) })
     }
 }
 
 /// A token that is known, and whose it is.
 struct Known {
+    id: TokenId,
     name: String,
     user_role: Role,
     removed: bool,
@@ -206,7 +206,9 @@ impl FromRow<'_, AnyRow> for Known {
         let (issued_at, expires_at): (String, String) =
             (row.try_get("issued_at")?, row.try_get("expires_at")?);
         let password_set_at: Option<String> = row.try_get("password_set_at")?;
+        let id: String = row.try_get("id")?;
         Ok(Self {
+            id: id.parse().map_err(|_| unreadable("a token's id is none"))?,
             name: row.try_get("name")?,
             user_role: role("user_role")?,
             removed: row.try_get::<i64, _>("removed")? != 0,

@@ -71,7 +71,6 @@ impl<C: Clock + Clone> Rates<C> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test's failure")]
 
-    use events::blob::Sha256;
     use events::token::TokenKind;
     use events::user::Role;
     use governor::clock::FakeRelativeClock;
@@ -79,9 +78,7 @@ mod tests {
     use super::*;
 
     fn caller(number: u64) -> Caller {
-        let mut digest = [0; 32];
-        digest[..8].copy_from_slice(&number.to_le_bytes());
-        let id = TokenId::of(&Sha256::from_bytes(&digest));
+        let id = TokenId::derived(&[&number.to_string()]);
         let via = Via::Token(TokenKind::Access, id);
         Caller { name: "anna".to_owned(), role: Role::Viewer, via }
     }

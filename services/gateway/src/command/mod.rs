@@ -90,11 +90,19 @@ impl<'a> Request<'a> {
         self.mutation_id.map(|id| [self.mutation, self.actor.as_str(), id])
     }
 
-    fn origin(&self, correlation: String) -> Origin {
-        let command = match self.parts() {
+    /// The command that it is; another one each time when it can never come again.
+    fn command(&self) -> CommandId {
+        match self.parts() {
             Some(parts) => CommandId::derived(&parts),
             None => CommandId::from_uuid(uuid::Uuid::now_v7()),
-        };
+        }
+    }
+
+    fn origin(&self, correlation: String) -> Origin {
+        self.origin_of(self.command(), correlation)
+    }
+
+    fn origin_of(&self, command: CommandId, correlation: String) -> Origin {
         Origin { command, actor: self.actor.clone(), correlation, causation: None, trace_parent: None }
     }
 }

@@ -10,6 +10,7 @@ use events::runner::{MAX_LABEL, MAX_POOL, is_pool, read_label};
 use events::{Aggregate, Event, Timestamp};
 use sha2::Digest as _;
 
+use super::create_execution::another_request;
 use super::{Commands, Done, now};
 use crate::fault::Fault;
 
@@ -32,8 +33,10 @@ pub(crate) struct TokenFor {
 /// A token, which is shown once.
 #[derive(Debug)]
 pub(crate) struct NewToken {
-    /// The whole of it.
+    /// The whole of it, which is worth nothing unless it is new.
     pub(crate) token: String,
+    /// Whether this request made it, and not the same one before.
+    pub(crate) is_new: bool,
     /// Until when it can be redeemed.
     pub(crate) expires_at: Timestamp,
     /// Where it stands in the log.
@@ -41,8 +44,13 @@ pub(crate) struct NewToken {
 }
 
 impl Commands {
-    /// Makes a token with which one machine can become this runner.
-    pub(crate) async fn create_runner_token(&self, wanted: TokenFor) -> Result<NewToken, Fault> {
+    /// Makes a token with which one machine can become this runner. Repeated, it tells of the token that was made, but cannot
+    /// show it again.
+    pub(crate) async fn create_runner_token(
+        &self,
+        wanted: TokenFor,
+        mutation_id: Option<&str>,
+    ) -> Result<NewToken, Fault> {
         let TokenFor { runner, expires_in_seconds, pool, labels } = wanted;
         if !(1..=LONGEST).contains(&expires_in_seconds) {
             return Err(Fault::invalid(
@@ -62,9 +70,19 @@ impl Commands {
         let token = format!("{runner}.{}{}", secret(), secret());
         let expires_at = now() + Duration::seconds(expires_in_seconds);
         let token_sha256 = Sha256::from_bytes(&sha2::Sha256::digest(&token).into());
-        let command = Command::IssueToken(TokenIssued { token_sha256, expires_at, pool, labels });
-        let done = self.change_enrollment("createRunnerToken", None, (runner, command)).await?;
-        Ok(NewToken { token, expires_at, sequence: done.sequence })
+        let wanted = TokenIssued { token_sha256, expires_at, pool, labels };
+        let command = Command::IssueToken(wanted.clone());
+        let (done, event) =
+            self.change_enrollment("createRunnerToken", mutation_id, (runner, command)).await?;
+        let issued = match event {
+            Some(enrollment::Event::TokenIssued(issued)) => issued,
+            _ => wanted.clone(),
+        };
+        let is_new = issued == wanted;
+        if (&issued.pool, &issued.labels) != (&wanted.pool, &wanted.labels) {
+            return Err(another_request(&done.id).into());
+        }
+        Ok(NewToken { token, is_new, expires_at: issued.expires_at, sequence: done.sequence })
     }
 
     /// Ends a runner's right to connect, for ever.
@@ -73,7 +91,9 @@ impl Commands {
         runner: RunnerId,
         mutation_id: Option<&str>,
     ) -> Result<Done, Fault> {
-        self.change_enrollment("revokeRunner", mutation_id, (runner, Command::Revoke)).await
+        let (done, _) =
+            self.change_enrollment("revokeRunner", mutation_id, (runner, Command::Revoke)).await?;
+        Ok(done)
     }
 
     async fn change_enrollment(
@@ -81,13 +101,13 @@ impl Commands {
         mutation: &'static str,
         mutation_id: Option<&str>,
         (runner, command): (RunnerId, Command),
-    ) -> Result<Done, Fault> {
+    ) -> Result<(Done, Option<enrollment::Event>), Fault> {
         let request = self.request(mutation, mutation_id)?;
         let origin = request.origin(runner.to_string());
         let (id, now) = (runner.to_string(), now());
         let aggregate = Aggregate::Enrollment(runner);
         let work = async {
-            let decided = self.broker.decide(&aggregate, &origin, now, |history| {
+            let decided = self.once(&origin, &aggregate, |history| {
                 let state =
                     history.iter().fold(Enrollment::default(), |state, recorded| match &recorded.event {
                         Event::Enrollment(event) => enrollment::evolve(state, event),
@@ -95,7 +115,12 @@ impl Commands {
                     });
                 Ok(enrollment::decide(&state, command.clone(), now)?.map(Event::Enrollment))
             });
-            Ok(Done { id, sequence: decided.await?.sequence })
+            let decided = decided.await?;
+            let event = match decided.event {
+                Some(Event::Enrollment(event)) => Some(event),
+                _ => None,
+            };
+            Ok((Done { id, sequence: decided.sequence }, event))
         };
         self.bounded(&request, work).await
     }

@@ -12,6 +12,7 @@ use events::token::{self, Issued, TokenKind};
 use events::user::{LOCAL, Role, UserName};
 use events::{Aggregate, Event, Timestamp};
 
+use super::create_execution::another_request;
 use super::{Commands, Done, Request, now};
 use crate::access::{Token, Via};
 use crate::fault::Fault;
@@ -41,17 +42,25 @@ pub(crate) struct TokenWanted {
 /// A token, which is shown once.
 #[derive(Debug)]
 pub(crate) struct NewToken {
-    /// The whole of it.
+    /// The whole of it, which is worth nothing unless it is new.
     pub(crate) token: Token,
+    /// Whether this request made it, and not the same one before.
+    pub(crate) is_new: bool,
     /// Where it is, and stands in the log.
     pub(crate) done: Done,
+    /// Whose it is.
+    pub(crate) user: UserName,
     /// Until when it is worth something.
     pub(crate) expires_at: Timestamp,
 }
 
 impl Commands {
-    /// Makes an access token.
-    pub(crate) async fn create_token(&self, wanted: TokenWanted) -> Result<NewToken, Fault> {
+    /// Makes an access token. Repeated, it tells of the token that was made, but cannot show it again.
+    pub(crate) async fn create_token(
+        &self,
+        wanted: TokenWanted,
+        mutation_id: Option<&str>,
+    ) -> Result<NewToken, Fault> {
         let TokenWanted { name, user, role, days } = wanted;
         let user = match user {
             Some(user) => user,
@@ -82,7 +91,7 @@ impl Commands {
             let hint = "`patchwave user list` shows the users there are.";
             return Err(Fault::new(Code::NotFound, format!("there is no user `{user}`"), hint));
         }
-        let request = self.request("createToken", None)?;
+        let request = self.request("createToken", mutation_id)?;
         let wanted = Wanted { user, name, kind: TokenKind::Access, role, lasts: Duration::days(days.into()) };
         self.bounded(&request, self.issue(&request, wanted)).await
     }
@@ -146,15 +155,25 @@ impl Commands {
     async fn issue(&self, request: &Request<'_>, wanted: Wanted) -> Result<NewToken, Fault> {
         let Wanted { user, name, kind, role, lasts } = wanted;
         let token = Token::random().map_err(Fault::ours)?;
-        let token_sha256 = token.sha256();
-        let (id, expires_at) = (TokenId::of(&token_sha256), now() + lasts);
-        let command = token::Command::Issue(Issued { user, name, kind, token_sha256, role, expires_at });
-        let (origin, aggregate) = (request.origin(id.to_string()), Aggregate::Token(id));
-        let decided = self.broker.decide(&aggregate, &origin, now(), |history| {
-            Ok(token::decide(&fold(history), command.clone())?.map(Event::Token))
+        let command = request.command();
+        let (id, token_sha256, expires_at) = (TokenId::made_by(command), token.sha256(), now() + lasts);
+        let wanted = Issued { user, name, kind, token_sha256, role, expires_at };
+        let (origin, aggregate) = (request.origin_of(command, id.to_string()), Aggregate::Token(id));
+        let decided = self.once(&origin, &aggregate, |history| {
+            Ok(token::decide(&fold(history), token::Command::Issue(wanted.clone()))?.map(Event::Token))
         });
-        let sequence = decided.await?.sequence;
-        Ok(NewToken { token, done: Done { id: id.to_string(), sequence }, expires_at })
+        let decided = decided.await?;
+        let issued = match decided.event {
+            Some(Event::Token(token::Event::Issued(issued))) => issued,
+            _ => wanted.clone(),
+        };
+        let done = Done { id: id.to_string(), sequence: decided.sequence };
+        let is_new = issued == wanted;
+        let what = |issued: &Issued| (issued.user.clone(), issued.name.clone(), issued.role);
+        if what(&issued) != what(&wanted) {
+            return Err(another_request(&done.id).into());
+        }
+        Ok(NewToken { token, is_new, done, user: issued.user, expires_at: issued.expires_at })
     }
 }
 

@@ -41,13 +41,15 @@ pub(crate) struct CreateRunnerTokenInput {
     pool: Option<String>,
     /// The labels of the runner, `NAME` or `NAME=VALUE`, whatever its machine says; absent: those that it says.
     labels: Option<Vec<String>>,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
 }
 
 /// What came of it.
 #[derive(SimpleObject)]
 pub(crate) struct CreateRunnerTokenPayload {
-    /// What the machine redeems, once. It is shown here and nowhere else.
-    token: String,
+    /// What the machine redeems, once. It is shown here and nowhere else; absent where the same request had made it before.
+    token: Option<String>,
     expires_at: DateTime,
     sequence: Sequence,
 }
@@ -234,12 +236,12 @@ impl Mutation {
     ) -> Result<CreateRunnerTokenPayload> {
         let runner = runner_id(&input.runner)?;
         let commands = ctx.data::<Commands>()?;
-        let CreateRunnerTokenInput { expires_in_seconds, pool, labels, .. } = input;
+        let CreateRunnerTokenInput { expires_in_seconds, pool, labels, mutation_id, .. } = input;
         let wanted = TokenFor { runner, expires_in_seconds: expires_in_seconds.into(), pool, labels };
-        let made = commands.create_runner_token(wanted).await?;
+        let made = commands.create_runner_token(wanted, mutation_id.as_deref()).await?;
         // The token is shown here alone: a projection that is late must not keep it back.
         let _ = ctx.data::<Projection>()?.reach(made.sequence).await;
-        let (token, expires_at) = (made.token, DateTime(made.expires_at.to_rfc3339()));
+        let (token, expires_at) = (made.is_new.then_some(made.token), DateTime(made.expires_at.to_rfc3339()));
         Ok(CreateRunnerTokenPayload { token, expires_at, sequence: Sequence(made.sequence) })
     }
 

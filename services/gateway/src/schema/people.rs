@@ -254,6 +254,8 @@ pub(crate) struct CreateTokenInput {
     /// For how many days, 366 at most.
     #[graphql(default = 90)]
     expires_in_days: i32,
+    /// Chosen by the client: a request that is repeated with it is carried out once.
+    mutation_id: Option<String>,
 }
 
 /// A token that is to be worth nothing.
@@ -274,8 +276,8 @@ pub(crate) struct UserPayload {
 /// What came of it.
 #[derive(SimpleObject)]
 pub(crate) struct CreateTokenPayload {
-    /// The token itself. It is shown here and nowhere else.
-    token: String,
+    /// The token itself. It is shown here and nowhere else; absent where the same request had made it before.
+    token: Option<String>,
     id: ID,
     user: String,
     expires_at: DateTime,
@@ -356,17 +358,15 @@ pub(super) async fn remove_user(ctx: &Context<'_>, input: RemoveUserInput) -> Re
 
 pub(super) async fn create_token(ctx: &Context<'_>, input: CreateTokenInput) -> Result<CreateTokenPayload> {
     let commands = ctx.data::<Commands>()?;
-    let user = match input.user {
-        Some(name) => user_name(&name)?,
-        None => commands.own_name()?,
-    };
+    let user = input.user.as_deref().map(user_name).transpose()?;
     let (name, role, days) = (input.name, input.role.map(Into::into), input.expires_in_days);
-    let wanted = TokenWanted { name, user: Some(user.clone()), role, days };
-    let NewUserToken { token, done, expires_at } = commands.create_token(wanted).await?;
+    let wanted = TokenWanted { name, user, role, days };
+    let made = commands.create_token(wanted, input.mutation_id.as_deref()).await?;
+    let NewUserToken { token, is_new, done, user, expires_at } = made;
     // The token is shown here alone: a projection that is late must not keep it back.
     let _ = ctx.data::<Projection>()?.reach(done.sequence).await;
     Ok(CreateTokenPayload {
-        token: token.reveal().to_owned(),
+        token: is_new.then(|| token.reveal().to_owned()),
         id: ID(done.id),
         user: user.to_string(),
         expires_at: DateTime(expires_at.to_rfc3339()),

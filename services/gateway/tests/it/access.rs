@@ -29,10 +29,16 @@ pub(crate) async fn create_user(world: &World, name: &str, role: &str, password:
 
 /// An access token of a user.
 pub(crate) async fn token_for(world: &World, user: &str, role: &str) -> String {
+    token_and_id_for(world, user, role).await.0
+}
+
+/// An access token of a user, and its id.
+pub(crate) async fn token_and_id_for(world: &World, user: &str, role: &str) -> (String, String) {
     let query = "mutation($input: CreateTokenInput!) { createToken(input: $input) { token id } }";
     let input = json!({ "name": "a test", "user": user, "role": role.to_uppercase() });
-    let mut made = world.data(query, json!({ "input": input })).await;
-    serde_json::from_value(made["createToken"]["token"].take()).unwrap()
+    let made = world.data(query, json!({ "input": input })).await;
+    let text = |field: &str| made["createToken"][field].as_str().unwrap().to_owned();
+    (text("token"), text("id"))
 }
 
 async fn ask(client: &Client, world: &World, query: &str, variables: Value) -> Value {
@@ -131,8 +137,8 @@ async fn a_token_ends_with_its_time_its_revocation_its_users_role_or_its_user() 
     let world = World::new().await;
     create_user(&world, "anna", "admin", None).await;
     create_user(&world, "bob", "operator", None).await;
-    let [first, second] =
-        [token_for(&world, "bob", "operator").await, token_for(&world, "bob", "operator").await];
+    let (first, id) = token_and_id_for(&world, "bob", "operator").await;
+    let second = token_for(&world, "bob", "operator").await;
     let (bob, other) = (showing(Some(&first)), showing(Some(&second)));
 
     let list = "query($user: String) { tokens(user: $user) { id name user kind role } }";
@@ -142,7 +148,6 @@ async fn a_token_ends_with_its_time_its_revocation_its_users_role_or_its_user() 
     assert_eq!(*code(&of_anna), "forbidden");
 
     let revoke = "mutation($id: ID!) { revokeToken(input: { id: $id }) { token { name revokedAt } } }";
-    let id = TokenId::of(&Sha256::from_bytes(&sha2::Sha256::digest(&first).into())).to_string();
     let revoked = ask(&other, &world, revoke, json!({ "id": id })).await;
     assert!(revoked["data"]["revokeToken"]["token"]["revokedAt"].is_string(), "{revoked}");
     assert_eq!(known(&bob, &world).await.unwrap_err(), "the token was revoked");
@@ -178,6 +183,50 @@ async fn a_token_ends_with_its_time_its_revocation_its_users_role_or_its_user() 
     let again = "mutation { createUser(input: { name: \"bob\", role: VIEWER }) { user { name } } }";
     let refused = world.error(again, json!({})).await;
     assert_eq!(refused["extensions"]["code"], "already-exists", "a name is one person's: {refused}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_made_is_not_made_again_and_not_shown_again() {
+    let world = World::new().await;
+    create_user(&world, "anna", "admin", None).await;
+    create_user(&world, "bob", "operator", None).await;
+    let query = "mutation($user: String!, $again: String!) {
+        createToken(input: { name: \"nightly\", user: $user, mutationId: $again }) { token id user expiresAt sequence } }";
+    let make = async |user: &str, again: &str| {
+        world.data(query, json!({ "user": user, "again": again })).await["createToken"].take()
+    };
+    let (mut first, mut second) = tokio::join!(make("bob", "1"), make("bob", "1"));
+    if first["token"].is_null() {
+        std::mem::swap(&mut first, &mut second);
+    }
+    let token = first["token"].take();
+    assert!(token.is_string() && second["token"].is_null(), "{token} {second}");
+    assert_eq!(first, second, "all but the token is told again");
+    let refused = world.error(query, json!({ "user": "anna", "again": "1" })).await;
+    assert_eq!(refused["extensions"]["code"], "already-exists", "that is another request: {refused}");
+    assert_ne!(make("bob", "2").await["id"], second["id"]);
+    assert_eq!(
+        known(&showing(token.as_str()), &world).await.unwrap(),
+        ["bob", "OPERATOR", "TOKEN"],
+        "the one that was shown is the one that counts"
+    );
+    let list = "query { tokens(user: \"bob\") { id } }";
+    assert_eq!(world.data(list, json!({})).await["tokens"].as_array().unwrap().len(), 2);
+
+    let query = "mutation($again: String!) {
+        createRunnerToken(input: { runner: \"east\", mutationId: $again }) { token expiresAt sequence } }";
+    let make =
+        async |again: &str| world.data(query, json!({ "again": again })).await["createRunnerToken"].take();
+    let mut first = make("1").await;
+    assert!(first["token"].take().is_string());
+    assert_eq!(make("1").await, first);
+    let mut newer = make("2").await;
+    assert!(newer["token"].take().is_string());
+    assert_eq!(make("1").await, first, "also when another was made since, which is the one that counts");
+    let other = "mutation { createRunnerToken(input: { runner: \"east\", pool: \"gpu\", mutationId: \"1\" }) { token } }";
+    let refused = world.error(other, json!({})).await;
+    assert_eq!(refused["extensions"]["code"], "already-exists", "that is another request: {refused}");
     world.end().await;
 }
 

@@ -28,20 +28,20 @@ fn archive(build: impl FnOnce(&mut Builder<Vec<u8>>)) -> Vec<u8> {
 }
 
 /// A folder with a script of this text.
-fn scripts(text: &str) -> Vec<u8> {
+pub(crate) fn scripts(text: &str) -> Vec<u8> {
     archive(|tar| {
         entry(tar, EntryType::Directory, "scripts", "", b"");
         entry(tar, EntryType::Regular, "scripts/run.sh", "", text.as_bytes());
     })
 }
 
-fn blob(bytes: &[u8]) -> BlobRef {
+pub(crate) fn blob(bytes: &[u8]) -> BlobRef {
     let sha256 = Sha256::from_bytes(&sha2::Sha256::digest(bytes).into());
     BlobRef { kind: BlobKind::Files, sha256, size: bytes.len() as u64 }
 }
 
 /// Puts bytes under their digest.
-async fn put(world: &World, bytes: &[u8]) -> (u16, Value) {
+pub(crate) async fn put(world: &World, bytes: &[u8]) -> (u16, Value) {
     put_as(world, blob(bytes).sha256.as_str(), bytes.to_vec()).await
 }
 
@@ -55,7 +55,7 @@ async fn is_stored(world: &World, bytes: &[u8]) -> bool {
     world.broker("gateway").await.has_blob(&blob(bytes)).await.unwrap()
 }
 
-fn mounting(path: &str) -> String {
+pub(crate) fn mounting(path: &str) -> String {
     format!(
         "name: mounts\nsteps:\n  - run: /scripts/run.sh\n    container: alpine\n    mount:\n      - path: {path}\n        \
          mountpoint: /scripts\nchangesetTemplate:\n  title: T\n  branch: b\n  commit:\n    message: m\n"

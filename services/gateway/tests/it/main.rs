@@ -14,6 +14,7 @@ mod clients;
 mod commands;
 mod downloads;
 mod event_log;
+mod every_field;
 mod files;
 mod http;
 mod lists;

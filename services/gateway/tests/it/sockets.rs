@@ -4,15 +4,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use events::blob::Sha256;
-use events::id::TokenId;
 use gateway::Pace;
 use serde_json::{Value, json};
-use sha2::Digest as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::access::{create_user, token_for};
+use crate::access::{create_user, token_and_id_for, token_for};
 use crate::clients::{Events, PROTOCOL, Socket};
 use crate::world::{DEFINITION, PATIENCE, World, showing};
 
@@ -208,8 +205,6 @@ async fn a_connection_is_bounded_in_operations_and_in_the_size_of_a_message() {
 async fn whoever_is_not_known_any_more_is_cut_off() {
     let world = World::new().await;
     let url = world.gateway_at(Pace { recheck: Duration::from_millis(50), ..Pace::default() }).await;
-    let id_of =
-        |token: &str| TokenId::of(&Sha256::from_bytes(&sha2::Sha256::digest(token).into())).to_string();
     let revoke = "mutation($id: ID!) { revokeToken(input: { id: $id }) { token { revokedAt } } }";
     let demote = "mutation { setUserRole(input: { name: \"olga\", role: VIEWER }) { user { role } } }";
     let remove = "mutation { removeUser(input: { name: \"olga\" }) { user { removed } } }";
@@ -220,7 +215,7 @@ async fn whoever_is_not_known_any_more_is_cut_off() {
         (demote, "the role is another one now"),
         (remove, "the token was revoked"),
     ] {
-        let token = token_for(&world, "olga", "operator").await;
+        let (token, id) = token_and_id_for(&world, "olga", "operator").await;
         let mut socket = Socket::known(&url, &token).await;
         socket.subscribe("1", EVERYTHING, json!({ "after": 0 })).await;
         socket.answer("1").await;
@@ -228,7 +223,7 @@ async fn whoever_is_not_known_any_more_is_cut_off() {
         let mut events = Events::of(&showing(Some(&token)), &url, &request).await;
         events.answer().await;
 
-        world.data(query, json!({ "id": id_of(&token) })).await;
+        world.data(query, json!({ "id": id })).await;
         let (code, reason) = socket.end().await;
         assert_eq!((code, &reason[..]), (4403, &format!("Forbidden: {why}")[..]));
         let last = loop {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use broker::Broker;
 use broker::server::{Server, ServerConfig, Sync, locate};
+use broker::{Broker, Proof};
 use chrono::Utc;
 use events::beat::Running;
 use events::envelope::{Actor, NewEvent, Origin};
@@ -251,7 +251,8 @@ impl World {
     /// Appends what a service says, and waits until the projection has it.
     pub(crate) async fn append(&self, user: &str, aggregate: Aggregate, event: impl Into<Event>) -> u64 {
         let broker = self.broker(user).await;
-        let expected = broker.history(&aggregate).await.unwrap().last().map_or(0, |last| last.sequence);
+        let last = broker.history(&aggregate).await.unwrap().pop();
+        let expected = last.as_ref().map_or(0, |last| last.sequence);
         let correlation = match &aggregate {
             Aggregate::Execution(id) | Aggregate::Job(id, _) => id.to_string(),
             _ => execution().to_string(),
@@ -260,7 +261,7 @@ impl World {
             command: CommandId::from_uuid(uuid::Uuid::now_v7()),
             actor: Actor::service(user),
             correlation,
-            causation: None,
+            causation: last.map(|last| last.id),
             trace_parent: None,
         };
         let event = NewEvent { aggregate, event: event.into(), time: Utc::now(), origin };
@@ -271,6 +272,17 @@ impl World {
             tokio::time::timeout(PATIENCE, reached).await.expect("the projection comes so far").unwrap();
         }
         sequence
+    }
+
+    /// Stores what nobody can read, as a later build's event is to this one.
+    pub(crate) async fn append_unreadable(&self, subject: &'static str) {
+        let config = self.server.as_ref().unwrap().client("scheduler", PATIENCE).unwrap();
+        let Proof::Password(password) = config.proof else { panic!("a service has a password") };
+        let options = async_nats::ConnectOptions::with_user_and_password(config.user, password);
+        let inbox = format!("_INBOX.{}", config.role);
+        let client = options.custom_inbox_prefix(inbox).connect(config.url).await.unwrap();
+        client.publish(subject, "?".into()).await.unwrap();
+        client.flush().await.unwrap();
     }
 
     /// A job of an execution that was given to a runner.

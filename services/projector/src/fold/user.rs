@@ -47,6 +47,7 @@ impl Fold {
                 user_id: UserId::named(&issued.user),
                 name: issued.name.clone(),
                 kind: Word::Borrowed(issued.kind.as_str()),
+                token_sha256: issued.token_sha256.to_string(),
                 role: Word::Borrowed(issued.role.as_str()),
                 issued_at: recorded.time,
                 expires_at: issued.expires_at,
