@@ -19,11 +19,12 @@ const GATEWAY: &str = "203.0.113.1";
 /// Who answers names there, at a private address.
 pub(super) const RESOLVER: &str = "10.213.77.53";
 
-/// Private addresses of each kind, a cloud's metadata, and a host that a site keeps its jobs from.
+/// Private addresses of each kind, a cloud's metadata, and a host that a site keeps its jobs from. The engine gives none of
+/// them to a network of its own: it begins at 172.17.0.0, and the last that it would give is 192.168.240.0/20.
 pub(super) const PRIVATE: [&str; 7] = [
     "10.213.77.1",
-    "172.29.77.1",
-    "192.168.213.77",
+    "172.16.77.1",
+    "192.168.254.77",
     "100.64.77.1",
     "169.254.169.254",
     "168.63.129.16",
