@@ -75,8 +75,9 @@ pub(crate) async fn log(
 
 /// Refuses a sequence behind the end of the log.
 pub(super) async fn reached(broker: &Broker, after: u64) -> Result<(), Fault> {
-    if after > broker.last_sequence().await? {
-        let message = format!("`after` is {after}, which the log has not reached");
+    let end = broker.last_sequence().await?;
+    if after > end {
+        let message = format!("`after` is {after}, which the log has not reached: it ends at {end}");
         return Err(Fault::invalid(message, "Give the sequence of the last event that you have."));
     }
     Ok(())

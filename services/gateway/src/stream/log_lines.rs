@@ -45,7 +45,7 @@ pub(crate) async fn read(
     let end = broker.last_sequence().await?;
     let (start, held) = match from {
         From::Last(count) if count > LAST => {
-            let message = format!("`last` is {count}");
+            let message = format!("`last` is {count}, which is too many");
             return Err(Fault::invalid(
                 message,
                 format!("Ask for {LAST} at most, or for all from a place on."),
