@@ -5,6 +5,7 @@
 
 use broker::sealing::Plain;
 use chrono::Duration;
+use events::blob::Sha256;
 use events::envelope::Recorded;
 use events::id::TokenId;
 use events::rejection::Code;
@@ -118,6 +119,17 @@ impl Commands {
         self.issue(request, Wanted { user, name: "signed in".to_owned(), kind, role, lasts }).await
     }
 
+    /// Makes a session of a terminal, for whoever asks in their browser. However often they do, it is one.
+    pub(crate) async fn sign_in_terminal(&self, token_sha256: Sha256) -> Result<Done, Fault> {
+        let user = self.own_name()?;
+        let again = token_sha256.to_string();
+        let request = self.request("signInTerminal", Some(&again))?;
+        let (name, kind) = ("signed in at a terminal".to_owned(), TokenKind::Session);
+        let wanted = Wanted { user, name, kind, role: self.caller.role, lasts: SESSION };
+        let (done, _) = self.bounded(&request, self.register(&request, wanted, token_sha256)).await?;
+        Ok(done)
+    }
+
     /// Takes a token's worth away.
     pub(crate) async fn revoke_token(&self, id: TokenId, mutation_id: Option<&str>) -> Result<Done, Fault> {
         let request = self.request("revokeToken", mutation_id)?;
@@ -144,17 +156,27 @@ impl Commands {
     }
 
     async fn issue(&self, request: &Request<'_>, wanted: Wanted) -> Result<NewToken, Fault> {
-        let Wanted { user, name, kind, role, lasts } = wanted;
         let token = Token::random().map_err(Fault::ours)?;
-        let token_sha256 = token.sha256();
+        let (done, expires_at) = self.register(request, wanted, token.sha256()).await?;
+        Ok(NewToken { token, done, expires_at })
+    }
+
+    /// Lets whoever shows the token with this digest act as its user; says until when.
+    async fn register(
+        &self,
+        request: &Request<'_>,
+        wanted: Wanted,
+        token_sha256: Sha256,
+    ) -> Result<(Done, Timestamp), Fault> {
+        let Wanted { user, name, kind, role, lasts } = wanted;
         let (id, expires_at) = (TokenId::of(&token_sha256), now() + lasts);
         let command = token::Command::Issue(Issued { user, name, kind, token_sha256, role, expires_at });
         let (origin, aggregate) = (request.origin(id.to_string()), Aggregate::Token(id));
-        let decided = self.broker.decide(&aggregate, &origin, now(), |history| {
+        let decided = self.once(&origin, &aggregate, |history| {
             Ok(token::decide(&fold(history), command.clone())?.map(Event::Token))
         });
         let sequence = decided.await?.sequence;
-        Ok(NewToken { token, done: Done { id: id.to_string(), sequence }, expires_at })
+        Ok((Done { id: id.to_string(), sequence }, expires_at))
     }
 }
 

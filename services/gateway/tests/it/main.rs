@@ -29,4 +29,5 @@ mod secrets;
 mod sockets;
 mod streams;
 mod subscriptions;
+mod terminal;
 mod world;
