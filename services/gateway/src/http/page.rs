@@ -48,8 +48,8 @@ pub(super) fn come_back(terminal: Option<&Terminal>) -> Response {
 pub(super) fn ask_for_terminal(caller: &Caller, terminal: &Terminal) -> Response {
     let body = format!(
         "<h1>Patchwave</h1><p>Let a terminal act as {} ({})?</p><p>Only if you have just started \
-         <code>patchwave login --browser</code> yourself, and it shows <strong>{}</strong>. Whoever sent you here otherwise \
-         wants to act in your name: close this window.</p><form method=\"post\" action=\"/signin/terminal\">{}\
+         <code>patchwave login --browser</code> yourself, and it shows <strong>{}</strong>. If somebody sent you here, \
+         they want to act in your name: close this window.</p><form method=\"post\" action=\"/signin/terminal\">{}\
          <button name=\"way\" value=\"send\">Let it</button> \
          <button name=\"way\" value=\"show\">The terminal is on another machine</button></form>",
         escaped(&caller.name),
@@ -159,8 +159,9 @@ fn page_with(title: &str, head: &str, body: &str, leads_to: Option<&str>) -> Res
     let headers: [(HeaderName, String); 3] = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
         (header::CONTENT_SECURITY_POLICY, policy),
-        // The link of the first page holds a token.
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        // The link of the first page holds a token, which is nobody else's affair. With `no-referrer` a browser would not say
+        // either that a form is ours: it sends `Origin: null` then.
+        (header::REFERRER_POLICY, "same-origin".to_owned()),
     ];
     (headers, html).into_response()
 }

@@ -1,9 +1,11 @@
 //! A browser, as far as signing in needs one: it goes where it is sent, keeps and sends cookies by their `SameSite` rules, and
-//! heeds where a page lets its forms lead to. Each request is a connection of its own.
+//! heeds where a page lets its forms lead to and what it lets them say of it. Each request is a connection of its own.
 
 use std::collections::HashMap;
 
-use reqwest::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::{Value, json};
 
@@ -31,12 +33,14 @@ pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
     policy: String,
+    referrer_policy: String,
 }
 
 impl Page {
     /// A page with nothing on it.
     fn blank(url: Url) -> Self {
-        Self { url, status: StatusCode::OK, text: String::new(), policy: String::new() }
+        let (text, policy, referrer_policy) = Default::default();
+        Self { url, status: StatusCode::OK, text, policy, referrer_policy }
     }
 
     /// The fields of its form that nobody sees.
@@ -108,8 +112,9 @@ impl Browser {
         form.query_pairs_mut().clear().extend_pairs(hidden.chain(fields.iter().copied()));
         let form = form.query().unwrap().to_owned();
         let origin = page.url.origin().ascii_serialization();
+        let said = if page.referrer_policy == "no-referrer" { "null" } else { &origin };
         let request = self.client.request(Method::POST, url.clone()).header("sec-fetch-site", "same-origin");
-        let request = request.header(ORIGIN, &origin).header(COOKIE, self.cookies_for(&url, true));
+        let request = request.header(ORIGIN, said).header(COOKIE, self.cookies_for(&url, true));
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
         let answer = request.send().await.unwrap();
         match self.take(&url, &answer) {
@@ -224,7 +229,10 @@ fn unescaped(text: &str) -> String {
 }
 
 async fn shown(url: Url, answer: reqwest::Response) -> Page {
-    let policy = answer.headers().get(CONTENT_SECURITY_POLICY);
-    let policy = policy.map(|policy| policy.to_str().unwrap().to_owned()).unwrap_or_default();
-    Page { url, status: answer.status(), text: answer.text().await.unwrap(), policy }
+    let header = |name| {
+        let value = answer.headers().get(name);
+        value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let (policy, referrer_policy) = (header(CONTENT_SECURITY_POLICY), header(REFERRER_POLICY));
+    Page { url, status: answer.status(), text: answer.text().await.unwrap(), policy, referrer_policy }
 }
