@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::world::{Role, World};
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// The link that a gateway's log shows while there is nobody.
 fn link(log: &str) -> Option<String> {
@@ -35,7 +35,7 @@ fn browse(url: &str, form: Option<&str>) -> (u16, String) {
 }
 
 /// A machine without the data directory: a home of its own, and the address of the gateway.
-fn elsewhere(home: &Path, url: &str, arguments: &[&str]) -> Command {
+pub(crate) fn elsewhere(home: &Path, url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_patchwave"));
     let data = home.join("no-data");
     command.args(arguments).env("HOME", home).env("PATCHWAVE_DATA", data).env("PATCHWAVE_SERVER", url);
@@ -44,14 +44,14 @@ fn elsewhere(home: &Path, url: &str, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command that is answered from its standard input.
-fn answered(mut command: Command, answer: &str) -> Output {
+pub(crate) fn answered(mut command: Command, answer: &str) -> Output {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

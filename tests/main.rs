@@ -14,6 +14,7 @@ mod admission;
 mod architecture;
 mod attacks;
 mod bad_input;
+mod browser_login;
 mod command_line;
 mod definitions;
 mod documents;

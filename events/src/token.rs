@@ -62,11 +62,6 @@ pub struct Issued {
 pub struct Revoked {}
 
 impl TokenId {
-    /// The id of the token with this digest, which is made once, whoever asks for it.
-    pub fn of(token_sha256: &Sha256) -> Self {
-        Self::derived(&[token_sha256.as_str()])
-    }
-
     /// The id of the token that a command makes: repeated, it makes no other.
     pub fn made_by(command: CommandId) -> Self {
         Self::derived(&[&command.to_string()])

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::provider::{ProviderConfig, ProviderRules};
 pub use access::public_url::PublicUrl;
+pub use access::terminal::{InvalidTerminalCode, Terminal, TerminalCode};
 pub use access::{Auth, Token};
 pub use broker::sealing::Plain;
 pub use limits::Limits;

@@ -9,6 +9,7 @@ pub(crate) mod provider;
 pub(crate) mod public_url;
 mod rates;
 pub(crate) mod rules;
+pub(crate) mod terminal;
 mod throttle;
 mod token;
 

@@ -62,6 +62,7 @@ pub(crate) const RULES: &[(&str, Need)] = &[
     ("GET /plans/{id}/archive", VIEWER),
     ("GET /plans/{id}/changesets/{position}/patch", VIEWER),
     ("POST /signout", VIEWER),
+    ("POST /signin/terminal", VIEWER),
     ("PUT /files/{sha256}", OPERATOR),
     ("Mutation.applyAction", OPERATOR),
     ("Mutation.previewAction", OPERATOR),
@@ -227,8 +228,8 @@ This page is made from the rules of the gateway; a test calls each of these oper
 to sign in: [access control](access-control.md).
 
 `own`: for oneself; for others it takes an administrator. `Subscription.events` and `GET /events` leave out what is about users, tokens and
-secrets for all but administrators. `/healthz`, `/readyz`, `/signin`, `/signin/oidc`, `/signin/oidc/callback` and `/setup` are open to
-everybody; the schema of GraphQL to everybody who is signed in.
+secrets for all but administrators. `/healthz`, `/readyz`, `/signin`, `GET /signin/terminal`, `/signin/oidc`, `/signin/oidc/callback` and `/setup`
+are open to everybody; the schema of GraphQL to everybody who is signed in.
 
 | operation | viewer | operator | admin |
 |---|---|---|---|

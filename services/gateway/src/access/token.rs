@@ -1,7 +1,7 @@
 //! Tokens: 32 random bytes that are shown once.
 //!
 //! Owns their text form. What stands in the log is the SHA-256, which is enough: 256 random bits cannot be guessed, however
-//! fast the guesses are.
+//! fast the guesses are. Of one in two halves it is the digest of the first one's digest and the second.
 
 use std::fmt;
 
@@ -9,6 +9,8 @@ use broker::sealing::Plain;
 use data_encoding::BASE32_NOPAD;
 use events::blob::Sha256;
 use sha2::Digest as _;
+
+use super::terminal::{HALVES, of_halves};
 
 /// What stands before the random part, so that a token can be recognised wherever it turns up.
 const PREFIX: &str = "pw_";
@@ -39,6 +41,11 @@ impl Token {
         self.0.reveal()
     }
 
+    /// One of two halves.
+    pub(super) fn of_text(text: String) -> Self {
+        Self(Plain::new(text))
+    }
+
     /// What is kept of it.
     pub(crate) fn sha256(&self) -> Sha256 {
         digest(self.reveal())
@@ -53,7 +60,11 @@ impl fmt::Debug for Token {
 
 /// The digest of what somebody shows.
 pub(crate) fn digest(token: &str) -> Sha256 {
-    Sha256::from_bytes(&sha2::Sha256::digest(token).into())
+    let of = |text: &str| Sha256::from_bytes(&sha2::Sha256::digest(text).into());
+    match token.split_once(HALVES) {
+        Some((first, second)) => of_halves(&of(first), second),
+        None => of(token),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use broker::sealing::Plain;
 use chrono::Duration;
+use events::blob::Sha256;
 use events::envelope::Recorded;
 use events::id::TokenId;
 use events::rejection::Code;
@@ -127,6 +128,17 @@ impl Commands {
         self.issue(request, Wanted { user, name: "signed in".to_owned(), kind, role, lasts }).await
     }
 
+    /// Makes a session of a terminal, for whoever asks in their browser. However often they do, it is one.
+    pub(crate) async fn sign_in_terminal(&self, token_sha256: Sha256) -> Result<Done, Fault> {
+        let user = self.own_name()?;
+        let again = token_sha256.to_string();
+        let request = self.request("signInTerminal", Some(&again))?;
+        let (name, kind) = ("signed in at a terminal".to_owned(), TokenKind::Session);
+        let wanted = Wanted { user, name, kind, role: self.caller.role, lasts: SESSION };
+        let (done, _) = self.bounded(&request, self.register(&request, wanted, token_sha256)).await?;
+        Ok(done)
+    }
+
     /// Takes a token's worth away.
     pub(crate) async fn revoke_token(&self, id: TokenId, mutation_id: Option<&str>) -> Result<Done, Fault> {
         let request = self.request("revokeToken", mutation_id)?;
@@ -153,10 +165,24 @@ impl Commands {
     }
 
     async fn issue(&self, request: &Request<'_>, wanted: Wanted) -> Result<NewToken, Fault> {
-        let Wanted { user, name, kind, role, lasts } = wanted;
         let token = Token::random().map_err(Fault::ours)?;
+        let token_sha256 = token.sha256();
+        let (done, issued) = self.register(request, wanted, token_sha256.clone()).await?;
+        let is_new = issued.token_sha256 == token_sha256;
+        Ok(NewToken { token, is_new, done, user: issued.user, expires_at: issued.expires_at })
+    }
+
+    /// Lets whoever shows the token with this digest act as its user. Says what stands: of a request that is repeated, what
+    /// came of it first.
+    async fn register(
+        &self,
+        request: &Request<'_>,
+        wanted: Wanted,
+        token_sha256: Sha256,
+    ) -> Result<(Done, Issued), Fault> {
+        let Wanted { user, name, kind, role, lasts } = wanted;
         let command = request.command();
-        let (id, token_sha256, expires_at) = (TokenId::made_by(command), token.sha256(), now() + lasts);
+        let (id, expires_at) = (TokenId::made_by(command), now() + lasts);
         let wanted = Issued { user, name, kind, token_sha256, role, expires_at };
         let (origin, aggregate) = (request.origin_of(command, id.to_string()), Aggregate::Token(id));
         let decided = self.once(&origin, &aggregate, |history| {
@@ -168,12 +194,11 @@ impl Commands {
             _ => wanted.clone(),
         };
         let done = Done { id: id.to_string(), sequence: decided.sequence };
-        let is_new = issued == wanted;
         let what = |issued: &Issued| (issued.user.clone(), issued.name.clone(), issued.role);
         if what(&issued) != what(&wanted) {
             return Err(another_request(&done.id).into());
         }
-        Ok(NewToken { token, is_new, done, user: issued.user, expires_at: issued.expires_at })
+        Ok((done, issued))
     }
 }
 

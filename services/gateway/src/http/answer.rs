@@ -54,7 +54,7 @@ impl IntoResponse for Fault {
 const HINT: &str = "POST /graphql, GET /graphql as a WebSocket, PUT /files/{sha256}, or GET /files, \
                     /actions/{id}/revisions/{revision}/files (or /archive), /events, /executions/{id}/events, /jobs/{id}/log, \
                     /jobs/{id}/patch, /plans/{id}/archive, /plans/{id}/changesets/{position}/patch, /metrics, /healthz, /readyz; \
-                    /signin, /signin/oidc and /signout.";
+                    /signin, /signin/oidc, /signin/terminal and /signout.";
 
 pub(super) async fn no_such_path() -> Response {
     Fault::new(Code::NotFound, "there is nothing under this path", HINT).into_response()

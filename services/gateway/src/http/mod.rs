@@ -21,6 +21,7 @@ mod server_sent;
 mod signing;
 mod socket;
 mod streams;
+mod terminal;
 mod unread;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -143,6 +144,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/files/{sha256}", put(files::put))
         .route("/metrics", get(metrics::show))
         .route("/signout", post(signing::sign_out))
+        .route("/signin/terminal", post(terminal::answer))
         .route("/actions/{id}/revisions/{revision}/files", get(files::list))
         .route("/actions/{id}/revisions/{revision}/archive", get(files::archive))
         .route("/events", get(event_log::show))
@@ -159,6 +161,7 @@ fn router(gateway: Gateway) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready::ready))
         .route("/signin", get(signing::form).post(signing::sign_in))
+        .route("/signin/terminal", get(terminal::ask))
         .route("/signin/oidc", get(provider::leave))
         .route("/signin/oidc/callback", get(provider::come_back))
         .route("/setup", get(signing::setup_form).post(signing::setup))

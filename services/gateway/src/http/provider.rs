@@ -1,7 +1,7 @@
 //! Signing in elsewhere: a browser goes to the provider of identities, and comes back with what it signed.
 //!
 //! Owns what a browser is answered on that way. Nothing that it brings says where it goes next, so that no link that
-//! somebody else made leads through here to another site. Invariant: an attempt is counted before it is tried, and over
+//! somebody else made leads through here to another site; which terminal our own page then asks about is kept with the attempt. Invariant: an attempt is counted before it is tried, and over
 //! once it was.
 
 use std::net::SocketAddr;
@@ -16,18 +16,25 @@ use events::user::Role;
 
 use super::answer::later;
 use super::signing::{TOO_MANY, cookie, only_with_users, secure};
+use super::terminal::ForTerminal;
 use super::{Gateway, page};
 use crate::access::Caller;
 use crate::access::provider::{Answer, Attempt, Provider};
+use crate::access::terminal::Terminal;
 use crate::command::NewUserToken;
 use crate::fault::Fault;
 use crate::metrics::NotSignedIn;
 
-/// `GET /signin/oidc`: off to the provider.
-pub(super) async fn leave(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+/// `GET /signin/oidc`: off to the provider; with `sha256` and `port` the page about that terminal comes afterwards.
+pub(super) async fn leave(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    query: Result<Query<ForTerminal>, QueryRejection>,
+) -> Response {
     let begun = async {
         let provider = provider(&gateway)?;
-        let attempt = Attempt::random().map_err(Fault::ours)?;
+        let Query(wanted) = query.map_err(unreadable)?;
+        let attempt = Attempt::random(wanted.terminal()?).map_err(Fault::ours)?;
         let url = provider.begin(&attempt).await?;
         Ok::<_, Fault>((attempt, url))
     };
@@ -50,9 +57,10 @@ pub(super) async fn come_back(
 ) -> Response {
     let secure = secure(&gateway, &headers);
     let mut response = match sign_in(&gateway, client, &headers, answer).await {
-        Ok(token) => {
+        Ok((token, terminal)) => {
             let session = cookie(token.token.reveal(), secure);
-            (AppendHeaders([(header::SET_COOKIE, session)]), page::come_back()).into_response()
+            let page = page::come_back(terminal.as_ref());
+            (AppendHeaders([(header::SET_COOKIE, session)]), page).into_response()
         }
         Err(fault) => turned_away(fault),
     };
@@ -67,7 +75,7 @@ async fn sign_in(
     client: SocketAddr,
     headers: &HeaderMap,
     answer: Result<Query<Answer>, QueryRejection>,
-) -> Result<NewUserToken, Fault> {
+) -> Result<(NewUserToken, Option<Terminal>), Fault> {
     let provider = provider(gateway)?;
     let throttle = &gateway.access.throttle;
     throttle.admit(None, client.ip(), Instant::now()).map_err(|wait| {
@@ -78,16 +86,18 @@ async fn sign_in(
         let message = "this browser did not begin to sign in here, or did too long ago";
         Fault::new(Code::Unauthenticated, message, "Begin at `/signin`, and let the browser keep cookies.")
     })?;
-    let Query(answer) = answer.map_err(|error| {
-        Fault::invalid(format!("the request cannot be read: {error}"), "Begin again at `/signin`.")
-    })?;
+    let Query(answer) = answer.map_err(unreadable)?;
     let person = provider.finish(&attempt, answer).await?;
     // Until it is known which user this is, a name is worth nothing.
     let nobody = Caller::signing_in(person.identity.subject.clone(), Role::Viewer);
     let token = gateway.commands(nobody).sign_in_person(person).await?;
     throttle.succeeded(None, client.ip());
     gateway.projection.reach(token.done.sequence).await?;
-    Ok(token)
+    Ok((token, attempt.terminal().cloned()))
+}
+
+fn unreadable(error: QueryRejection) -> Fault {
+    Fault::invalid(format!("the request cannot be read: {error}"), "Begin again at `/signin`.")
 }
 
 fn provider(gateway: &Gateway) -> Result<&Provider, Fault> {

@@ -18,8 +18,10 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::answer::not_yet;
+use super::terminal::ForTerminal;
 use super::{Gateway, identify, page};
 use crate::access::provider::Provider;
+use crate::access::terminal::Terminal;
 use crate::access::{COOKIE, Caller, Via, digest, session};
 use crate::command::NewUserToken;
 use crate::fault::Fault;
@@ -33,6 +35,9 @@ pub(super) const TOO_MANY: &str = "there were too many attempts at signing in";
 struct Credentials {
     name: String,
     password: String,
+    /// The terminal that the page asks about once this browser is signed in: `sha256` and `port`.
+    sha256: Option<String>,
+    port: Option<String>,
 }
 
 /// What the page of the first administrator sends.
@@ -60,11 +65,12 @@ pub(super) async fn form(State(gateway): State<Gateway>, headers: HeaderMap) -> 
     {
         return page::signed_in(&caller);
     }
-    sign_in_page(&gateway, None)
+    sign_in_page(&gateway, None, None)
 }
 
-fn sign_in_page(gateway: &Gateway, why: Option<&str>) -> Response {
-    page::sign_in(gateway.access.provider.as_ref().map(Provider::host), why)
+/// The form, for whoever wants to go on to the page about a terminal perhaps.
+pub(super) fn sign_in_page(gateway: &Gateway, terminal: Option<&Terminal>, why: Option<&str>) -> Response {
+    page::sign_in(gateway.access.provider.as_ref().map(Provider::host), terminal, why)
 }
 
 /// `POST /signin`
@@ -75,15 +81,31 @@ pub(super) async fn sign_in(
 ) -> Response {
     let headers = request.headers().clone();
     let json = is_json(&headers);
-    match try_sign_in(&gateway, client, request).await {
+    if let Err(fault) = only_with_users(&gateway) {
+        return fault.into_response();
+    }
+    let Credentials { name, password, sha256, port } = match read(request).await {
+        Ok(credentials) => credentials,
+        Err(refused) => return refused,
+    };
+    let terminal = match ForTerminal::new(sha256, port).terminal() {
+        Ok(terminal) => terminal,
+        Err(fault) => return fault.into_response(),
+    };
+    match try_sign_in(&gateway, client, (name, Plain::new(password))).await {
         Ok((token, caller)) if json => Json(json!({
             "token": token.token.reveal(), "name": caller.name, "role": caller.role,
             "expiresAt": token.expires_at.to_rfc3339(),
         }))
         .into_response(),
         Ok((token, caller)) => {
-            let cookie = cookie(token.token.reveal(), secure(&gateway, &headers));
-            ([(header::SET_COOKIE, cookie)], page::signed_in(&caller)).into_response()
+            let cookie = [(header::SET_COOKIE, cookie(token.token.reveal(), secure(&gateway, &headers)))];
+            match terminal {
+                Some(terminal) => {
+                    (StatusCode::SEE_OTHER, cookie, [(header::LOCATION, terminal.page())]).into_response()
+                }
+                None => (cookie, page::signed_in(&caller)).into_response(),
+            }
         }
         Err(refused) if json => refused,
         Err(refused) => {
@@ -93,7 +115,7 @@ pub(super) async fn sign_in(
                 StatusCode::TOO_MANY_REQUESTS => "There were too many attempts: wait a moment.",
                 _ => return refused,
             };
-            let mut response = (status, sign_in_page(&gateway, Some(why))).into_response();
+            let mut response = (status, sign_in_page(&gateway, terminal.as_ref(), Some(why))).into_response();
             if let Some(wait) = refused.headers().get(header::RETRY_AFTER) {
                 response.headers_mut().insert(header::RETRY_AFTER, wait.clone());
             }
@@ -105,12 +127,9 @@ pub(super) async fn sign_in(
 async fn try_sign_in(
     gateway: &Gateway,
     client: SocketAddr,
-    request: Request,
+    (name, password): (String, Plain),
 ) -> Result<(NewUserToken, Caller), Response> {
     let refused = |fault: Fault| fault.into_response();
-    only_with_users(gateway).map_err(refused)?;
-    let Credentials { name, password } = read(request).await?;
-    let password = Plain::new(password);
     if let Err(wait) = gateway.access.throttle.admit(name.as_str(), client.ip(), Instant::now()) {
         gateway.metrics.not_signed_in(NotSignedIn::Throttled);
         return Err(not_yet(Code::TooManyAttempts, TOO_MANY, wait));
@@ -120,11 +139,11 @@ async fn try_sign_in(
     let signed_in = commands.sign_in(password).await.map_err(refused)?;
     let Some((token, role)) = signed_in else {
         gateway.metrics.not_signed_in(NotSignedIn::Credentials);
-        let fault = Fault::new(
-            Code::Unauthenticated,
-            "the name or the password is another one",
-            "An administrator can set another password: `patchwave user password NAME`.",
-        );
+        let hint = match gateway.access.provider {
+            Some(_) => "Whoever comes from another site has no password here: `patchwave login --browser`.",
+            None => "An administrator can set another password: `patchwave user password NAME`.",
+        };
+        let fault = Fault::new(Code::Unauthenticated, "the name or the password is another one", hint);
         return Err(identify::unknown(&fault));
     };
     gateway.access.throttle.succeeded(name.as_str(), client.ip());

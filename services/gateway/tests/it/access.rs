@@ -173,7 +173,7 @@ async fn a_token_ends_with_its_time_its_revocation_its_users_role_or_its_user() 
         role: Role::Operator,
         expires_at: Utc::now() - Duration::seconds(1),
     };
-    let aggregate = Aggregate::Token(TokenId::of(&token_sha256));
+    let aggregate = Aggregate::Token(TokenId::derived(&["expired"]));
     world.append("gateway", aggregate, Event::Token(issued.into())).await;
     let why = known(&showing(Some(text)), &world).await.unwrap_err();
     assert!(why.starts_with("the token expired at"), "{why}");

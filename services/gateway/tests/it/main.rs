@@ -30,4 +30,5 @@ mod secrets;
 mod sockets;
 mod streams;
 mod subscriptions;
+mod terminal;
 mod world;

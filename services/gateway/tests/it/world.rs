@@ -1,5 +1,7 @@
 //! One broker, one projector, one gateway, and whoever else has a word in a test.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use broker::server::{Server, ServerConfig, Sync, locate};
@@ -13,7 +15,7 @@ use events::{Aggregate, Event, job};
 use gateway::{Auth, Limits, Pace, ProviderConfig, PublicUrl, Token};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -194,6 +196,35 @@ impl World {
         let public_url = Some(public_url);
         let settings = gateway::Config { public_url, provider, ..settings(&self.database_url, auth) };
         serve_on(listener, self.server.as_ref().unwrap(), settings).await;
+    }
+
+    /// Two gateways behind one address, which lead people to providers; each connection meets the other one than the last. Says
+    /// how many connections there were.
+    pub(crate) async fn gateways_behind(
+        &self,
+        listener: TcpListener,
+        providers: [ProviderConfig; 2],
+    ) -> Arc<AtomicUsize> {
+        let url: PublicUrl = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let mut gateways = Vec::new();
+        for provider in providers {
+            let (listener, _) = Self::listener().await;
+            gateways.push(listener.local_addr().unwrap());
+            self.gateway_known_as(url.clone(), listener, Some(provider)).await;
+        }
+        let met = Arc::new(AtomicUsize::new(0));
+        let count = met.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let gateway = gateways[count.fetch_add(1, Ordering::SeqCst) % gateways.len()];
+                tokio::spawn(async move {
+                    let mut gateway = TcpStream::connect(gateway).await.unwrap();
+                    // Whoever has heard enough goes away.
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut gateway).await;
+                });
+            }
+        });
+        met
     }
 
     /// Where the broker keeps its streams.

@@ -1,10 +1,12 @@
-//! A browser, as far as signing in elsewhere needs one: it goes where it is sent, and keeps and sends cookies by their
-//! `SameSite` rules, which is what that way stumbles over.
+//! A browser, as far as signing in needs one: it goes where it is sent, keeps and sends cookies by their `SameSite` rules, and
+//! heeds where a page lets its forms lead to and what it lets them say of it. Each request is a connection of its own.
 
 use std::collections::HashMap;
 
-use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE,
+};
+use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::{Value, json};
 
 /// How often it is sent elsewhere at most.
@@ -30,20 +32,49 @@ pub(crate) struct Page {
     pub(crate) url: Url,
     pub(crate) status: StatusCode,
     pub(crate) text: String,
+    policy: String,
+    referrer_policy: String,
 }
 
 impl Page {
+    /// A page with nothing on it.
+    fn blank(url: Url) -> Self {
+        let (text, policy, referrer_policy) = Default::default();
+        Self { url, status: StatusCode::OK, text, policy, referrer_policy }
+    }
+
+    /// The fields of its form that nobody sees.
+    fn hidden(&self) -> Vec<(String, String)> {
+        let fields = self.text.split("<input type=\"hidden\" name=\"").skip(1);
+        let field = |text: &str| {
+            let (name, rest) = text.split_once("\" value=\"").unwrap();
+            (name.to_owned(), rest.split('"').next().unwrap().to_owned())
+        };
+        fields.map(field).collect()
+    }
+
+    /// Whether its policy lets a form lead to a URL.
+    pub(crate) fn lets_forms_lead_to(&self, url: &Url) -> bool {
+        let of_forms = self.policy.split(';').find_map(|rule| rule.trim().strip_prefix("form-action "));
+        let origin = url.origin();
+        of_forms.unwrap().split(' ').any(|one| match one {
+            "'self'" => origin == self.url.origin(),
+            other => Url::parse(other).unwrap().origin() == origin,
+        })
+    }
+
     /// Where it goes on to by itself.
     pub(crate) fn refresh(&self) -> Option<Url> {
         let (_, rest) = self.text.split_once("http-equiv=\"refresh\" content=\"0;url=")?;
-        Some(self.url.join(rest.split('"').next()?).unwrap())
+        Some(self.url.join(&unescaped(rest.split('"').next()?)).unwrap())
     }
 }
 
 impl Browser {
     pub(crate) fn new() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).pool_max_idle_per_host(0);
+        let client = client.build().unwrap();
         Self { client, cookies: HashMap::new() }
     }
 
@@ -56,10 +87,46 @@ impl Browser {
     pub(crate) async fn sign_in(&mut self, gateway: &str) -> Page {
         let form = self.open(&format!("{gateway}/signin")).await;
         assert!(form.text.contains("<a href=\"/signin/oidc\">Sign in with 127.0.0.1</a>"), "{}", form.text);
-        let page = self.follow(&form, "/signin/oidc").await;
+        self.sign_in_from(&form).await
+    }
+
+    /// The same from a page that leads there.
+    pub(crate) async fn sign_in_from(&mut self, form: &Page) -> Page {
+        let (_, link) = form.text.split_once("<a href=\"/signin/oidc").unwrap();
+        let query = unescaped(link.split('"').next().unwrap());
+        let page = self.follow(form, &format!("/signin/oidc{query}")).await;
         match page.refresh() {
-            Some(_) => self.follow(&page, "/signin").await,
+            Some(next) => self.follow(&page, next.as_str()).await,
             None => page,
+        }
+    }
+
+    /// Somebody sends a page's form, with these fields beside those that nobody sees. Where that leads to another origin, which
+    /// the page's policy must allow, the page is blank and only its address counts.
+    pub(crate) async fn send_form(&mut self, page: &Page, action: &str, fields: &[(&str, &str)]) -> Page {
+        let url = page.url.join(action).unwrap();
+        assert!(page.lets_forms_lead_to(&url), "{}", page.policy);
+        let hidden = page.hidden();
+        let hidden = hidden.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut form = url.clone();
+        form.query_pairs_mut().clear().extend_pairs(hidden.chain(fields.iter().copied()));
+        let form = form.query().unwrap().to_owned();
+        let origin = page.url.origin().ascii_serialization();
+        let said = if page.referrer_policy == "no-referrer" { "null" } else { &origin };
+        let request = self.client.request(Method::POST, url.clone()).header("sec-fetch-site", "same-origin");
+        let request = request.header(ORIGIN, said).header(COOKIE, self.cookies_for(&url, true));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let answer = request.send().await.unwrap();
+        match self.take(&url, &answer) {
+            None => shown(url, answer).await,
+            Some(next) => {
+                assert!(page.lets_forms_lead_to(&next), "{next}: {}", page.policy);
+                if next.origin() == url.origin() {
+                    self.go(next, Some(origin), |_| false).await
+                } else {
+                    Page::blank(next)
+                }
+            }
         }
     }
 
@@ -107,24 +174,26 @@ impl Browser {
         let mut same_site = from.is_none_or(|from| from == url.origin().ascii_serialization());
         for _ in 0..REDIRECTS {
             if stop(&url) {
-                return Page { url, status: StatusCode::OK, text: String::new() };
+                return Page::blank(url);
             }
             let site = if same_site { "same-origin" } else { "cross-site" };
             let request = self.client.get(url.clone()).header("sec-fetch-site", site);
             let request = request.header(COOKIE, self.cookies_for(&url, same_site));
             let answer = request.header("accept", "text/html").send().await.unwrap();
-            for cookie in answer.headers().get_all(SET_COOKIE) {
-                self.keep(&url, cookie.to_str().unwrap());
-            }
-            let status = answer.status();
-            let Some(next) = answer.headers().get(LOCATION).filter(|_| status.is_redirection()) else {
-                return Page { url, status, text: answer.text().await.unwrap() };
-            };
-            let next = url.join(next.to_str().unwrap()).unwrap();
+            let Some(next) = self.take(&url, &answer) else { return shown(url, answer).await };
             same_site &= next.origin() == url.origin();
             url = next;
         }
         panic!("it is sent on and on, now to {url}");
+    }
+
+    /// Keeps the cookies of an answer; says where it leads.
+    fn take(&mut self, url: &Url, answer: &reqwest::Response) -> Option<Url> {
+        for cookie in answer.headers().get_all(SET_COOKIE) {
+            self.keep(url, cookie.to_str().unwrap());
+        }
+        let next = answer.headers().get(LOCATION).filter(|_| answer.status().is_redirection())?;
+        Some(url.join(next.to_str().unwrap()).unwrap())
     }
 
     fn keep(&mut self, url: &Url, text: &str) {
@@ -152,4 +221,18 @@ impl Browser {
         });
         sent.map(|((_, name), cookie)| format!("{name}={}", cookie.value)).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// An address as it stands in a page.
+fn unescaped(text: &str) -> String {
+    text.replace("&amp;", "&")
+}
+
+async fn shown(url: Url, answer: reqwest::Response) -> Page {
+    let header = |name| {
+        let value = answer.headers().get(name);
+        value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let (policy, referrer_policy) = (header(CONTENT_SECURITY_POLICY), header(REFERRER_POLICY));
+    Page { url, status: answer.status(), text: answer.text().await.unwrap(), policy, referrer_policy }
 }

@@ -1,8 +1,10 @@
 //! Signing in with a provider of identities, as stories: a certified one, and one that lies.
 
-mod browser;
-mod certified;
+pub(crate) mod browser;
+pub(crate) mod certified;
 mod lies;
+
+use std::sync::atomic::Ordering;
 
 use events::Aggregate;
 use events::id::UserId;
@@ -271,6 +273,27 @@ async fn a_browser_finishes_only_what_it_began() {
         let page = again.be_led_to(&back).await;
         assert_eq!(page.status, 401, "{}", page.text);
         assert_eq!(again.has_session(), had);
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_gateway_began_another_finishes() {
+    let world = World::new().await;
+    create_user(&world, "root", "admin", None).await;
+    let (listener, url) = World::listener().await;
+    let provider = Certified::start(&url, &json!({})).await;
+    let met = world.gateways_behind(listener, [provider.config(open()), provider.config(open())]).await;
+    provider.person(&person("1", "anna@example.org")).await;
+    for begins in [0, 1] {
+        let mut browser = Browser::new();
+        assert_eq!(met.load(Ordering::SeqCst) % 2, begins);
+        let back = browser.stop_before_coming_back(&url).await;
+        assert_eq!(met.load(Ordering::SeqCst) % 2, 1 - begins, "the next one to be met is the other");
+        let page = browser.be_led_to(&back).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+        // A third request, so that the other begins next.
+        assert_eq!(browser.viewer(&url).await["name"], "anna@example.org");
     }
     world.end().await;
 }

@@ -40,7 +40,7 @@ impl History {
 
     pub(super) fn token(&mut self) {
         let token_sha256 = Sha256::from_bytes(&[u8::try_from(self.dice.roll(4)).unwrap(); 32]);
-        let id = TokenId::of(&token_sha256);
+        let id = TokenId::derived(&[token_sha256.as_str()]);
         let command = match self.dice.roll(3) {
             0 => token::Command::Revoke,
             hours => token::Command::Issue(token::Issued {

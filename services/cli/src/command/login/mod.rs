@@ -2,6 +2,8 @@
 //!
 //! Owns the way from a password to a session, and from there to the file of logins.
 
+mod browser;
+
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{ShowOptions, ask, moment};
-use crate::client::{Client, LoginFile, ServerOption};
+use crate::client::{Client, Failed, LoginFile, ServerOption};
 use crate::data_dir::DataDirOption;
 use crate::failure::Complaint;
 use crate::output;
@@ -24,6 +26,10 @@ pub(crate) struct Login {
     /// Read a token from the standard input and keep it, in place of signing in with a password
     #[arg(long)]
     token_stdin: bool,
+
+    /// Sign in by a browser, in place of a password: with the account of another site, or as whoever is signed in there
+    #[arg(long, conflicts_with_all = ["name", "token_stdin"])]
+    browser: bool,
 
     #[command(flatten)]
     server: ServerOption,
@@ -61,14 +67,18 @@ const VIEWER: &str = "{ viewer { name role via } }";
 
 /// Signs in.
 pub(crate) async fn login(options: Login, data: &DataDirOption) -> anyhow::Result<ExitCode> {
-    let Login { name, token_stdin, server } = options;
+    let Login { name, token_stdin, browser, server } = options;
     let file = LoginFile::needed()?;
     let client = Client::new(&server, data)?;
     let address = client.address()?;
+    if browser {
+        browser::login(&client, &file).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if token_stdin {
         let token = ask::line("token")?;
         // One that is wrong is found out now.
-        let Asked { viewer } = client.with_token(token.reveal()).graphql(VIEWER, &json!({})).await?;
+        let viewer = whose(&client, token.reveal()).await?;
         file.remember(address.as_str(), token.reveal())?;
         eprintln!("logged in to {address} as {} ({})", viewer.name, viewer.role.to_lowercase());
         return Ok(ExitCode::SUCCESS);
@@ -89,6 +99,12 @@ pub(crate) async fn login(options: Login, data: &DataDirOption) -> anyhow::Resul
     file.remember(address.as_str(), &token)?;
     eprintln!("logged in to {address} as {name} ({role}) until {}", moment(&expires_at));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whose a token is.
+async fn whose(client: &Client, token: &str) -> Result<Viewer, Failed> {
+    let Asked { viewer } = client.with_token(token).graphql(VIEWER, &json!({})).await?;
+    Ok(viewer)
 }
 
 /// Signs out, and forgets.
