@@ -246,7 +246,9 @@ async fn read_everything(world: World) {
     });
     let planner = world.broker("campaign-plan").await;
     let document = planner.put_document(BlobKind::Plan, &content).await.unwrap();
-    let created = events::plan::Created { execution: id, document, changesets: 2, missing: 1, unchanged: 1 };
+    let (missing, unchanged, imports) = (1, 1, Some(1));
+    let created =
+        events::plan::Created { execution: id, document, changesets: 2, missing, unchanged, imports };
     let plan = Aggregate::Plan(PlanId::derived(&["p"]));
     world.append("campaign-plan", plan, Event::Plan(created.into())).await;
     let registered = events::runner::Registered {
