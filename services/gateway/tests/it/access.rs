@@ -135,9 +135,9 @@ async fn a_token_ends_with_its_time_its_revocation_its_users_role_or_its_user() 
         [token_for(&world, "bob", "operator").await, token_for(&world, "bob", "operator").await];
     let (bob, other) = (showing(Some(&first)), showing(Some(&second)));
 
-    let list = "query($user: String) { tokens(user: $user) { id name user kind role } }";
+    let list = "query($user: String) { tokens(user: $user) { nodes { id name user kind role } } }";
     let tokens = ask(&bob, &world, list, json!({})).await;
-    assert_eq!(tokens["data"]["tokens"].as_array().unwrap().len(), 2, "{tokens}");
+    assert_eq!(tokens["data"]["tokens"]["nodes"].as_array().unwrap().len(), 2, "{tokens}");
     let of_anna = ask(&bob, &world, list, json!({ "user": "anna" })).await;
     assert_eq!(*code(&of_anna), "forbidden");
 

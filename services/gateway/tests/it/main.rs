@@ -17,6 +17,7 @@ mod event_log;
 mod files;
 mod http;
 mod lists;
+mod long_lists;
 mod metrics;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;
