@@ -155,7 +155,7 @@ impl Read {
         },
         Self {
             name: "an execution with its plan",
-            query: "query($id: ID!) { execution(id: $id) { id counts { succeeded } skipped { repository } plan { id changesets } } }",
+            query: "query($id: ID!) { execution(id: $id) { id counts { succeeded } skipped { nodes { repository } } plan { id changesets } } }",
             variables: |place| json!({ "id": execution(place % EXECUTIONS) }),
         },
         Self {

@@ -177,6 +177,7 @@ CREATE TABLE plans{g} (
     changesets BIGINT NOT NULL,
     missing BIGINT NOT NULL,
     unchanged BIGINT NOT NULL,
+    imports BIGINT, -- absent: nobody counted them
     created_at TEXT NOT NULL,
     document_sha256 TEXT NOT NULL,
     document_size BIGINT NOT NULL,
@@ -274,13 +275,15 @@ CREATE TABLE enrollments{g} (
 CREATE TABLE secrets{g} (
     id TEXT NOT NULL,
     name TEXT NOT NULL,
-    action_id TEXT, -- whose steps may ask for it; absent: those of every action
+    scope TEXT NOT NULL, -- the action whose steps may ask for it; empty: those of every action
     version BIGINT NOT NULL, -- of the last value
     deleted BIGINT NOT NULL,
     actor TEXT NOT NULL, -- who set it last
     set_at TEXT NOT NULL,
     PRIMARY KEY (id)
 );
+CREATE INDEX secrets{g}_name ON secrets{g} (deleted, name, id);
+CREATE INDEX secrets{g}_scope ON secrets{g} (deleted, scope, name, id);
 
 CREATE TABLE users{g} (
     id TEXT NOT NULL,
@@ -294,6 +297,7 @@ CREATE TABLE users{g} (
     subject TEXT, -- its name for the user
     PRIMARY KEY (id)
 );
+CREATE INDEX users{g}_name ON users{g} (removed, name);
 
 CREATE TABLE tokens{g} (
     id TEXT NOT NULL,
@@ -308,12 +312,12 @@ CREATE TABLE tokens{g} (
     PRIMARY KEY (id)
 );
 CREATE INDEX tokens{g}_digest ON tokens{g} (token_sha256);
-CREATE INDEX tokens{g}_user ON tokens{g} (user_id, expires_at);
-CREATE INDEX tokens{g}_end ON tokens{g} (expires_at);
+CREATE INDEX tokens{g}_user ON tokens{g} (user_id, expires_at, id) WHERE revoked_at IS NULL;
+CREATE INDEX tokens{g}_end ON tokens{g} (expires_at, id) WHERE revoked_at IS NULL;
 
 -- How long the lists are that belong to nothing.
 CREATE TABLE totals{g} (
-    name TEXT NOT NULL, -- actions, actions.archived, executions, executions.STATE
+    name TEXT NOT NULL, -- actions, actions.archived, executions, executions.STATE, repositories, runners, secrets, users
     count BIGINT NOT NULL,
     PRIMARY KEY (name)
 );

@@ -1,10 +1,13 @@
 //! Bad input and bad weather: a clear error that says what to do, and nothing is lost.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
 
 use crate::world::{Process, Role, World, engine, free_port, path_text, script_definition, wait_for};
 
@@ -33,6 +36,45 @@ fn a_repository_that_cannot_be_had_is_named_and_the_others_go_on() {
     says(&plan["unchanged"].to_string(), &["empty", "no commits"]);
     let execution = world.documents(&["execution", "show", "--json", &run.execution()]).remove(0);
     assert_eq!(execution["counts"]["unreachable"], 1);
+    world.end();
+}
+
+/// The repositories of a list that a command shows, and that each stands in what it prints for people.
+fn listed(list: &Value, printed: &str) -> BTreeSet<String> {
+    let names = list.as_array().unwrap().iter().map(|one| one["repository"].as_str().unwrap().to_owned());
+    let names: Vec<String> = names.collect();
+    for name in &names {
+        assert!(printed.contains(name.as_str()), "{name} is not in:\n{printed}");
+    }
+    let found: BTreeSet<String> = names.iter().cloned().collect();
+    assert_eq!(found.len(), names.len(), "none comes twice");
+    found
+}
+
+#[test]
+fn lists_of_what_is_left_out_are_shown_whole_however_long() {
+    let world = World::up();
+    let good = world.repository("good").file("a", "1\n").commit();
+    let empty: Vec<_> = (0..105).map(|number| world.repository(&format!("empty-{number:03}"))).collect();
+    let definition = world.definition("a.batch.yaml", &script_definition("a", "echo 2 >a"));
+    let mut command =
+        world.run_command(&definition, &[&[&good][..], &empty.iter().collect::<Vec<_>>()].concat());
+    let port = free_port();
+    for number in 0..110 {
+        command.arg("--repo").arg(format!("http://127.0.0.1:{port}/away-{number:03}.git"));
+    }
+    let run = crate::world::Run::of(command.output().unwrap()).expect(2);
+
+    let (execution, plan) = (run.execution(), run.plan());
+    let shown = world.documents(&["execution", "show", "--json", &execution]).remove(0);
+    assert_eq!((&shown["counts"]["skipped"], &shown["counts"]["unreachable"]), (&json!(105), &json!(110)));
+    let printed = world.ok(&["execution", "show", &execution]);
+    assert_eq!(listed(&shown["skipped"], &printed).len(), 215);
+    let shown = world.documents(&["plan", "show", "--json", &plan]).remove(0);
+    let printed = world.ok(&["plan", "show", &plan]);
+    let [missing, unchanged] = ["missing", "unchanged"].map(|list| listed(&shown[list], &printed));
+    assert_eq!((missing.len(), unchanged.len()), (110, 105));
+    assert!(missing.is_disjoint(&unchanged));
     world.end();
 }
 

@@ -26,6 +26,7 @@ mod images;
 mod lifecycle;
 mod limits;
 mod logs;
+mod long_lists;
 mod main_job;
 mod monorepo;
 mod mounts;

@@ -13,7 +13,7 @@ use crate::rejection::{Code, Rejection};
 
 event_types! {
     /// The plan exists.
-    Created = "created" / 1,
+    Created = "created" / 2,
     /// A later plan of the same execution took its place; this one stays readable.
     Superseded = "superseded" / 1,
 }
@@ -31,6 +31,9 @@ pub struct Created {
     pub missing: u32,
     /// How many repositories had nothing to change.
     pub unchanged: u32,
+    /// How many changesets that exist already it tracks; absent: nobody counted them.
+    #[serde(default)]
+    pub imports: Option<u32>,
 }
 
 /// The payload of `plan.superseded`.

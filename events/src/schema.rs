@@ -70,6 +70,7 @@ const EARLIER: &[Earlier] = &[
     earlier!("job.lost", 1),
     earlier!("job.succeeded", 1),
     earlier!("job.timed_out", 1),
+    earlier!("plan.created", 1),
     earlier!("runner.registered", 1),
     earlier!("user.created", 1),
 ];

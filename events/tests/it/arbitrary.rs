@@ -216,13 +216,14 @@ pub(crate) fn execution_command() -> impl Strategy<Value = execution::Command> {
 }
 
 fn plan_content() -> impl Strategy<Value = plan::Created> {
-    (uuid(), blob(), number(), number(), number()).prop_map(
-        |(execution, document, changesets, missing, unchanged)| plan::Created {
+    (uuid(), blob(), number(), number(), number(), proptest::option::of(number())).prop_map(
+        |(execution, document, changesets, missing, unchanged, imports)| plan::Created {
             execution: ExecutionId::from_uuid(execution),
             document,
             changesets,
             missing,
             unchanged,
+            imports,
         },
     )
 }

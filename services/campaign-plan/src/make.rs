@@ -144,6 +144,7 @@ impl Writer<'_> {
             changesets: count(plan.changeset_specs.len()),
             missing: count(plan.missing.len()),
             unchanged: count(plan.unchanged.len()),
+            imports: Some(count(plan.imports.len())),
         };
         let id = self.completion.plan;
         let command = CommandId::derived(&["create_plan", &id.to_string()]);

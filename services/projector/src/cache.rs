@@ -48,6 +48,18 @@ impl<R: Row> Cached<R> {
         self.recent.insert(key, row);
     }
 
+    /// Whether there is such a row. It must have been wanted.
+    pub(crate) fn has(&self, key: &R::Key) -> bool {
+        self.recent.contains_key(key)
+    }
+
+    /// Forgets a row, which goes from the database as well. Whether there was one; it must have been wanted.
+    pub(crate) fn forget(&mut self, key: &R::Key) -> bool {
+        self.older.remove(key);
+        self.changed.remove(key);
+        self.recent.remove(key).is_some()
+    }
+
     /// A row to change, if there is one.
     pub(crate) fn change(&mut self, key: &R::Key) -> Option<&mut R> {
         let row = self.recent.get_mut(key)?;

@@ -108,6 +108,7 @@ async fn read_wanted(
         attempts,
         steps,
         plans,
+        repositories,
         runners,
         enrollments,
         secrets,

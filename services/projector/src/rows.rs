@@ -249,6 +249,7 @@ tables! {
         changesets: u32,
         missing: u32,
         unchanged: u32,
+        imports: Option<u32>,
         created_at: Timestamp,
         document_sha256: String,
         document_size: u64,
@@ -339,7 +340,7 @@ tables! {
     Secret in "secrets" {
         id: SecretId, ;
         name: String,
-        action_id: Option<ActionId>,
+        scope: String,
         version: u32,
         deleted: bool,
         actor: String,
@@ -383,6 +384,12 @@ impl Total {
     pub(crate) const ACTIONS: &str = "actions";
     pub(crate) const ARCHIVED_ACTIONS: &str = "actions.archived";
     pub(crate) const EXECUTIONS: &str = "executions";
+    pub(crate) const REPOSITORIES: &str = "repositories";
+    pub(crate) const RUNNERS: &str = "runners";
+    /// Without those that were deleted.
+    pub(crate) const SECRETS: &str = "secrets";
+    /// Without those that were removed.
+    pub(crate) const USERS: &str = "users";
 
     /// Those in this state.
     pub(crate) fn executions_in(state: &str) -> String {

@@ -1,18 +1,19 @@
 //! Which rows a batch changes that are not in memory yet.
 //!
 //! Owns the list of rows per event; nothing else knows what an event will touch. Invariant: an event that makes a row
-//! does not want that row, so that a first event never costs a look for it.
+//! does not want that row, so that a first event never costs a look for it, unless the row may be there already and is counted.
 
 use std::collections::HashSet;
 
 use events::envelope::Recorded;
 use events::id::{ExecutionId, JobId};
-use events::{Aggregate, Event, action, enrollment, execution, job, plan, runner, secret, token, user};
+use events::{Aggregate, Event, action, execution, job, plan, repository, runner, secret, token, user};
 
 use crate::cache::Cached;
 use crate::fold::{Fold, Taken};
 use crate::rows::{
-    Action, Attempt, Enrollment, Execution, Job, Plan, Row, Runner, Secret, Step, Token, Total, User,
+    Action, Attempt, Enrollment, Execution, Job, Plan, Repository, Row, Runner, Secret, Step, Token, Total,
+    User,
 };
 
 /// The rows of one table.
@@ -50,6 +51,7 @@ pub(crate) struct Wanted {
     attempts: Keys<Attempt>,
     steps: Keys<Step>,
     plans: Keys<Plan>,
+    repositories: Keys<Repository>,
     runners: Keys<Runner>,
     enrollments: Keys<Enrollment>,
     secrets: Keys<Secret>,
@@ -68,8 +70,8 @@ macro_rules! missing {
 
 impl Wanted {
     missing! {
-        actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan, runners: Runner,
-        enrollments: Enrollment, secrets: Secret, users: User, tokens: Token, totals: Total
+        actions: Action, executions: Execution, jobs: Job, attempts: Attempt, steps: Step, plans: Plan,
+        repositories: Repository, runners: Runner, enrollments: Enrollment, secrets: Secret, users: User, tokens: Token, totals: Total
     }
 
     /// What a batch wants.
@@ -99,16 +101,19 @@ impl Wanted {
                 self.executions.want((created.execution,), &mut fold.executions);
             }
             (Aggregate::Plan(id), _) => self.plans.want((*id,), &mut fold.plans),
-            (Aggregate::Runner(id), Event::Runner(runner::Event::Registered(_))) => {
-                self.runners.born((id.clone(),));
-            }
-            (Aggregate::Runner(id), _) => self.runners.want((id.clone(),), &mut fold.runners),
-            // A second token changes the row that the first one made.
-            (Aggregate::Enrollment(id), Event::Enrollment(enrollment::Event::TokenIssued(_))) => {
+            // It may be known by a new name, and is counted once.
+            (
+                Aggregate::Repository(id),
+                Event::Repository(repository::Event::Registered(_) | repository::Event::Removed(_)),
+            ) => self.repositories.want((*id,), &mut fold.repositories),
+            // Whichever of its rows comes first is counted.
+            (Aggregate::Runner(id) | Aggregate::Enrollment(id), _) => {
+                self.runners.want((id.clone(),), &mut fold.runners);
                 self.enrollments.want((id.clone(),), &mut fold.enrollments);
             }
-            (Aggregate::Enrollment(id), _) => self.enrollments.born((id.clone(),)),
-            (Aggregate::Secret(id), Event::Secret(secret::Event::Set(_))) => self.secrets.born((*id,)),
+            (Aggregate::Secret(id), Event::Secret(secret::Event::Set(set))) if set.version == 1 => {
+                self.secrets.born((*id,));
+            }
             (Aggregate::Secret(id), _) => self.secrets.want((*id,), &mut fold.secrets),
             (Aggregate::User(id), Event::User(user::Event::Created(_))) => self.users.born((*id,)),
             (Aggregate::User(id), _) => self.users.want((*id,), &mut fold.users),
@@ -183,6 +188,12 @@ fn totals(event: &Event) -> Vec<String> {
             .chain(execution::Outcome::ALL.iter().map(|outcome| outcome.as_str()))
             .map(Total::executions_in)
             .collect(),
+        Event::Repository(repository::Event::Registered(_) | repository::Event::Removed(_)) => {
+            named(&[Total::REPOSITORIES])
+        }
+        Event::Runner(runner::Event::Registered(_)) | Event::Enrollment(_) => named(&[Total::RUNNERS]),
+        Event::Secret(_) => named(&[Total::SECRETS]),
+        Event::User(user::Event::Created(_) | user::Event::Removed(_)) => named(&[Total::USERS]),
         _ => Vec::new(),
     }
 }

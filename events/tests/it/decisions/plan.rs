@@ -19,6 +19,7 @@ fn content(changesets: u32) -> Created {
         changesets,
         missing: 17,
         unchanged: 9,
+        imports: Some(4),
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::enrollment::{self, Token};
 use super::{ShowOptions, moment, not_found, state};
+use crate::client::{Connection, pages};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
 
@@ -41,7 +42,8 @@ pub(crate) struct One {
     pub(super) show: ShowOptions,
 }
 
-const LIST: &str = "{ runners { ...Shown } }";
+const LIST: &str = "query($first: Int!, $after: String) { runners(first: $first, after: $after) {
+  nodes { ...Shown } pageInfo { hasNextPage endCursor } } }";
 
 const SHOW: &str = "query($id: ID!) { runner(id: $id) { ...Shown } }";
 
@@ -58,7 +60,7 @@ fn asking(request: &str) -> String {
 
 #[derive(Deserialize)]
 struct Listed {
-    runners: Vec<Runner>,
+    runners: Connection<Runner>,
 }
 
 #[derive(Deserialize)]
@@ -130,11 +132,17 @@ pub(crate) async fn run(command: Command, data: &DataDirOption) -> anyhow::Resul
 }
 
 async fn list(options: ShowOptions, data: &DataDirOption) -> anyhow::Result<()> {
-    let listed: Listed = options.client(data)?.graphql(&asking(LIST), &json!({})).await?;
+    let client = options.client(data)?;
+    let query = asking(LIST);
+    let runners = pages(usize::MAX, async |page| {
+        let variables = json!({ "first": page.first, "after": page.after });
+        Ok(client.graphql::<Listed>(&query, &variables).await?.runners)
+    })
+    .await?;
     if options.json {
-        return listed.runners.iter().try_for_each(output::json);
+        return runners.iter().try_for_each(output::json);
     }
-    if listed.runners.is_empty() {
+    if runners.is_empty() {
         eprintln!("there are no runners: `patchwave up` starts one, `patchwave runner` another");
         return Ok(());
     }
@@ -150,7 +158,7 @@ async fn list(options: ShowOptions, data: &DataDirOption) -> anyhow::Result<()> 
         Column::Left("trouble"),
     ];
     let now = chrono::Utc::now();
-    output::line(&output::table(&columns, listed.runners.iter().map(|runner| row(runner, now))))
+    output::line(&output::table(&columns, runners.iter().map(|runner| row(runner, now))))
 }
 
 async fn show(one: One, data: &DataDirOption) -> anyhow::Result<()> {

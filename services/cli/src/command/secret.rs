@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{ShowOptions, action_id, moment};
-use crate::client::{Client, ServerOption};
+use crate::client::{Client, Connection, ServerOption, pages};
 use crate::data_dir::DataDirOption;
 use crate::failure::Complaint;
 use crate::output::{self, Column};
@@ -71,7 +71,7 @@ const FIELDS: &str = "id name actionId version actor setAt action { name }";
 
 #[derive(Deserialize)]
 struct Listed {
-    secrets: Vec<Secret>,
+    secrets: Connection<Secret>,
 }
 
 #[derive(Deserialize)]
@@ -157,9 +157,17 @@ async fn delete(which: Which, data: &DataDirOption) -> anyhow::Result<()> {
 
 async fn list(options: List, data: &DataDirOption) -> anyhow::Result<()> {
     let client = options.show.client(data)?;
-    let query = format!("query($action: ID) {{ secrets(actionId: $action) {{ {FIELDS} }} }}");
+    let query = format!(
+        "query($action: ID, $first: Int!, $after: String) {{
+            secrets(actionId: $action, first: $first, after: $after) {{ nodes {{ {FIELDS} }}
+            pageInfo {{ hasNextPage endCursor }} }} }}"
+    );
     let action = options.action.as_deref().map(action_id);
-    let Listed { secrets } = client.graphql(&query, &json!({ "action": action })).await?;
+    let secrets = pages(usize::MAX, async |page| {
+        let variables = json!({ "action": action, "first": page.first, "after": page.after });
+        Ok(client.graphql::<Listed>(&query, &variables).await?.secrets)
+    })
+    .await?;
     if options.show.json {
         return secrets.iter().try_for_each(output::json);
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::user::{Role, read};
 use super::{ShowOptions, fresh, moment, shown_once};
+use crate::client::{Connection, pages};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
 
@@ -91,7 +92,7 @@ struct Token {
 
 #[derive(Deserialize)]
 struct Listed {
-    tokens: Vec<Token>,
+    tokens: Connection<Token>,
 }
 
 #[derive(Deserialize)]
@@ -132,9 +133,18 @@ async fn create(options: Create, data: &DataDirOption) -> anyhow::Result<()> {
 
 async fn list(options: List, data: &DataDirOption) -> anyhow::Result<()> {
     let List { user, show } = options;
-    let query = format!("query($user: String) {{ tokens(user: $user) {{ {FIELDS} }} }}");
-    let variables = json!({ "user": user.as_ref().map(UserName::as_str) });
-    let Listed { tokens } = show.client(data)?.graphql(&query, &variables).await?;
+    let client = show.client(data)?;
+    let query = format!(
+        "query($user: String, $first: Int!, $after: String) {{
+            tokens(user: $user, first: $first, after: $after) {{ nodes {{ {FIELDS} }}
+            pageInfo {{ hasNextPage endCursor }} }} }}"
+    );
+    let user = user.as_ref().map(UserName::as_str);
+    let tokens = pages(usize::MAX, async |page| {
+        let variables = json!({ "user": user, "first": page.first, "after": page.after });
+        Ok(client.graphql::<Listed>(&query, &variables).await?.tokens)
+    })
+    .await?;
     if show.json {
         return tokens.iter().try_for_each(output::json);
     }

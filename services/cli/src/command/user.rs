@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{ShowOptions, ask, fresh, moment};
-use crate::client::ServerOption;
+use crate::client::{Connection, ServerOption, pages};
 use crate::data_dir::DataDirOption;
 use crate::output::{self, Column};
 
@@ -144,7 +144,7 @@ struct Identity {
 
 #[derive(Deserialize)]
 struct Listed {
-    users: Vec<User>,
+    users: Connection<User>,
 }
 
 #[derive(Deserialize)]
@@ -235,8 +235,16 @@ fn said(show: &ShowOptions, user: &User, what: &str) -> anyhow::Result<()> {
 }
 
 async fn list(options: ShowOptions, data: &DataDirOption) -> anyhow::Result<()> {
-    let query = format!("{{ users {{ {FIELDS} }} }}");
-    let Listed { users } = options.client(data)?.graphql(&query, &json!({})).await?;
+    let client = options.client(data)?;
+    let query = format!(
+        "query($first: Int!, $after: String) {{ users(first: $first, after: $after) {{ nodes {{ {FIELDS} }}
+            pageInfo {{ hasNextPage endCursor }} }} }}"
+    );
+    let users = pages(usize::MAX, async |page| {
+        let variables = json!({ "first": page.first, "after": page.after });
+        Ok(client.graphql::<Listed>(&query, &variables).await?.users)
+    })
+    .await?;
     if options.json {
         return users.iter().try_for_each(output::json);
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use batch::{Batches, Load};
 pub(crate) use nodes::{ById, Identified};
 pub(crate) use pages::{
-    Children, ChildrenOf, Cursor, List, Listed, MAX_PAGE, Order, Page, PageKey, PagesOf, places,
+    Children, ChildrenOf, Cursor, List, Listed, MAX_PAGE, Order, Page, PageKey, PagesOf, every, places,
 };
 pub(crate) use statement::{Bound, Statement};
 

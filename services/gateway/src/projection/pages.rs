@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use futures::stream::{self, Stream, TryStreamExt as _};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
@@ -37,7 +38,7 @@ pub(crate) trait Listed: for<'r> FromRow<'r, AnyRow> + Clone + Send + Sync + Unp
 }
 
 /// Where a page begins: behind the row of this key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Cursor(pub(crate) Vec<Bound>);
 
 impl Cursor {
@@ -72,19 +73,46 @@ impl Cursor {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct List {
     filters: Vec<(&'static str, Bound)>,
+    /// A column that has one of these values; nothing: whichever it has.
+    one_of: Option<(&'static str, Vec<Bound>)>,
+    /// What it begins behind.
+    behind: Option<Cursor>,
     pub(crate) order: Order,
 }
 
 impl List {
     /// All rows of a view.
     pub(crate) const fn of<T: Listed>() -> Self {
-        Self { filters: Vec::new(), order: T::ORDER }
+        Self { filters: Vec::new(), one_of: None, behind: None, order: T::ORDER }
     }
 
     /// Those with this value alone.
     pub(crate) fn with(mut self, column: &'static str, value: impl Into<Bound>) -> Self {
         self.filters.push((column, value.into()));
         self
+    }
+
+    /// Those with one of these values alone, which differ. Each is a walk of its own along an index.
+    pub(crate) fn with_one_of(mut self, column: &'static str, values: Vec<Bound>) -> Self {
+        self.one_of = Some((column, values));
+        self
+    }
+
+    /// Without what comes up to this key.
+    pub(crate) fn behind(mut self, key: Cursor) -> Self {
+        self.behind = Some(key);
+        self
+    }
+
+    /// The filters of each walk that it takes.
+    fn walks(&self) -> Vec<Vec<(&'static str, Bound)>> {
+        let with = |(column, value): (&'static str, &Bound)| {
+            self.filters.iter().cloned().chain([(column, value.clone())]).collect()
+        };
+        match &self.one_of {
+            None => vec![self.filters.clone()],
+            Some((column, values)) => values.iter().map(|value| with((column, value))).collect(),
+        }
     }
 
     /// In another order.
@@ -111,7 +139,8 @@ impl PageKey {
             let cursor = Cursor::decode(text, columns.len()).filter(|cursor| cursor.fits(columns));
             cursor.ok_or_else(foreign_cursor)
         };
-        let after = after.map(decode).transpose()?;
+        // What a list begins behind may have moved on since the page before.
+        let after = after.map(decode).transpose()?.max(list.behind.clone());
         Ok(Self { list, first, after })
     }
 }
@@ -228,26 +257,29 @@ async fn pages_in<T: Listed>(
     Ok(found)
 }
 
-/// One part per page, each of which is a short walk along an index. All have this order.
+/// One part per walk, each of which is a short one along an index. All pages have this order.
 pub(crate) fn statement<T: Listed>(Order { columns, descending }: Order, keys: &[PageKey]) -> Statement {
     let direction = if descending { " DESC" } else { "" };
     let order = columns.iter().map(|column| format!("{column}{direction}")).collect::<Vec<_>>().join(", ");
     let behind = format!("({}) {} (", columns.join(", "), if descending { "<" } else { ">" });
     let mut statement = Statement::new("SELECT * FROM (");
-    for (number, PageKey { list, first, after }) in keys.iter().enumerate() {
-        let union = if number == 0 { "" } else { " UNION ALL " };
+    let walks = keys
+        .iter()
+        .enumerate()
+        .flat_map(|(number, key)| key.list.walks().into_iter().map(move |filters| (number, key, filters)));
+    for (part, (number, PageKey { first, after, .. }, filters)) in walks.enumerate() {
+        let union = if part == 0 { "" } else { " UNION ALL " };
         statement = statement.sql(&format!(
-            "{union}SELECT {number} AS piece, p{number}.* FROM (SELECT * FROM {} WHERE 1 = 1",
+            "{union}SELECT {number} AS piece, p{part}.* FROM (SELECT * FROM {} WHERE 1 = 1",
             T::VIEW
         ));
-        for (column, value) in &list.filters {
-            statement = statement.sql(&format!(" AND {column} = ")).bind(value.clone());
+        for (column, value) in filters {
+            statement = statement.sql(&format!(" AND {column} = ")).bind(value);
         }
         if let Some(after) = after {
             statement = statement.sql(&format!(" AND {behind}")).list(after.0.iter().cloned()).sql(")");
         }
-        statement =
-            statement.sql(&format!(" ORDER BY {order} LIMIT {}) AS p{number}", i64::from(*first) + 1));
+        statement = statement.sql(&format!(" ORDER BY {order} LIMIT {}) AS p{part}", i64::from(*first) + 1));
     }
     statement.sql(&format!(") AS pieces ORDER BY piece, {order}"))
 }
@@ -265,12 +297,32 @@ impl<T: Listed> Load for PagesOf<T> {
     type Key = PageKey;
     type Value = Page<T>;
 
-    /// SQLite takes 500 parts.
+    /// SQLite takes 500 parts, and a page is one or two.
     const AT_ONCE: usize = 100;
 
     async fn load(&self, keys: &[PageKey]) -> Result<HashMap<PageKey, Page<T>>, Fault> {
         pages(&self.0, keys).await
     }
+}
+
+/// Reads a whole list, one page at a time.
+pub(crate) fn every<T: Listed>(
+    projection: Projection,
+    list: List,
+) -> impl Stream<Item = Result<T, Fault>> + Send + 'static {
+    let after = list.behind.clone();
+    let first = Some(PageKey { list, first: MAX_PAGE, after });
+    let pages = stream::try_unfold(first, move |key| {
+        let projection = projection.clone();
+        async move {
+            let Some(key) = key else { return Ok::<_, Fault>(None) };
+            let read = pages_in::<T>(&projection, key.list.order, std::slice::from_ref(&key)).await?;
+            let Some(page) = read.into_iter().next() else { return Ok(None) };
+            let next = page.end.filter(|_| page.more).map(|end| PageKey { after: Some(end), ..key });
+            Ok(Some((stream::iter(page.rows.into_iter().map(Ok)), next)))
+        }
+    });
+    pages.try_flatten()
 }
 
 /// Rows that belong to something and are read whole.

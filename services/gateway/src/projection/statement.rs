@@ -3,7 +3,7 @@
 //! Owns the numbers of its parameters. Invariant: what a request says becomes a parameter, never a part of the text.
 
 /// A parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Bound {
     /// A whole number.
     Int(i64),

@@ -46,6 +46,13 @@ pub(crate) enum Total {
 #[graphql(concrete(name = "PreviewedWorkspaceConnection", params(super::preview::PreviewedWorkspace)))]
 #[graphql(concrete(name = "RepositoryConnection", params(super::repository::Repository)))]
 #[graphql(concrete(name = "SkippedRepositoryConnection", params(super::execution::SkippedRepository)))]
+#[graphql(concrete(name = "MissingRepositoryConnection", params(super::plan::MissingRepository)))]
+#[graphql(concrete(name = "UnchangedRepositoryConnection", params(super::plan::UnchangedRepository)))]
+#[graphql(concrete(name = "ImportConnection", params(super::plan::Import)))]
+#[graphql(concrete(name = "RunnerConnection", params(super::runner::Runner)))]
+#[graphql(concrete(name = "SecretConnection", params(super::secret::Secret)))]
+#[graphql(concrete(name = "UserConnection", params(super::people::User)))]
+#[graphql(concrete(name = "UserTokenConnection", params(super::people::UserToken)))]
 pub(crate) struct Connection<T: OutputType> {
     nodes: Vec<T>,
     page_info: PageInfo,

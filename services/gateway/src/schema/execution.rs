@@ -10,7 +10,7 @@ use super::connection::{Connection, Total};
 use super::job::{Job, JobState};
 use super::plan::Plan;
 use super::scalar::{DateTime, Named, int, states};
-use super::{by_id, children, page, page_cost};
+use super::{BY_POSITION, by_id, page, page_cost};
 use crate::projection::{Bound, Children, Cursor, Identified, List, Listed, Order};
 
 states! {
@@ -224,10 +224,17 @@ impl Execution {
         page(ctx, (list, self.counts.of(state)), first, after).await
     }
 
-    /// The repositories that got no job, and why.
-    #[graphql(complexity = "10 * child_complexity")]
-    async fn skipped(&self, ctx: &Context<'_>) -> Result<Vec<SkippedRepository>> {
-        children(ctx, &self.id).await
+    /// The repositories that got no job, and why: those that were left out and those that could not be reached.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn skipped(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<SkippedRepository>> {
+        let list = List::of::<SkippedRepository>().with("execution_id", self.id.as_str());
+        let total = i64::from(self.counts.skipped) + i64::from(self.counts.unreachable);
+        page(ctx, (list, Total::Known(total)), first, after).await
     }
 
     /// Its newest plan, once there is one.
@@ -245,7 +252,7 @@ pub(crate) struct SkippedRepository {
     /// The reason in words, with what to do about it.
     message: String,
     #[graphql(skip)]
-    execution_id: String,
+    position: i64,
 }
 
 impl FromRow<'_, AnyRow> for SkippedRepository {
@@ -254,24 +261,23 @@ impl FromRow<'_, AnyRow> for SkippedRepository {
             repository: row.try_get("repository")?,
             reason: row.try_get("reason")?,
             message: row.try_get("message")?,
-            execution_id: row.try_get("execution_id")?,
+            position: row.try_get("position")?,
         })
     }
 }
 
-/// What a preview would leave out, which belongs to no execution.
-impl From<Skipped> for SkippedRepository {
-    fn from(Skipped { repository, reason, message }: Skipped) -> Self {
-        Self { repository, reason: reason.as_str().to_owned(), message, execution_id: String::new() }
+impl SkippedRepository {
+    /// What a preview would leave out, at this position.
+    pub(super) fn previewed(position: i64, Skipped { repository, reason, message }: Skipped) -> Self {
+        Self { repository, reason: reason.as_str().to_owned(), message, position }
     }
 }
 
-impl Children for SkippedRepository {
+impl Listed for SkippedRepository {
     const VIEW: &'static str = "execution_skips";
-    const PARENT: &'static str = "execution_id";
-    const ORDER: &'static str = "position";
+    const ORDER: Order = BY_POSITION;
 
-    fn parent(&self) -> &str {
-        &self.execution_id
+    fn key(&self, _order: Order) -> Cursor {
+        Cursor(vec![Bound::Int(self.position)])
     }
 }

@@ -38,7 +38,8 @@ use crate::files::Files;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::projection::{
-    Batches, ById, Children, ChildrenOf, Identified, List, Listed, MAX_PAGE, PageKey, PagesOf, Projection,
+    Batches, ById, Children, ChildrenOf, Identified, List, Listed, MAX_PAGE, Order, PageKey, PagesOf,
+    Projection,
 };
 use crate::stream::Permits;
 pub(crate) use action::{files, no_revision};
@@ -55,6 +56,9 @@ const MAX_COMPLEXITY: usize = 100_000;
 
 /// How many come where a request says `null`; each list has a default of its own where it says nothing.
 const DEFAULT_PAGE: i32 = 50;
+
+/// The order of a list that has one of its own.
+const BY_POSITION: Order = Order { columns: &["position"], descending: false };
 
 /// How deep a query may go: enough for an introspection.
 const MAX_DEPTH: usize = 16;
@@ -115,15 +119,19 @@ pub(crate) fn graph(sources: Sources) -> Graph {
         .data(pages::<execution::Execution>(projection))
         .data(pages::<job::Job>(projection))
         .data(pages::<plan::ChangesetSpec>(projection))
+        .data(pages::<plan::MissingRepository>(projection))
+        .data(pages::<plan::UnchangedRepository>(projection))
+        .data(pages::<plan::Import>(projection))
+        .data(pages::<execution::SkippedRepository>(projection))
         .data(pages::<repository::Repository>(projection))
-        .data(lists::<execution::SkippedRepository>(projection))
+        .data(pages::<runner::Runner>(projection))
+        .data(pages::<secret::Secret>(projection))
+        .data(pages::<people::User>(projection))
+        .data(pages::<people::UserToken>(projection))
         .data(lists::<execution::OfExecution>(projection))
         .data(lists::<job::Attempt>(projection))
         .data(lists::<job::AttemptStep>(projection))
         .data(lists::<repository::RepositoryHead>(projection))
-        .data(lists::<plan::MissingRepository>(projection))
-        .data(lists::<plan::UnchangedRepository>(projection))
-        .data(lists::<plan::Import>(projection))
         .finish()
 }
 

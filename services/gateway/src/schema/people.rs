@@ -3,18 +3,20 @@
 use async_graphql::{Context, Enum, ID, InputObject, Result, SimpleObject};
 use broker::sealing::Plain;
 use chrono::{SecondsFormat, Utc};
+use events::id::UserId;
 use events::rejection::Code;
 use events::token::TokenKind;
 use events::user::{self, InvalidIdentity, InvalidUserName, UserName};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
+use super::connection::Total;
 use super::mutation::written;
 use super::scalar::{DateTime, Named as _, Sequence, states};
 use crate::access::{Caller, Via};
 use crate::command::{Commands, Done, NewUserToken, TokenWanted};
 use crate::fault::Fault;
-use crate::projection::{Identified, Projection, Statement};
+use crate::projection::{Bound, Cursor, Identified, List, Listed, Order, Projection};
 
 states! {
     /// How much somebody may do; each role may do what those before it may.
@@ -127,6 +129,15 @@ impl Identified for User {
     }
 }
 
+impl Listed for User {
+    const VIEW: &'static str = "users";
+    const ORDER: Order = Order { columns: &["name"], descending: false };
+
+    fn key(&self, _order: Order) -> Cursor {
+        Cursor(vec![Bound::Text(self.name.clone())])
+    }
+}
+
 impl FromRow<'_, AnyRow> for User {
     fn from_row(row: &AnyRow) -> sqlx::Result<Self> {
         Ok(Self {
@@ -159,17 +170,33 @@ pub(crate) struct UserToken {
     revoked_at: Option<DateTime>,
 }
 
-/// Tokens with the names of their users.
-const TOKENS: &str =
-    "(SELECT tokens.id AS id, users.name AS user_name, tokens.name AS name, kind, tokens.role AS role,
-    issued_at, expires_at, revoked_at, users.removed AS removed
-    FROM tokens JOIN users ON users.id = tokens.user_id) AS named_tokens";
+/// Tokens with the names of their users; the tokens are looked for first, so that their order is an index's.
+macro_rules! tokens {
+    ($and:literal) => {
+        concat!(
+            "(SELECT tokens.id AS id, user_id, users.name AS user_name, tokens.name AS name, kind, tokens.role AS role,
+            issued_at, expires_at, revoked_at
+            FROM tokens CROSS JOIN users WHERE users.id = tokens.user_id",
+            $and,
+            ") AS named_tokens"
+        )
+    };
+}
 
 impl Identified for UserToken {
-    const VIEW: &'static str = TOKENS;
+    const VIEW: &'static str = tokens!("");
 
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl Listed for UserToken {
+    const VIEW: &'static str = tokens!(" AND revoked_at IS NULL AND removed = 0");
+    const ORDER: Order = Order { columns: &["expires_at", "id"], descending: false };
+
+    fn key(&self, _order: Order) -> Cursor {
+        Cursor(vec![Bound::Text(self.expires_at.0.clone()), Bound::Text(self.id.0.clone())])
     }
 }
 
@@ -292,30 +319,25 @@ pub(crate) struct RevokeTokenPayload {
 }
 
 /// Every user that was not removed, by name.
-pub(super) async fn users(ctx: &Context<'_>) -> Result<Vec<User>> {
-    let statement = Statement::new("SELECT * FROM users WHERE removed = 0 ORDER BY name");
-    Ok(ctx.data::<Projection>()?.select(statement).await?)
+pub(super) fn users() -> (List, Total) {
+    (List::of::<User>().with("removed", false), Total::Kept("users".to_owned(), None))
 }
 
-/// The tokens of a user that are worth something.
-pub(super) async fn tokens(ctx: &Context<'_>, user: Option<String>) -> Result<Vec<UserToken>> {
-    let caller = ctx.data::<Caller>()?;
-    let mut statement =
-        Statement::new(&format!("SELECT * FROM {TOKENS} WHERE revoked_at IS NULL AND removed = 0"));
-    // Times sort as text where all are written alike.
+/// The tokens of a user that are worth something. How many is not kept: they end without an event.
+pub(super) fn tokens(caller: &Caller, user: Option<String>) -> Result<(List, Total), Fault> {
+    // Times sort as text where all are written alike, and what ended stands before what did not.
     let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-    statement = statement.sql(" AND expires_at > ").text(now);
-    match user {
+    let list = List::of::<UserToken>().behind(Cursor(vec![now.into(), "".into()]));
+    let user = match user {
         Some(user) => {
             caller.check_for(&user, "tokens")?;
-            statement = statement.sql(" AND user_name = ").text(user);
+            user_name(&user)?
         }
         // The local administrator has none, and sees everybody's.
-        None if caller.name == user::LOCAL => {}
-        None => statement = statement.sql(" AND user_name = ").text(caller.name.clone()),
-    }
-    let statement = statement.sql(" ORDER BY user_name, issued_at, id");
-    Ok(ctx.data::<Projection>()?.select(statement).await?)
+        None if caller.name == user::LOCAL => return Ok((list, Total::Unknown)),
+        None => user_name(&caller.name)?,
+    };
+    Ok((list.with("user_id", UserId::named(&user).to_string()), Total::Unknown))
 }
 
 pub(super) async fn create_user(ctx: &Context<'_>, input: CreateUserInput) -> Result<UserPayload> {

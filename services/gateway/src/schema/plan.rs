@@ -8,8 +8,8 @@ use super::connection::{Connection, Total};
 use super::execution::Execution;
 use super::job::DiffStat;
 use super::scalar::{DateTime, Named, int, sequence, states};
-use super::{by_id, children, page, page_cost};
-use crate::projection::{Bound, Children, Cursor, Identified, List, Listed, Order};
+use super::{BY_POSITION, by_id, page, page_cost};
+use crate::projection::{Bound, Cursor, Identified, List, Listed, Order};
 
 states! {
     /// Whether a plan is its execution's newest.
@@ -47,6 +47,12 @@ pub(crate) struct Plan {
     created_at: DateTime,
     /// How many changeset specs it has.
     changesets: i32,
+    #[graphql(skip)]
+    missing: i64,
+    #[graphql(skip)]
+    unchanged: i64,
+    #[graphql(skip)]
+    imports: Option<i64>,
 }
 
 impl FromRow<'_, AnyRow> for Plan {
@@ -58,6 +64,9 @@ impl FromRow<'_, AnyRow> for Plan {
             superseded_by: row.try_get::<Option<String>, _>("superseded_by")?.map(ID),
             created_at: DateTime(row.try_get("created_at")?),
             changesets: int(row.try_get("changesets")?),
+            missing: row.try_get("missing")?,
+            unchanged: row.try_get("unchanged")?,
+            imports: row.try_get("imports")?,
         })
     }
 }
@@ -90,21 +99,39 @@ impl Plan {
     }
 
     /// What should be in the plan and is not.
-    #[graphql(complexity = "10 * child_complexity")]
-    async fn missing(&self, ctx: &Context<'_>) -> Result<Vec<MissingRepository>> {
-        children(ctx, &self.id).await
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn missing(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<MissingRepository>> {
+        let list = List::of::<MissingRepository>().with("plan_id", self.id.as_str());
+        page(ctx, (list, Total::Known(self.missing)), first, after).await
     }
 
     /// Where there was nothing to change.
-    #[graphql(complexity = "10 * child_complexity")]
-    async fn unchanged(&self, ctx: &Context<'_>) -> Result<Vec<UnchangedRepository>> {
-        children(ctx, &self.id).await
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn unchanged(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<UnchangedRepository>> {
+        let list = List::of::<UnchangedRepository>().with("plan_id", self.id.as_str());
+        page(ctx, (list, Total::Known(self.unchanged)), first, after).await
     }
 
     /// Changesets that exist already and are to be tracked.
-    #[graphql(complexity = "10 * child_complexity")]
-    async fn imports(&self, ctx: &Context<'_>) -> Result<Vec<Import>> {
-        children(ctx, &self.id).await
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn imports(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Import>> {
+        let list = List::of::<Import>().with("plan_id", self.id.as_str());
+        page(ctx, (list, self.imports.map_or(Total::Unknown, Total::Known)), first, after).await
     }
 }
 
@@ -160,7 +187,7 @@ impl FromRow<'_, AnyRow> for ChangesetSpec {
 
 impl Listed for ChangesetSpec {
     const VIEW: &'static str = "changeset_specs";
-    const ORDER: Order = Order { columns: &["position"], descending: false };
+    const ORDER: Order = BY_POSITION;
 
     fn key(&self, _order: Order) -> Cursor {
         Cursor(vec![Bound::Int(self.position.into())])
@@ -175,7 +202,7 @@ pub(crate) struct Import {
     /// Its name on the code host, as the number of a pull request.
     external_id: String,
     #[graphql(skip)]
-    plan_id: String,
+    position: i64,
 }
 
 impl FromRow<'_, AnyRow> for Import {
@@ -183,18 +210,17 @@ impl FromRow<'_, AnyRow> for Import {
         Ok(Self {
             repository: row.try_get("repository")?,
             external_id: row.try_get("external_id")?,
-            plan_id: row.try_get("plan_id")?,
+            position: row.try_get("position")?,
         })
     }
 }
 
-impl Children for Import {
+impl Listed for Import {
     const VIEW: &'static str = "plan_imports";
-    const PARENT: &'static str = "plan_id";
-    const ORDER: &'static str = "position";
+    const ORDER: Order = BY_POSITION;
 
-    fn parent(&self) -> &str {
-        &self.plan_id
+    fn key(&self, _order: Order) -> Cursor {
+        Cursor(vec![Bound::Int(self.position)])
     }
 }
 
@@ -209,7 +235,7 @@ macro_rules! reasons {
             repository: String,
             reason: String,
             #[graphql(skip)]
-            plan_id: String,
+            position: i64,
         }
 
         impl FromRow<'_, AnyRow> for $name {
@@ -218,18 +244,17 @@ macro_rules! reasons {
                     job_id: row.try_get::<Option<String>, _>("job_id")?.map(ID),
                     repository: row.try_get("repository")?,
                     reason: row.try_get("reason")?,
-                    plan_id: row.try_get("plan_id")?,
+                    position: row.try_get("position")?,
                 })
             }
         }
 
-        impl Children for $name {
+        impl Listed for $name {
             const VIEW: &'static str = $view;
-            const PARENT: &'static str = "plan_id";
-            const ORDER: &'static str = "position";
+            const ORDER: Order = BY_POSITION;
 
-            fn parent(&self) -> &str {
-                &self.plan_id
+            fn key(&self, _order: Order) -> Cursor {
+                Cursor(vec![Bound::Int(self.position)])
             }
         }
     };

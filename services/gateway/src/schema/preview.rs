@@ -146,7 +146,11 @@ impl ActionPreview {
     ) -> Result<Connection<SkippedRepository>> {
         let all = &self.answered.found.skipped;
         let page = places(first.unwrap_or(DEFAULT_PAGE), after.as_deref(), (all.len(), all.len()))?;
-        Ok(Connection::of_places(page, all.len(), |number| all[number].clone().into()))
+        let node = |number: usize| {
+            let position = i64::try_from(number + 1).unwrap_or(i64::MAX);
+            SkippedRepository::previewed(position, all[number].clone())
+        };
+        Ok(Connection::of_places(page, all.len(), node))
     }
 }
 

@@ -12,14 +12,14 @@ use super::people::{self, User, UserToken, Viewer};
 use super::plan::Plan;
 use super::preview::ActionPreview;
 use super::repository::Repository;
-use super::runner::{self, Runner};
+use super::runner::Runner;
 use super::scalar::{Named as _, Sequence};
-use super::secret::Secret;
+use super::secret::{self, Secret};
 use super::{by_id, page, page_cost, reach};
 use crate::access::Caller;
 use crate::command::Commands;
 use crate::fault::Fault;
-use crate::projection::{List, Listed as _, Projection, Statement};
+use crate::projection::{List, Listed as _};
 
 /// In which order actions come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enum)]
@@ -157,7 +157,8 @@ impl Query {
         at_least: Option<Sequence>,
     ) -> Result<Connection<Repository>> {
         reach(ctx, at_least).await?;
-        page(ctx, (List::of::<Repository>(), Total::Unknown), first, after).await
+        let total = Total::Kept("repositories".to_owned(), None);
+        page(ctx, (List::of::<Repository>(), total), first, after).await
     }
 
     /// The repository with this id.
@@ -208,28 +209,32 @@ impl Query {
     }
 
     /// The runners by name: those that are or were there, and those that were invited or enrolled or revoked.
-    #[graphql(complexity = "10 * child_complexity")]
-    async fn runners(&self, ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<Vec<Runner>> {
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn runners(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
+        at_least: Option<Sequence>,
+    ) -> Result<Connection<Runner>> {
         reach(ctx, at_least).await?;
-        Ok(runner::all(ctx.data::<Projection>()?).await?)
+        let total = Total::Kept("runners".to_owned(), None);
+        page(ctx, (List::of::<Runner>(), total), first, after).await
     }
 
     /// The secrets by name, without their values; of an action: those that its steps may ask for.
-    #[graphql(complexity = "50 * child_complexity")]
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn secrets(
         &self,
         ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
         action_id: Option<ID>,
         at_least: Option<Sequence>,
-    ) -> Result<Vec<Secret>> {
+    ) -> Result<Connection<Secret>> {
         reach(ctx, at_least).await?;
-        let mut statement = Statement::new("SELECT * FROM secrets WHERE deleted = 0");
-        if let Some(action) = action_id {
-            let action = action.parse::<ActionId>().map_err(malformed)?;
-            statement =
-                statement.sql(" AND (action_id IS NULL OR action_id = ").text(action.to_string()).sql(")");
-        }
-        Ok(ctx.data::<Projection>()?.select(statement.sql(" ORDER BY name, id")).await?)
+        let action = action_id.map(|id| id.parse::<ActionId>().map_err(malformed)).transpose()?;
+        page(ctx, secret::listed(action), first, after).await
     }
 
     /// Whoever asks.
@@ -238,22 +243,31 @@ impl Query {
     }
 
     /// The users by name, without those that were removed.
-    #[graphql(complexity = "50 * child_complexity")]
-    async fn users(&self, ctx: &Context<'_>, at_least: Option<Sequence>) -> Result<Vec<User>> {
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn users(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
+        at_least: Option<Sequence>,
+    ) -> Result<Connection<User>> {
         reach(ctx, at_least).await?;
-        people::users(ctx).await
+        page(ctx, people::users(), first, after).await
     }
 
-    /// The tokens of a user that are worth something; without a user: one's own, and for `local` everybody's.
-    #[graphql(complexity = "50 * child_complexity")]
+    /// The tokens of a user that are worth something, the one that ends first in front; without a user: one's own, and for
+    /// `local` everybody's.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn tokens(
         &self,
         ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
         user: Option<String>,
         at_least: Option<Sequence>,
-    ) -> Result<Vec<UserToken>> {
+    ) -> Result<Connection<UserToken>> {
         reach(ctx, at_least).await?;
-        people::tokens(ctx, user).await
+        page(ctx, people::tokens(ctx.data::<Caller>()?, user)?, first, after).await
     }
 }
 

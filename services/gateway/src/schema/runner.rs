@@ -8,7 +8,7 @@ use sqlx::{FromRow, Row as _};
 use super::scalar::{DateTime, Named, int, states};
 use crate::fault::Fault;
 use crate::fleet::Fleet;
-use crate::projection::{Identified, Projection, Statement};
+use crate::projection::{Bound, Cursor, Identified, Listed, Order, Projection, Statement};
 
 states! {
     /// How a runner stands: to jobs, once it was there; to the broker's door, before it ever was.
@@ -40,16 +40,15 @@ states! {
     }
 }
 
-/// The runners that were ever there, and those that were only enrolled or invited: a view that is made of two.
-pub(super) const KNOWN: &str = "(SELECT known.id AS id, runners.state AS state, slots, pool, labels, version,
+/// The runners that were ever there, and those that were only enrolled or invited: a view that is made of two, each of which
+/// is read by its own key.
+const KNOWN: &str = "(SELECT runners.id AS id, runners.state AS state, slots, pool, labels, version,
     runners.since AS since, reason, enrollments.state AS enrollment, enrollments.since AS enrollment_since, token_expires_at
-    FROM (SELECT id FROM runners UNION SELECT id FROM enrollments) AS known
-    LEFT JOIN runners ON runners.id = known.id LEFT JOIN enrollments ON enrollments.id = known.id) AS known_runners";
-
-/// All of them, by name.
-pub(super) async fn all(projection: &Projection) -> Result<Vec<Runner>, Fault> {
-    projection.select(Statement::new(&format!("SELECT * FROM {KNOWN} ORDER BY id"))).await
-}
+    FROM runners LEFT JOIN enrollments ON enrollments.id = runners.id
+    UNION ALL
+    SELECT enrollments.id AS id, runners.state AS state, slots, pool, labels, version,
+    runners.since AS since, reason, enrollments.state AS enrollment, enrollments.since AS enrollment_since, token_expires_at
+    FROM enrollments LEFT JOIN runners ON runners.id = enrollments.id WHERE runners.id IS NULL) AS known_runners";
 
 /// The one of this name.
 pub(super) async fn named(projection: &Projection, id: String) -> Result<Option<Runner>, Fault> {
@@ -93,6 +92,15 @@ impl Identified for Runner {
 
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl Listed for Runner {
+    const VIEW: &'static str = KNOWN;
+    const ORDER: Order = Order { columns: &["id"], descending: false };
+
+    fn key(&self, _order: Order) -> Cursor {
+        Cursor(vec![Bound::Text(self.id.0.clone())])
     }
 }
 

@@ -1,14 +1,16 @@
 //! Secrets as they are shown: all but their values.
 
 use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+use events::id::ActionId;
 use events::secret::{Scope, SecretVersion};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row as _};
 
 use super::action::Action;
 use super::by_id;
+use super::connection::Total;
 use super::scalar::{DateTime, int};
-use crate::projection::Identified;
+use crate::projection::{Bound, Cursor, Identified, List, Listed, Order};
 
 /// A value that steps may use and nobody may read.
 #[derive(Clone, Debug, SimpleObject)]
@@ -31,7 +33,7 @@ impl FromRow<'_, AnyRow> for Secret {
         Ok(Self {
             id: ID(row.try_get("id")?),
             name: row.try_get("name")?,
-            action_id: row.try_get::<Option<String>, _>("action_id")?.map(ID),
+            action_id: Some(row.try_get::<String, _>("scope")?).filter(|action| !action.is_empty()).map(ID),
             version: int(row.try_get("version")?),
             actor: row.try_get("actor")?,
             set_at: DateTime(row.try_get("set_at")?),
@@ -44,6 +46,27 @@ impl Identified for Secret {
 
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl Listed for Secret {
+    const VIEW: &'static str = "secrets";
+    const ORDER: Order = Order { columns: &["name", "id"], descending: false };
+
+    fn key(&self, _order: Order) -> Cursor {
+        Cursor(vec![Bound::Text(self.name.clone()), Bound::Text(self.id.0.clone())])
+    }
+}
+
+/// Those that were not deleted; of an action: those that its steps may ask for.
+pub(super) fn listed(action: Option<ActionId>) -> (List, Total) {
+    let list = List::of::<Secret>().with("deleted", false);
+    match action {
+        None => (list, Total::Kept("secrets".to_owned(), None)),
+        Some(action) => {
+            let scopes = vec!["".into(), action.to_string().into()];
+            (list.with_one_of("scope", scopes), Total::Unknown)
+        }
     }
 }
 

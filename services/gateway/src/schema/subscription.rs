@@ -19,7 +19,7 @@ use super::scalar::{DateTime, Sequence};
 use crate::access::Caller;
 use crate::fault::Fault;
 use crate::fleet::Fleet;
-use crate::projection::Projection;
+use crate::projection::{List, Projection, every};
 use crate::stream::events::{Begin, log, story};
 use crate::stream::log::Request;
 use crate::stream::selection::Selection;
@@ -100,7 +100,7 @@ impl Root {
         let projection = ctx.data::<Projection>()?.clone();
         // What changes while the first are read comes again.
         let changing = ctx.data::<Fleet>()?.changing();
-        let first = runner::all(&projection).await?;
+        let first = every(projection.clone(), List::of::<Runner>());
         let later = stream::try_unfold((changing, projection), |(mut changing, projection)| async move {
             while let Some(id) = changing.next().await {
                 if let Some(runner) = runner::named(&projection, id).await? {
@@ -109,7 +109,7 @@ impl Root {
             }
             Err(Fault::broker_unavailable("it is not known any more how the runners are"))
         });
-        Ok(held(stream::iter(first.into_iter().map(Ok)).chain(later), permit))
+        Ok(held(first.chain(later), permit))
     }
 }
 

@@ -141,9 +141,9 @@ async fn a_token_ends_with_its_time_its_revocation_its_users_role_or_its_user() 
     let second = token_for(&world, "bob", "operator").await;
     let (bob, other) = (showing(Some(&first)), showing(Some(&second)));
 
-    let list = "query($user: String) { tokens(user: $user) { id name user kind role } }";
+    let list = "query($user: String) { tokens(user: $user) { nodes { id name user kind role } } }";
     let tokens = ask(&bob, &world, list, json!({})).await;
-    assert_eq!(tokens["data"]["tokens"].as_array().unwrap().len(), 2, "{tokens}");
+    assert_eq!(tokens["data"]["tokens"]["nodes"].as_array().unwrap().len(), 2, "{tokens}");
     let of_anna = ask(&bob, &world, list, json!({ "user": "anna" })).await;
     assert_eq!(*code(&of_anna), "forbidden");
 
@@ -211,8 +211,8 @@ async fn a_token_that_was_made_is_not_made_again_and_not_shown_again() {
         ["bob", "OPERATOR", "TOKEN"],
         "the one that was shown is the one that counts"
     );
-    let list = "query { tokens(user: \"bob\") { id } }";
-    assert_eq!(world.data(list, json!({})).await["tokens"].as_array().unwrap().len(), 2);
+    let list = "query { tokens(user: \"bob\") { nodes { id } } }";
+    assert_eq!(world.data(list, json!({})).await["tokens"]["nodes"].as_array().unwrap().len(), 2);
 
     let query = "mutation($again: String!) {
         createRunnerToken(input: { runner: \"east\", mutationId: $again }) { token expiresAt sequence } }";

@@ -203,10 +203,10 @@ async fn every_query_waits_for_what_it_is_to_know() {
         ("actions", "", "nodes { id }"),
         ("executions", "", "nodes { id }"),
         ("runner", runner, "id"),
-        ("runners", "", "id"),
-        ("secrets", "", "id"),
-        ("users", "", "id"),
-        ("tokens", "", "id"),
+        ("runners", "", "nodes { id }"),
+        ("secrets", "", "nodes { id }"),
+        ("users", "", "nodes { id }"),
+        ("tokens", "", "nodes { id }"),
         ("preview", preview.as_str(), "id"),
     ];
     let request = |(name, arguments, fields): &(&str, &str, &str), at: u64| {

@@ -215,7 +215,9 @@ async fn a_plan_comes_as_an_archive_of_what_an_export_writes() {
     }
     let plan = PlanId::derived(&["archived"]);
     let create = async |plan: PlanId, document: BlobRef, changesets: u32| {
-        let created = events::plan::Created { execution: id, document, changesets, missing: 0, unchanged: 0 };
+        let (missing, unchanged, imports) = (0, 0, None);
+        let created =
+            events::plan::Created { execution: id, document, changesets, missing, unchanged, imports };
         world.append("campaign-plan", Aggregate::Plan(plan), Event::Plan(created.into())).await;
     };
     let content = json!({ "changeset_specs": specs, "missing": [], "unchanged": [], "imports": [] });

@@ -12,7 +12,7 @@ use crate::world::World;
 async fn other_sites_and_other_forms_are_refused() {
     let world = World::new().await;
     let url = format!("{}/graphql", world.url);
-    let body = json!({ "query": "{ runners { id } }" }).to_string();
+    let body = json!({ "query": "{ runners { nodes { id } } }" }).to_string();
     let post = || world.client().post(&url).body(body.clone());
     let json = "application/json; charset=utf-8";
     assert_eq!(post().header("content-type", json).send().await.unwrap().status(), 200);
@@ -80,7 +80,8 @@ fn status(connection: &mut BufReader<TcpStream>) -> u16 {
 async fn a_client_that_is_refused_before_it_has_sent_everything_may_go_on() {
     let world = World::new().await;
     let address = world.url.strip_prefix("http://").unwrap().to_owned();
-    let (query, token) = (json!({ "query": "{ runners { id } }" }).to_string(), world.token.reveal());
+    let (query, token) =
+        (json!({ "query": "{ runners { nodes { id } } }" }).to_string(), world.token.reveal());
     let head = |origin: &str, length: usize| {
         format!(
             "POST /graphql HTTP/1.1\r\nhost: {address}\r\norigin: {origin}\r\ncontent-type: application/json\r\n\
@@ -112,7 +113,7 @@ async fn a_client_that_is_refused_before_it_has_sent_everything_may_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_asks_too_much_is_refused() {
     let world = World::new().await;
-    let aliases: String = (0..60).map(|n| format!("a{n}: runners {{ id }} ")).collect();
+    let aliases: String = (0..60).map(|n| format!("a{n}: runners {{ nodes {{ id }} }} ")).collect();
     let deep =
         "actions { nodes { executions { nodes { jobs { nodes { attempts { steps { number } } } } } } } }";
     for query in [
@@ -157,7 +158,7 @@ async fn a_projection_of_another_build_is_named_with_what_to_do() {
         world
             .change_projection("UPDATE generations SET layout = 900 WHERE active = 1; DROP VIEW runners")
             .await;
-        let error = world.error("{ runners { id } }", Value::Null).await;
+        let error = world.error("{ runners { nodes { id } } }", Value::Null).await;
         assert_eq!(error["extensions"]["code"], "stale-projection", "{error:#}");
         let message = error["message"].as_str().unwrap();
         assert!(message.starts_with("the projection has layout 900, this build reads layout"), "{message}");

@@ -59,7 +59,6 @@ async fn read_a_long_list(world: World) {
     world.end().await;
 }
 
-/// One of many executions.
 /// An action, an execution of it that runs, and a job of that.
 async fn scene(world: &World) -> JobId {
     world.apply(DEFINITION, None).await;
@@ -73,7 +72,7 @@ async fn scene(world: &World) -> JobId {
 
 /// A page of executions with all that belongs to each.
 const NESTED: &str = "query($first: Int!) { executions(first: $first) { totalCount nodes {
-    id action { id name } plan { id execution { id } } skipped { repository }
+    id action { id name } plan { id execution { id } } skipped(first: 3) { totalCount nodes { repository } }
     jobs(first: 5) { totalCount nodes { id starved { message } execution { id } attempts { number steps { number } } } } } } }";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,11 +169,12 @@ async fn lists_have_a_length_and_a_choice_and_things_are_found_by_their_ids() {
     }
 }
 
+/// One of many executions.
 fn birth(number: u64) -> NewEvent {
     request(ExecutionId::derived(&["one of many", &number.to_string()]))
 }
 
-fn request(id: ExecutionId) -> NewEvent {
+pub(crate) fn request(id: ExecutionId) -> NewEvent {
     let definition = Definition {
         file_name: "tidy.batch.yaml".to_owned(),
         source: DEFINITION.to_owned(),
@@ -246,7 +246,9 @@ async fn read_everything(world: World) {
     });
     let planner = world.broker("campaign-plan").await;
     let document = planner.put_document(BlobKind::Plan, &content).await.unwrap();
-    let created = events::plan::Created { execution: id, document, changesets: 2, missing: 1, unchanged: 1 };
+    let (missing, unchanged, imports) = (1, 1, Some(1));
+    let created =
+        events::plan::Created { execution: id, document, changesets: 2, missing, unchanged, imports };
     let plan = Aggregate::Plan(PlanId::derived(&["p"]));
     world.append("campaign-plan", plan, Event::Plan(created.into())).await;
     let registered = events::runner::Registered {
@@ -260,20 +262,26 @@ async fn read_everything(world: World) {
         .append("scheduler", Aggregate::Runner(crate::world::runner()), Event::Runner(registered.into()))
         .await;
 
-    let query = "{ runners { id state slots labels version since reason }
+    let query = "{ runners { totalCount nodes { id state slots labels version since reason } }
         actions(first: 1) { nodes { name archived definition { source } executions(first: 5) { nodes {
-            state cancelRequested resolvedAt skipped { repository reason message }
+            state cancelRequested resolvedAt skipped { nodes { repository reason message } }
             jobs(first: 5) { nodes { id attempts { number steps { number } } } pageInfo { hasNextPage } }
-            plan { state changesets missing { jobId repository reason } unchanged { jobId repository reason } imports { repository externalId }
+            plan { state changesets missing { nodes { jobId repository reason } } unchanged { nodes { jobId repository reason } }
+                imports { totalCount nodes { repository externalId } }
                 changesetSpecs(first: 1) { nodes { position jobId author diffStat { files insertions deletions } }
                     pageInfo { hasNextPage endCursor } } } } } } } }";
     let found = world.data(query, json!({})).await;
-    assert_eq!(found["runners"][0]["slots"], 4, "{found:#}");
+    assert_eq!(
+        (&found["runners"]["totalCount"], &found["runners"]["nodes"][0]["slots"]),
+        (&json!(1), &json!(4)),
+        "{found:#}"
+    );
     let execution = &found["actions"]["nodes"][0]["executions"]["nodes"][0];
-    assert_eq!(execution["skipped"][0]["reason"], "empty", "{found:#}");
-    assert_eq!(execution["plan"]["missing"][0]["repository"], "m", "{found:#}");
-    assert_eq!(execution["plan"]["unchanged"][0]["jobId"], Value::Null, "{found:#}");
-    assert_eq!(execution["plan"]["imports"], json!([{ "repository": "i", "externalId": "12" }]));
+    assert_eq!(execution["skipped"]["nodes"][0]["reason"], "empty", "{found:#}");
+    assert_eq!(execution["plan"]["missing"]["nodes"][0]["repository"], "m", "{found:#}");
+    assert_eq!(execution["plan"]["unchanged"]["nodes"][0]["jobId"], Value::Null, "{found:#}");
+    let imports = json!({ "totalCount": 1, "nodes": [{ "repository": "i", "externalId": "12" }] });
+    assert_eq!(execution["plan"]["imports"], imports);
     let specs = &execution["plan"]["changesetSpecs"];
     assert_eq!(specs["pageInfo"]["hasNextPage"], true, "{found:#}");
     assert_eq!(specs["nodes"][0]["diffStat"], json!({ "files": 1, "insertions": 2, "deletions": 3 }));

@@ -18,6 +18,7 @@ mod every_field;
 mod files;
 mod http;
 mod lists;
+mod long_lists;
 mod metrics;
 #[path = "../../../../tests/world/postgres.rs"]
 mod postgres;

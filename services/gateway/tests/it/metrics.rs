@@ -60,7 +60,7 @@ pub(crate) async fn scrape(world: &World) -> String {
 async fn what_happens_is_counted_under_the_names_of_the_page() {
     let mut world = World::new().await;
     let job = world.running_job().await;
-    world.data("{ runners { id } }", json!({})).await;
+    world.data("{ runners { nodes { id } } }", json!({})).await;
     world.error("mutation { cancelJob(input: { jobId: \"nonsense\" }) { sequence } }", json!({})).await;
     world.error("{", json!({})).await;
     assert_eq!(world.get("/nowhere").await.status(), 404);

@@ -59,7 +59,8 @@ async fn who_was_invited_enrolled_or_revoked_is_shown_like_who_is_there() {
         }
         runner(&world, "cut", runner::Gone { reason: "silent".to_owned() }).await;
 
-        let found = world.data(&format!("{{ runners {{ {FIELDS} }} }}"), Value::Null).await;
+        let found =
+            world.data(&format!("{{ runners {{ totalCount nodes {{ {FIELDS} }} }} }}"), Value::Null).await;
         let shown = |name: &str, state: &str, process: Value, enrollment: Value| {
             let mut shown = json!({ "id": name, "state": state, "slots": null, "pool": null, "reason": null,
                 "enrollment": enrollment });
@@ -84,7 +85,7 @@ async fn who_was_invited_enrolled_or_revoked_is_shown_like_who_is_there() {
             shown("replaced", "REGISTERED", process(), enrolled("ENROLLED", until)),
             shown("static", "REGISTERED", process(), Value::Null),
         ];
-        assert_eq!(found["runners"], json!(expected), "{found:#}");
+        assert_eq!(found["runners"], json!({ "totalCount": 7, "nodes": expected }), "{found:#}");
         let query = format!("query($id: ID!) {{ runner(id: $id) {{ {FIELDS} }} }}");
         for runner in expected {
             let one = world.data(&query, json!({ "id": runner["id"] })).await;
@@ -100,15 +101,15 @@ async fn what_was_asked_for_a_runner_can_be_read_at_once() {
     let world = World::new().await;
     let create = "mutation { createRunnerToken(input: { runner: \"east\" }) { token expiresAt } }";
     let made = world.data(create, Value::Null).await["createRunnerToken"].take();
-    let query = format!("{{ runners {{ {FIELDS} }} }}");
+    let query = format!("{{ runners {{ nodes {{ {FIELDS} }} }} }}");
     let found = world.data(&query, Value::Null).await;
-    assert_eq!(found["runners"][0]["state"], "INVITED", "{found:#}");
+    assert_eq!(found["runners"]["nodes"][0]["state"], "INVITED", "{found:#}");
     let secret = made["token"].as_str().unwrap().split_once('.').unwrap().1;
     assert!(!found.to_string().contains(secret), "{found:#}");
     let revoke = "mutation { revokeRunner(input: { runner: \"east\" }) { runner } }";
     world.data(revoke, Value::Null).await;
     let found = world.data(&query, Value::Null).await;
-    assert_eq!(found["runners"][0]["state"], "REVOKED", "{found:#}");
+    assert_eq!(found["runners"]["nodes"][0]["state"], "REVOKED", "{found:#}");
     for (wrong, message) in [("pool: \"a b\"", "pool"), ("labels: [\"a,b\"]", "label")] {
         let create =
             format!("mutation {{ createRunnerToken(input: {{ runner: \"west\", {wrong} }}) {{ token }} }}");

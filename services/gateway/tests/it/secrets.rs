@@ -13,7 +13,8 @@ const SET: &str = "mutation($input: SetSecretInput!) { setSecret(input: $input) 
     secret { id name actionId version actor setAt action { name } } } }";
 const DELETE: &str =
     "mutation($input: DeleteSecretInput!) { deleteSecret(input: $input) { secret { name } } }";
-const LIST: &str = "query($action: ID) { secrets(actionId: $action) { name actionId version } }";
+const LIST: &str =
+    "query($action: ID) { secrets(actionId: $action) { totalCount nodes { name actionId version } } }";
 
 /// A world whose scheduler announced a key.
 async fn world() -> (World, KeyPair) {
@@ -52,7 +53,8 @@ async fn a_secret_is_sealed_in_the_log_and_has_versions() {
         );
     }
     let listed = world.data(LIST, json!({})).await;
-    assert_eq!(listed["secrets"].as_array().unwrap().len(), 2, "{listed:#}");
+    assert_eq!(listed["secrets"]["nodes"].as_array().unwrap().len(), 2, "{listed:#}");
+    assert_eq!(listed["secrets"]["totalCount"], 2);
 
     let id = SecretId::of(&Scope::Global, &"TOKEN".parse().unwrap());
     let history = world.broker("scheduler").await.history(&Aggregate::Secret(id)).await.unwrap();
@@ -72,7 +74,9 @@ async fn a_secret_is_sealed_in_the_log_and_has_versions() {
 
     world.data(DELETE, json!({ "input": { "name": "TOKEN" } })).await;
     let listed = world.data(LIST, json!({ "action": action })).await;
-    assert_eq!(listed["secrets"], json!([{ "name": "TOKEN", "actionId": action, "version": 1 }]));
+    let own = json!({ "totalCount": null, "nodes": [{ "name": "TOKEN", "actionId": action, "version": 1 }] });
+    assert_eq!(listed["secrets"], own);
+    assert_eq!(world.data("{ secrets { totalCount } }", json!({})).await["secrets"]["totalCount"], 1);
     assert_eq!(set(&world, "TOKEN", "hunter24").await["version"], 3, "a version names one value for ever");
     world.end().await;
 }

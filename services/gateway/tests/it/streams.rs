@@ -243,6 +243,7 @@ async fn an_executions_events_end_with_its_plan() {
         changesets: 0,
         missing: 0,
         unchanged: 0,
+        imports: None,
     };
     let (other, own) = (PlanId::derived(&["other"]), PlanId::derived(&["own"]));
     let of_other = Event::Plan(created(&execution().to_string()).into());

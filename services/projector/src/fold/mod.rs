@@ -54,7 +54,7 @@ pub(crate) struct Fold {
     pub(crate) missing: Fresh<PlanMissing>,
     pub(crate) unchanged: Fresh<PlanUnchanged>,
     pub(crate) imports: Fresh<PlanImport>,
-    pub(crate) repositories: Fresh<Repository>,
+    pub(crate) repositories: Cached<Repository>,
     pub(crate) heads: Fresh<RepositoryHead>,
     pub(crate) runners: Cached<Runner>,
     pub(crate) enrollments: Cached<Enrollment>,
@@ -99,6 +99,7 @@ impl Fold {
                     changesets: created.changesets,
                     missing: created.missing,
                     unchanged: created.unchanged,
+                    imports: created.imports,
                     created_at: recorded.time,
                     document_sha256: created.document.sha256.to_string(),
                     document_size: created.document.size,
@@ -119,12 +120,17 @@ impl Fold {
 
     fn repository(&mut self, recorded: &Recorded, id: RepositoryId, event: &repository::Event) {
         match event {
-            repository::Event::Registered(registered) => self.repositories.put(Repository {
-                id,
-                name: registered.name.clone(),
-                url: registered.url.clone(),
-                registered_at: recorded.time,
-            }),
+            repository::Event::Registered(registered) => {
+                if !self.repositories.has(&(id,)) {
+                    self.tally(Total::REPOSITORIES, 1);
+                }
+                self.repositories.put(Repository {
+                    id,
+                    name: registered.name.clone(),
+                    url: registered.url.clone(),
+                    registered_at: recorded.time,
+                });
+            }
             repository::Event::HeadMoved(moved) => self.heads.put(RepositoryHead {
                 repository_id: id,
                 branch: moved.branch.to_string(),
@@ -132,7 +138,9 @@ impl Fold {
                 moved_at: recorded.time,
             }),
             repository::Event::Removed(repository::Removed {}) => {
-                self.repositories.retain(|row| row.id != id);
+                if self.repositories.forget(&(id,)) {
+                    self.tally(Total::REPOSITORIES, -1);
+                }
                 self.heads.retain(|row| row.repository_id != id);
                 self.removed.insert(id);
             }
@@ -141,22 +149,28 @@ impl Fold {
 
     fn secret(&mut self, recorded: &Recorded, id: SecretId, event: &secret::Event) {
         match event {
-            secret::Event::Set(set) => self.secrets.put(Secret {
-                id,
-                name: set.name.to_string(),
-                action_id: match set.scope {
-                    secret::Scope::Global => None,
-                    secret::Scope::Action { action } => Some(action),
-                },
-                version: set.version,
-                deleted: false,
-                actor: recorded.actor.to_string(),
-                set_at: recorded.time,
-            }),
-            secret::Event::Deleted(secret::Deleted {}) => {
-                if let Some(row) = self.secrets.change(&(id,)) {
-                    row.deleted = true;
+            secret::Event::Set(set) => {
+                // One that was deleted may be set again.
+                if self.secrets.change(&(id,)).is_none_or(|row| row.deleted) {
+                    self.tally(Total::SECRETS, 1);
                 }
+                self.secrets.put(Secret {
+                    id,
+                    name: set.name.to_string(),
+                    scope: match set.scope {
+                        secret::Scope::Global => String::new(),
+                        secret::Scope::Action { action } => action.to_string(),
+                    },
+                    version: set.version,
+                    deleted: false,
+                    actor: recorded.actor.to_string(),
+                    set_at: recorded.time,
+                });
+            }
+            secret::Event::Deleted(secret::Deleted {}) => {
+                let Some(row) = self.secrets.change(&(id,)) else { return };
+                row.deleted = true;
+                self.tally(Total::SECRETS, -1);
             }
         }
     }

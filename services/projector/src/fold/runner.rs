@@ -1,7 +1,8 @@
 //! What the events of runners and of their enrollments do to the rows.
 //!
 //! Owns two rows a runner: how it stands to jobs, and whether a machine may speak for it. Neither knows of the other,
-//! because their events come in any order: a machine enrolls before it registers, and may be revoked while it runs.
+//! because their events come in any order: a machine enrolls before it registers, and may be revoked while it runs. Whichever
+//! comes first is counted.
 
 use events::envelope::Recorded;
 use events::id::RunnerId;
@@ -9,11 +10,12 @@ use events::{enrollment, runner};
 
 use super::{Fold, json};
 use crate::columns::Word;
-use crate::rows::{Enrollment, Runner};
+use crate::rows::{Enrollment, Runner, Total};
 
 impl Fold {
     pub(super) fn runner(&mut self, recorded: &Recorded, id: &RunnerId, event: &runner::Event) {
         if let runner::Event::Registered(registered) = event {
+            self.meet(id);
             self.runners.put(Runner {
                 id: id.clone(),
                 state: Word::Borrowed("registered"),
@@ -40,6 +42,7 @@ impl Fold {
     }
 
     pub(super) fn enrollment(&mut self, recorded: &Recorded, id: &RunnerId, event: &enrollment::Event) {
+        self.meet(id);
         let in_state = |state| Enrollment {
             id: id.clone(),
             state: Word::Borrowed(state),
@@ -57,6 +60,14 @@ impl Fold {
             }
             enrollment::Event::Enrolled(_) => self.enrollments.put(in_state("enrolled")),
             enrollment::Event::Revoked(enrollment::Revoked {}) => self.enrollments.put(in_state("revoked")),
+        }
+    }
+
+    /// Counts a runner of which nothing was known. Both of its rows must have been loaded.
+    fn meet(&mut self, id: &RunnerId) {
+        let key = (id.clone(),);
+        if !self.runners.has(&key) && !self.enrollments.has(&key) {
+            self.tally(Total::RUNNERS, 1);
         }
     }
 }

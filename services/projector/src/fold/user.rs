@@ -9,7 +9,7 @@ use events::{token, user};
 
 use super::Fold;
 use crate::columns::Word;
-use crate::rows::{Token, User};
+use crate::rows::{Token, Total, User};
 
 impl Fold {
     pub(super) fn user(&mut self, recorded: &Recorded, id: UserId, event: &user::Event) {
@@ -25,6 +25,7 @@ impl Fold {
                 issuer: created.identity.as_ref().map(|identity| identity.issuer.clone()),
                 subject: created.identity.as_ref().map(|identity| identity.subject.clone()),
             });
+            self.tally(Total::USERS, 1);
             return;
         }
         let Some(row) = self.users.change(&(id,)) else { return };
@@ -36,7 +37,10 @@ impl Fold {
                 row.issuer = Some(identity.issuer.clone());
                 row.subject = Some(identity.subject.clone());
             }
-            user::Event::Removed(user::Removed {}) => row.removed = true,
+            user::Event::Removed(user::Removed {}) => {
+                row.removed = true;
+                self.tally(Total::USERS, -1);
+            }
         }
     }
 

@@ -253,6 +253,7 @@ impl History {
             changesets: u32::try_from(document.changeset_specs.len()).unwrap(),
             missing: 1,
             unchanged: 1,
+            imports: document.changeset_specs.len().is_multiple_of(2).then_some(1),
         };
         self.command_plan(id, plan::Command::Create(created), Some(Document::Plan(document)));
         if let Some(older) = older.first() {

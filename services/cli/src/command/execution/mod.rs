@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use events::id::{ActionId, ExecutionId};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -63,7 +64,11 @@ const LIST: &str = "query($first: Int!, $after: String, $actionId: ID) {
 const SHOW: &str = "query($id: ID!) { execution(id: $id) {
     id actionName revision state cancelRequested retries actor requestedAt completedAt plan { id } planIsCurrent
     counts { workspaces skipped unreachable queued running succeeded failed canceled }
-    starved { since pool lack message hint } skipped { repository reason message } } }";
+    starved { since pool lack message hint } } }";
+
+const SKIPPED: &str = "query($id: ID!, $first: Int!, $after: String) { execution(id: $id) {
+  skipped(first: $first, after: $after) { nodes { repository reason message }
+    pageInfo { hasNextPage endCursor } } } }";
 
 const JOBS: &str = "query($id: ID!, $first: Int!, $after: String) { execution(id: $id) {
   jobs(first: $first, after: $after) { nodes {
@@ -114,12 +119,21 @@ struct Shown {
     execution: Option<Whole>,
 }
 
+/// A part of an execution that comes page by page.
+#[derive(Deserialize)]
+struct WithPart<T> {
+    execution: Option<T>,
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 struct Whole {
     #[serde(flatten)]
     execution: Execution,
     starved: Option<Starved>,
+    /// Filled page by page after the rest.
+    #[serde(default)]
     skipped: Vec<Skipped>,
+    /// The same.
     #[serde(default)]
     jobs: Vec<Job>,
 }
@@ -143,12 +157,12 @@ struct Skipped {
 
 #[derive(Deserialize)]
 struct WithJobs {
-    execution: Option<Jobs>,
+    jobs: Connection<Job>,
 }
 
 #[derive(Deserialize)]
-struct Jobs {
-    jobs: Connection<Job>,
+struct WithSkipped {
+    skipped: Connection<Skipped>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -256,18 +270,24 @@ async fn show(options: Show, data: &DataDirOption) -> anyhow::Result<()> {
     let shown: Shown = client.graphql(SHOW, &json!({ "id": id })).await?;
     let mut whole =
         shown.execution.ok_or_else(|| not_found("execution", &id.to_string(), "execution list"))?;
-    whole.jobs = jobs(&client, id).await?;
+    whole.skipped = part(&client, id, (SKIPPED, |part: WithSkipped| part.skipped)).await?;
+    whole.jobs = part(&client, id, (JOBS, |part: WithJobs| part.jobs)).await?;
     if options.show.json { output::json(&whole) } else { output::line(&rendered(&whole)) }
 }
 
-async fn jobs(client: &Client, id: ExecutionId) -> anyhow::Result<Vec<Job>> {
-    let jobs = pages(usize::MAX, async |page| {
+/// Reads a part of an execution to its end.
+async fn part<P: DeserializeOwned, T>(
+    client: &Client,
+    id: ExecutionId,
+    (query, list): (&str, fn(P) -> Connection<T>),
+) -> anyhow::Result<Vec<T>> {
+    let all = pages(usize::MAX, async |page| {
         let variables = json!({ "id": id, "first": page.first, "after": page.after });
-        let shown: WithJobs = client.graphql(JOBS, &variables).await?;
+        let shown: WithPart<P> = client.graphql(query, &variables).await?;
         let gone = || not_found("execution", &id.to_string(), "execution list");
-        Ok(shown.execution.ok_or_else(|| crate::client::Failed::Last(gone().into()))?.jobs)
+        Ok(list(shown.execution.ok_or_else(|| crate::client::Failed::Last(gone().into()))?))
     });
-    Ok(jobs.await?)
+    Ok(all.await?)
 }
 
 fn rendered(whole: &Whole) -> String {

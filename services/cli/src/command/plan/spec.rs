@@ -1,11 +1,13 @@
 //! A plan as the gateway has it, with all of its changeset specs.
 
 use events::id::PlanId;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::not_found;
 use crate::client::{Client, Connection, Failed, pages};
+use crate::failure::Complaint;
 use crate::output::{self, Column};
 
 /// A plan.
@@ -18,11 +20,14 @@ pub(crate) struct Plan {
     pub(super) superseded_by: Option<String>,
     pub(super) created_at: String,
     pub(crate) changesets: u64,
-    /// Filled page by page after the rest.
+    /// These lists are filled page by page after the rest.
     #[serde(default)]
     pub(crate) changeset_specs: Specs,
+    #[serde(default)]
     pub(crate) missing: Vec<Without>,
+    #[serde(default)]
     pub(crate) unchanged: Vec<Without>,
+    #[serde(default)]
     pub(crate) imports: Vec<Import>,
 }
 
@@ -78,14 +83,24 @@ pub(crate) struct Import {
 }
 
 const PLAN: &str = "query($id: ID!, $atLeast: Sequence) { plan(id: $id, atLeast: $atLeast) {
-  id executionId state supersededBy createdAt changesets
-  missing { jobId repository reason } unchanged { jobId repository reason }
-  imports { repository externalId } } }";
+  id executionId state supersededBy createdAt changesets } }";
 
 const SPECS: &str = "query($id: ID!, $first: Int!, $after: String) { plan(id: $id) {
   changesetSpecs(first: $first, after: $after) { nodes {
     position jobId repository url baseRef baseOid headRef title body message author fork publication
     diffStat { files insertions deletions } } pageInfo { hasNextPage endCursor } } } }";
+
+const MISSING: &str = "query($id: ID!, $first: Int!, $after: String) { plan(id: $id) {
+  missing(first: $first, after: $after) { nodes { jobId repository reason }
+    pageInfo { hasNextPage endCursor } } } }";
+
+const UNCHANGED: &str = "query($id: ID!, $first: Int!, $after: String) { plan(id: $id) {
+  unchanged(first: $first, after: $after) { nodes { jobId repository reason }
+    pageInfo { hasNextPage endCursor } } } }";
+
+const IMPORTS: &str = "query($id: ID!, $first: Int!, $after: String) { plan(id: $id) {
+  imports(first: $first, after: $after) { nodes { repository externalId }
+    pageInfo { hasNextPage endCursor } } } }";
 
 #[derive(Deserialize)]
 struct Shown<T> {
@@ -98,18 +113,31 @@ struct WithSpecs {
     changeset_specs: Connection<Spec>,
 }
 
+#[derive(Deserialize)]
+struct WithMissing {
+    missing: Connection<Without>,
+}
+
+#[derive(Deserialize)]
+struct WithUnchanged {
+    unchanged: Connection<Without>,
+}
+
+#[derive(Deserialize)]
+struct WithImports {
+    imports: Connection<Import>,
+}
+
 impl Plan {
     /// Reads a whole plan; `at_least` is a place in the log that the answer must have reached.
     pub(crate) async fn read(client: &Client, id: PlanId, at_least: Option<u64>) -> anyhow::Result<Self> {
-        let absent = || not_found("plan", &id.to_string(), "execution show EXECUTION");
         let shown: Shown<Self> = client.graphql(PLAN, &json!({ "id": id, "atLeast": at_least })).await?;
-        let mut plan = shown.plan.ok_or_else(absent)?;
-        plan.changeset_specs.nodes = pages(usize::MAX, async |page| {
-            let variables = json!({ "id": id, "first": page.first, "after": page.after });
-            let shown: Shown<WithSpecs> = client.graphql(SPECS, &variables).await?;
-            Ok(shown.plan.ok_or_else(|| Failed::Last(absent().into()))?.changeset_specs)
-        })
-        .await?;
+        let mut plan = shown.plan.ok_or_else(|| absent(id))?;
+        plan.changeset_specs.nodes =
+            part(client, id, (SPECS, |part: WithSpecs| part.changeset_specs)).await?;
+        plan.missing = part(client, id, (MISSING, |part: WithMissing| part.missing)).await?;
+        plan.unchanged = part(client, id, (UNCHANGED, |part: WithUnchanged| part.unchanged)).await?;
+        plan.imports = part(client, id, (IMPORTS, |part: WithImports| part.imports)).await?;
         Ok(plan)
     }
 
@@ -132,6 +160,24 @@ impl Plan {
         });
         output::table(&columns, rows)
     }
+}
+
+/// Reads a list of a plan to its end.
+async fn part<P: DeserializeOwned, T>(
+    client: &Client,
+    id: PlanId,
+    (query, list): (&str, fn(P) -> Connection<T>),
+) -> anyhow::Result<Vec<T>> {
+    let all = pages(usize::MAX, async |page| {
+        let variables = json!({ "id": id, "first": page.first, "after": page.after });
+        let shown: Shown<P> = client.graphql(query, &variables).await?;
+        Ok(list(shown.plan.ok_or_else(|| Failed::Last(absent(id).into()))?))
+    });
+    Ok(all.await?)
+}
+
+fn absent(id: PlanId) -> Complaint {
+    not_found("plan", &id.to_string(), "execution show EXECUTION")
 }
 
 impl Spec {

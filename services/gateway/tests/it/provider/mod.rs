@@ -70,8 +70,8 @@ fn refused(browser: &Browser, page: &Page, status: u16, why: &str) {
 }
 
 async fn users(world: &World) -> Value {
-    let query = "{ users { name role actor passwordSetAt identity { issuer subject } } }";
-    world.data(query, json!({})).await["users"].take()
+    let query = "{ users { nodes { name role actor passwordSetAt identity { issuer subject } } } }";
+    world.data(query, json!({})).await["users"]["nodes"].take()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,9 +148,9 @@ async fn a_user_with_a_password_is_nobody_elses_until_an_administrator_says_so()
 
     // The session is as any other.
     let revoke = "mutation($id: ID!) { revokeToken(input: { id: $id }) { sequence } }";
-    let tokens = world.data("{ tokens { id kind user } }", json!({})).await;
-    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 2, "{tokens}");
-    for token in tokens["tokens"].as_array().unwrap() {
+    let tokens = world.data("{ tokens { nodes { id kind user } } }", json!({})).await;
+    assert_eq!(tokens["tokens"]["nodes"].as_array().unwrap().len(), 2, "{tokens}");
+    for token in tokens["tokens"]["nodes"].as_array().unwrap() {
         assert_eq!((&token["kind"], &token["user"]), (&json!("SESSION"), &json!("anna@example.org")));
         world.data(revoke, json!({ "id": token["id"] })).await;
     }
