@@ -44,8 +44,8 @@ async fn whose(gateway: &str, token: &str) -> Value {
 }
 
 async fn tokens(world: &World) -> Vec<Value> {
-    let tokens = world.data("{ tokens { id user kind name role revokedAt } }", json!({})).await;
-    tokens["tokens"].as_array().unwrap().clone()
+    let tokens = world.data("{ tokens { nodes { id user kind name role revokedAt } } }", json!({})).await;
+    tokens["tokens"]["nodes"].as_array().unwrap().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
