@@ -9,7 +9,7 @@ use sqlx::{AnyPool, AssertSqlSafe};
 use tokio_util::sync::CancellationToken;
 
 use crate::block_on;
-use crate::figure::{Figure, percentile};
+use crate::figure::{Figure, Goal, percentile};
 use crate::stage::Stage;
 use crate::world::postgres::Postgres;
 
@@ -22,8 +22,11 @@ const ACTIONS: u64 = 200;
 /// How often each read is made.
 const READS: usize = 1_000;
 
-/// The slowest of all reads has to be as fast, in milliseconds, in 99 of 100 cases.
+/// The slowest of all pages, things and counts has to be as fast, in milliseconds, in 99 of 100 cases.
 const GOAL_MS: f64 = 10.0;
+
+/// A page with pages in it has the rows of many: it may take as long as one page of each level and half as much again.
+const MOST_NESTED: f64 = 1.5;
 
 /// How many rows a statement writes.
 const ROWS: usize = 50;
@@ -33,15 +36,17 @@ pub(crate) fn at_scale() -> Vec<Figure> {
     block_on(async {
         let sqlite = Stage::open(broker::server::Sync::EverySecond, &[]).await;
         let url = sqlite.database();
-        let mut figures = measured("reads_sqlite_p99_ms", sqlite, &url).await;
+        let names = ["reads_sqlite_p99_ms", "reads_nested_sqlite_p99_ms"];
+        let mut figures = measured(names, sqlite, &url).await;
         let postgres = Stage::open(broker::server::Sync::EverySecond, &[]).await;
         let url = Postgres::shared().database("reads");
-        figures.extend(measured("reads_postgres_p99_ms", postgres, &url).await);
+        let names = ["reads_postgres_p99_ms", "reads_nested_postgres_p99_ms"];
+        figures.extend(measured(names, postgres, &url).await);
         figures
     })
 }
 
-async fn measured(name: &'static str, stage: Stage, url: &str) -> Vec<Figure> {
+async fn measured([each, nested]: [&'static str; 2], stage: Stage, url: &str) -> Vec<Figure> {
     fill(url).await;
     let stop = CancellationToken::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -61,13 +66,15 @@ async fn measured(name: &'static str, stage: Stage, url: &str) -> Vec<Figure> {
     let client = crate::world::http_client();
     // The request waits until the gateway takes it, and that waits for the tables.
     get(&client, &format!("{address}/healthz")).await;
-    let mut worst: f64 = 0.0;
+    let (mut worst, mut levels): (f64, f64) = (0.0, 0.0);
     for read in Read::ALL {
-        let times = read.times(&client, &address).await;
-        let (p50, p99) = (percentile(&times, 0.5), percentile(&times, 0.99));
-        eprintln!("           {:<34} p50 {p50:6.2} ms   p99 {p99:6.2} ms", read.name);
+        let p99 = read.measure(&client, &address).await;
         worst = worst.max(p99);
+        if read.is_level {
+            levels += p99;
+        }
     }
+    let together = Read::NESTED.measure(&client, &address).await;
     let mut floor = Vec::with_capacity(READS);
     for _ in 0..READS {
         let start = Instant::now();
@@ -76,7 +83,7 @@ async fn measured(name: &'static str, stage: Stage, url: &str) -> Vec<Figure> {
     }
     floor.sort_by(f64::total_cmp);
     eprintln!(
-        "           {:<34} p50 {:6.2} ms   p99 {:6.2} ms",
+        "           {:<35} p50 {:6.2} ms   p99 {:6.2} ms",
         "an answer without a read",
         percentile(&floor, 0.5),
         percentile(&floor, 0.99)
@@ -84,7 +91,11 @@ async fn measured(name: &'static str, stage: Stage, url: &str) -> Vec<Figure> {
     stop.cancel();
     gateway.await.expect("the gateway ends").expect("the gateway ends well");
     stage.close().await;
-    vec![Figure::within(name, "ms", worst, GOAL_MS)]
+    let levels = ("its levels, one of each", levels);
+    vec![
+        Figure::within(each, "ms", worst, GOAL_MS),
+        Figure::against(nested, "ms", together, levels, Goal::AtMost(MOST_NESTED)),
+    ]
 }
 
 async fn get(client: &reqwest::Client, url: &str) {
@@ -96,6 +107,8 @@ async fn get(client: &reqwest::Client, url: &str) {
 /// A read, as a page of a user interface or a script makes it.
 struct Read {
     name: &'static str,
+    /// Whether it is one of the levels of the nested page.
+    is_level: bool,
     query: &'static str,
     /// What it is asked with, another one each time.
     variables: fn(u64) -> Value,
@@ -104,44 +117,52 @@ struct Read {
 const JOB: &str = "id repository path state attempt runner failure { message } diffStat { files } hasPatch";
 
 impl Read {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self {
             name: "the newest actions",
+            is_level: false,
             query: "{ actions(first: 50) { nodes { id name revision updatedAt } pageInfo { endCursor } } }",
             variables: |_| json!({}),
         },
         Self {
             name: "the newest executions",
+            is_level: true,
             query: "{ executions(first: 50) { totalCount nodes { id actionName state counts { queued succeeded failed } plan { id } } } }",
             variables: |_| json!({}),
         },
         Self {
             name: "executions from somewhere on",
+            is_level: false,
             query: "query($after: String) { executions(first: 50, after: $after) { nodes { id actionName state } } }",
             variables: |place| json!({ "after": hex::encode(format!("[{}]", 1 + place % EXECUTIONS)) }),
         },
         Self {
             name: "the executions of an action",
+            is_level: false,
             query: "query($id: ID) { executions(first: 50, actionId: $id) { nodes { id state } } }",
             variables: |place| json!({ "id": action(place % ACTIONS) }),
         },
         Self {
             name: "executions in a state, counted",
+            is_level: false,
             query: "query($after: String) { executions(first: 50, state: SUCCEEDED, after: $after) { totalCount nodes { id } } }",
             variables: |place| json!({ "after": hex::encode(format!("[{}]", 1 + place % EXECUTIONS)) }),
         },
         Self {
             name: "20 things by their ids",
+            is_level: false,
             query: "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Job { state execution { id } } } }",
             variables: |place| json!({ "ids": (0..20).map(|n| job((place / 2 + n) % JOBS).to_string()).collect::<Vec<_>>() }),
         },
         Self {
             name: "the jobs of an execution",
+            is_level: true,
             query: "query($id: ID!) { execution(id: $id) { id state jobs(first: 50) { nodes { JOB } } } }",
             variables: |place| json!({ "id": execution(1 + place % (EXECUTIONS - 1)) }),
         },
         Self {
             name: "the middle of 50,000 jobs",
+            is_level: false,
             query: "query($id: ID!, $after: String) { execution(id: $id) { jobs(first: 50, after: $after) { nodes { JOB } } } }",
             variables: |place| {
                 let key = json!([repository(place % LARGEST), ""]).to_string();
@@ -150,20 +171,33 @@ impl Read {
         },
         Self {
             name: "a job with its attempts",
+            is_level: true,
             query: "query($id: ID!) { job(id: $id) { JOB starved { message } attempts { number state steps { number exitCode } } } }",
             variables: |place| json!({ "id": job(place % JOBS) }),
         },
         Self {
             name: "an execution with its plan",
+            is_level: false,
             query: "query($id: ID!) { execution(id: $id) { id counts { succeeded } skipped { nodes { repository } } plan { id changesets } } }",
             variables: |place| json!({ "id": execution(place % EXECUTIONS) }),
         },
-        Self {
-            name: "20 executions, their jobs' attempts",
-            query: "{ executions(first: 20) { nodes { id jobs(first: 3) { nodes { id attempts { number state } } } } } }",
-            variables: |_| json!({}),
-        },
     ];
+
+    /// A page with pages in it.
+    const NESTED: Self = Self {
+        name: "20 executions, their jobs' attempts",
+        is_level: false,
+        query: "{ executions(first: 20) { nodes { id jobs(first: 3) { nodes { id attempts { number state } } } } } }",
+        variables: |_| json!({}),
+    };
+
+    /// Measures it; its 99th percentile in milliseconds.
+    async fn measure(&self, client: &reqwest::Client, address: &str) -> f64 {
+        let times = self.times(client, address).await;
+        let (p50, p99) = (percentile(&times, 0.5), percentile(&times, 0.99));
+        eprintln!("           {:<35} p50 {p50:6.2} ms   p99 {p99:6.2} ms", self.name);
+        p99
+    }
 
     /// How long it takes, in milliseconds and sorted.
     async fn times(&self, client: &reqwest::Client, address: &str) -> Vec<f64> {
