@@ -33,10 +33,8 @@ pub(crate) struct TokenFor {
 /// A token, which is shown once.
 #[derive(Debug)]
 pub(crate) struct NewToken {
-    /// The whole of it, which is worth nothing unless it is new.
-    pub(crate) token: String,
-    /// Whether this request made it, and not the same one before.
-    pub(crate) is_new: bool,
+    /// The whole of it; nothing: the same request made it before, and what was made now is worth nothing.
+    pub(crate) token: Option<String>,
     /// Until when it can be redeemed.
     pub(crate) expires_at: Timestamp,
     /// Where it stands in the log.
@@ -78,11 +76,11 @@ impl Commands {
             Some(enrollment::Event::TokenIssued(issued)) => issued,
             _ => wanted.clone(),
         };
-        let is_new = issued == wanted;
         if (&issued.pool, &issued.labels) != (&wanted.pool, &wanted.labels) {
             return Err(another_request(&done.id).into());
         }
-        Ok(NewToken { token, is_new, expires_at: issued.expires_at, sequence: done.sequence })
+        let token = (issued == wanted).then_some(token);
+        Ok(NewToken { token, expires_at: issued.expires_at, sequence: done.sequence })
     }
 
     /// Ends a runner's right to connect, for ever.

@@ -241,7 +241,7 @@ impl Mutation {
         let made = commands.create_runner_token(wanted, mutation_id.as_deref()).await?;
         // The token is shown here alone: a projection that is late must not keep it back.
         let _ = ctx.data::<Projection>()?.reach(made.sequence).await;
-        let (token, expires_at) = (made.is_new.then_some(made.token), DateTime(made.expires_at.to_rfc3339()));
+        let (token, expires_at) = (made.token, DateTime(made.expires_at.to_rfc3339()));
         Ok(CreateRunnerTokenPayload { token, expires_at, sequence: Sequence(made.sequence) })
     }
 
